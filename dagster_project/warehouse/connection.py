@@ -46,7 +46,9 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
         When the warehouse knows a version that this installation does not.
     """
     connection.execute("create schema if not exists audit")
-    connection.execute("create table if not exists audit.migrations (version integer primary key, applied_at timestamp)")
+    connection.execute(
+        "create table if not exists audit.migrations (version integer primary key, applied_at timestamp)"
+    )
     done = {version for (version,) in connection.execute("select version from audit.migrations").fetchall()}
     known = {int(re.match(r"\d+", file.name)[0]): file for file in sorted(MIGRATIONS.glob("*.sql"))}  # type: ignore[index]
     if unknown := done - known.keys():

@@ -93,7 +93,9 @@ def _acquire(fd: int, path: Path, timeout_seconds: float) -> None:
 
 
 def _write_holder(fd: int, purpose: str) -> None:
-    text = json.dumps({"pid": str(os.getpid()), "purpose": purpose, "since": datetime.now(UTC).isoformat(timespec="seconds")})
+    text = json.dumps(
+        {"pid": str(os.getpid()), "purpose": purpose, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    )
     os.ftruncate(fd, 0)
     os.pwrite(fd, text.encode(), 0)
 
