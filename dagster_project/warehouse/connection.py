@@ -53,7 +53,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
     known = {int(re.match(r"\d+", file.name)[0]): file for file in sorted(MIGRATIONS.glob("*.sql"))}  # type: ignore[index]
     if unknown := done - known.keys():
         raise WarehouseTooNew(
-            f"the warehouse has schema version {max(unknown)}, this installation knows up to {max(known)}: upgrade Hindcast"
+            f"the warehouse has schema version {max(unknown)}, this installation knows up to {max(known)}:"
+            " upgrade Hindcast"
         )
     missing = sorted(known.keys() - done)
     for version in missing:
