@@ -95,3 +95,14 @@ create table raw.metric_points (
 create table raw.incidents (load_id bigint not null, line bigint not null, record bigint not null, incident_id varchar not null, payload json not null);
 create table raw.tickets (load_id bigint not null, line bigint not null, record bigint not null, system varchar not null, ticket_id varchar not null, payload json not null);
 create table raw.deploys (load_id bigint not null, line bigint not null, record bigint not null, payload json not null);
+
+-- One row a finished replay; written last, so that a replay which was killed is due again.
+create table audit.replays (
+    replay_id bigint primary key,
+    first_day date,
+    last_day date,
+    through_load_id bigint not null,    -- every load up to this one was replayed
+    models_fingerprint varchar not null,
+    code_version varchar not null,
+    finished_at timestamp not null
+);

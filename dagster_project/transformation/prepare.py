@@ -1,0 +1,181 @@
+"""`hindcast prepare`: compile the rules into dbt models, write them into the dbt project, parse it into a manifest.
+
+Everything is keyed by one fingerprint (rules, rule compiler, dbt project); when it is unchanged there is nothing to do.
+Nothing here opens the warehouse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_project import rule_language
+from dagster_project.rule_language import dbt_models
+from dagster_project.settings import PACKAGE_ROOT, Project, shipped
+from dagster_project.transformation.locked_dbt import LOCK_VARIABLE
+
+GENERATED = (Path("models/violations/generated"), Path("macros/generated"))
+STAMP = "prepared.json"
+
+
+class DbtParseFailed(RuntimeError):
+    """dbt could not parse the project; the message is dbt's own."""
+
+
+class NotPrepared(RuntimeError):
+    """The dbt project was not made ready, or the rules changed since."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did."""
+
+    fingerprint: str
+    rules: int
+    changed: bool
+    manifest: Path
+
+
+def prepare(project: Project, *, force: bool = False) -> Prepared:
+    """Make the dbt project ready to run.
+
+    Raises
+    ------
+    rule_language.RuleErrors
+        Every mistake in every rule; nothing was written.
+    DbtParseFailed
+        With dbt's own words.
+    """
+    _ensure_dbt_project(project)
+    catalogue = rule_language.load_catalogue(rule_texts(project))
+    found = fingerprint(project)
+    manifest = project.dbt_target_dir / "manifest.json"
+    if not force and stamp(project) == found and manifest.is_file():
+        return Prepared(found, len(catalogue.rules), changed=False, manifest=manifest)
+    (project.dbt_target_dir / STAMP).unlink(missing_ok=True)
+    _replace_generated(project.dbt_dir, dbt_models.generate(catalogue))
+    _parse(project)
+    _write_aside(project.dbt_target_dir / STAMP, json.dumps({"fingerprint": found}))
+    return Prepared(found, len(catalogue.rules), changed=True, manifest=manifest)
+
+
+def require_prepared(project: Project) -> Path:
+    """The manifest, when it belongs to the rules and the dbt project as they are now.
+
+    Raises
+    ------
+    NotPrepared
+        Says which command makes it.
+    """
+    manifest = project.dbt_target_dir / "manifest.json"
+    if not manifest.is_file() or stamp(project) != fingerprint(project):
+        raise NotPrepared(f"the rules or the dbt project of {project.root} changed: run `hindcast prepare` first")
+    return manifest
+
+
+def rule_texts(project: Project) -> dict[str, str]:
+    """The text of each rule file, by its path relative to the project, in order of path."""
+    files = sorted(project.rules_dir.rglob("*.yml"))
+    return {str(file.relative_to(project.root)): file.read_text(encoding="utf-8") for file in files}
+
+
+def fingerprint(project: Project) -> str:
+    """A hash of all that the generated models and the manifest depend on."""
+    rules, compiler = project.rules_dir, PACKAGE_ROOT / "rule_language"
+    return _hash([*_files(rules, "*.yml"), *_files(compiler, "*.*"), *_dbt_files(project)])
+
+
+def models_fingerprint(project: Project) -> str:
+    """A hash of the dbt project without what is generated: when it changes, tables are built from scratch."""
+    return _hash(_dbt_files(project))
+
+
+def _hash(files: list[tuple[Path, Path]]) -> str:
+    digest = hashlib.sha256()
+    for root, file in files:
+        digest.update(f"{file.relative_to(root)}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def stamp(project: Project) -> str | None:
+    """The fingerprint that the prepared models belong to, or None."""
+    try:
+        found = json.loads((project.dbt_target_dir / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    return found.get("fingerprint") if isinstance(found, dict) else None
+
+
+def dbt_environment(project: Project) -> dict[str, str]:
+    """The variables that dbt needs to find the warehouse, its lock and its folders."""
+    return {
+        "HINDCAST_WAREHOUSE": str(project.warehouse_file),
+        LOCK_VARIABLE: str(project.lock_file),
+        "DBT_PROFILES_DIR": str(project.dbt_dir),
+        "DBT_TARGET_PATH": str(project.dbt_target_dir),
+        "DBT_LOG_PATH": str(project.dbt_target_dir / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def dbt_executable() -> str:
+    """The locked dbt of this very installation, whatever the PATH says."""
+    return str(Path(sys.executable).with_name("hindcast-dbt"))
+
+
+def _dbt_files(project: Project) -> list[tuple[Path, Path]]:
+    generated = tuple(project.dbt_dir / folder for folder in GENERATED)
+    found = _files(project.dbt_dir, "*.*")
+    return [(root, file) for root, file in found if not any(file.is_relative_to(folder) for folder in generated)]
+
+
+def _files(root: Path, pattern: str) -> list[tuple[Path, Path]]:
+    written_by_tools = {"__pycache__", "target", "logs", "dbt_packages"}
+    files = (file for file in sorted(root.rglob(pattern)) if file.is_file())
+    return [(root, file) for file in files if not written_by_tools.intersection(file.relative_to(root).parts)]
+
+
+def _ensure_dbt_project(project: Project) -> None:
+    """Outside a checkout the shipped dbt project is copied into the project's state, again after an upgrade."""
+    if project.dbt_dir.is_relative_to(project.root / "data/state"):
+        shutil.copytree(shipped("dbt"), project.dbt_dir, dirs_exist_ok=True)
+
+
+def _replace_generated(dbt_dir: Path, files: dict[str, str]) -> None:
+    """Write the generated files aside and rename them; files of rules that are gone are removed."""
+    wanted = {dbt_dir / name: text for name, text in files.items()}
+    for file, text in wanted.items():
+        if not any(file.is_relative_to(dbt_dir / folder) for folder in GENERATED):
+            raise ValueError(f"the rule compiler wants to write {file}, which is outside its folders")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write_aside(file, text)
+    for folder in GENERATED:
+        for file in (dbt_dir / folder).glob("*"):
+            if file not in wanted:
+                file.unlink()
+
+
+def _write_aside(file: Path, text: str) -> None:
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(file)
+
+
+def _parse(project: Project) -> None:
+    project.dbt_target_dir.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(  # noqa: S603 -- our own executable, arguments from no input
+        [dbt_executable(), "--quiet", "parse", "--project-dir", str(project.dbt_dir)],
+        env=os.environ | dbt_environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DbtParseFailed(f"dbt cannot parse {project.dbt_dir}:\n{done.stdout}{done.stderr}")

@@ -1,0 +1,75 @@
+"""Which event days the next replay must judge again, and the ledger row that says they were.
+
+A day is due when records of it landed since it was last replayed; every day is due, from scratch, when the dbt models
+changed. Changed rules need no day here: the generated models judge a rule over all history when its meaning is new to
+them. The ledger row is written last: a replay that was killed is due again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class ReplayWindow:
+    """Event days `first_day` to `last_day`, both included."""
+
+    first_day: date
+    last_day: date
+    due_days: int  # how many days in it have records that were not replayed; 0 when nothing is due
+    full_refresh: bool  # the models changed: build every table from scratch
+
+    @property
+    def dbt_vars(self) -> dict[str, str]:
+        """The half-open window that the dbt models read."""
+        return {"replay_from": str(self.first_day), "replay_until": str(self.last_day + timedelta(days=1))}
+
+
+def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str) -> ReplayWindow | None:
+    """The smallest window that holds all days which are due.
+
+    When none is, the window is the newest day alone, so that a night always replays something and shows that nothing
+    changes. None when no record has landed at all.
+
+    Parameters
+    ----------
+    connection
+        On the warehouse; reading is enough.
+    models_fingerprint
+        Of the dbt project as it is now (`prepare.models_fingerprint`).
+    """
+    through, seen = _last_replay(connection)
+    full_refresh = seen != models_fingerprint
+    ((newest,),) = connection.execute(
+        "select max(day) from (select unnest(event_days) as day from audit.loads)"
+    ).fetchall()
+    if newest is None:
+        return None
+    ((first, last, days),) = connection.execute(
+        "select min(day), max(day), count(distinct day)"
+        " from (select unnest(event_days) as day from audit.loads where load_id > ?)",
+        [0 if full_refresh else through],
+    ).fetchall()
+    return ReplayWindow(first or newest, last or newest, days, full_refresh)
+
+
+def record(
+    connection: duckdb.DuckDBPyConnection, window: ReplayWindow | None, models_fingerprint: str, code_version: str
+) -> None:
+    """Note that every load so far was replayed. The caller has held the night's lock since it asked what was due."""
+    connection.execute(
+        "insert into audit.replays"
+        " select (select coalesce(max(replay_id), 0) + 1 from audit.replays), ?, ?,"
+        " (select coalesce(max(load_id), 0) from audit.loads), ?, ?, now()::timestamp",
+        [window and window.first_day, window and window.last_day, models_fingerprint, code_version],
+    )
+
+
+def _last_replay(connection: duckdb.DuckDBPyConnection) -> tuple[int, str | None]:
+    rows = connection.execute(
+        "select through_load_id, models_fingerprint from audit.replays order by replay_id desc limit 1"
+    ).fetchall()
+    return rows[0] if rows else (0, None)
