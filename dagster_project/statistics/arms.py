@@ -1,0 +1,229 @@
+"""An arm: the incidents of one side of a comparison, as arrays, and how it is read from `marts.fct_incidents`.
+
+Nothing is tested or judged here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+from sqlglot import exp
+
+from dagster_project.policy.policy import ClockName
+from dagster_project.statistics.plan import ArmPlan, ComparisonPlan, Filter, Side
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Labels: TypeAlias = npt.NDArray[np.str_]
+
+NOT_RECORDED = "(none)"
+"""Label of a severity, service or team that the source does not give."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison; every array has one entry an incident.
+
+    Attributes
+    ----------
+    durations
+        Seconds on the clock; NaN when the incident is open or its clock is missing.
+    ages
+        Seconds from the start to the end of the data: how long an open incident has lasted at least.
+    is_open
+        True while the incident has not ended; an ended one without a time on the clock is missing, not open.
+    started_at
+        UTC, microseconds.
+    days
+        Length of the time during which an incident could have entered the arm.
+    clock, source
+        What was measured and by which system; arms that differ in either are not comparable.
+    excluded
+        Incidents that the plan left out of this arm, with its reasons.
+    """
+
+    label: str
+    clock: ClockName
+    source: str
+    incident_ids: Labels
+    durations: Floats
+    ages: Floats
+    is_open: Flags
+    severities: Labels
+    services: Labels
+    teams: Labels
+    categories: Labels
+    started_at: npt.NDArray[np.datetime64]
+    days: float
+    excluded: int = 0
+
+    def __post_init__(self) -> None:
+        labels = (self.severities, self.services, self.teams, self.categories)
+        arrays = (self.durations, self.ages, self.is_open, self.started_at, *labels)
+        if any(array.shape != self.incident_ids.shape for array in arrays):
+            raise ValueError(f"arm {self.label!r}: arrays of different lengths")
+
+    @property
+    def count(self) -> int:
+        """Incidents in the arm, ended or not."""
+        return int(self.incident_ids.size)
+
+    @property
+    def open_count(self) -> int:
+        return int(self.is_open.sum())
+
+    @property
+    def missing_count(self) -> int:
+        """Incidents that ended without a usable time on the clock."""
+        return int((~self.is_open & np.isnan(self.durations)).sum())
+
+    @cached_property
+    def measured(self) -> Flags:
+        """Incidents with a time on the clock."""
+        return ~np.isnan(self.durations) & ~self.is_open
+
+
+@dataclass(frozen=True)
+class DataSpan:
+    """First and last start among the incidents that a plan speaks of, and the latest time any of them names."""
+
+    first: datetime
+    last: datetime
+    as_of: datetime
+
+    @property
+    def end(self) -> datetime:
+        """A microsecond after the last start, because periods exclude their end."""
+        return self.last + timedelta(microseconds=1)
+
+
+FILTER_COLUMNS = {
+    "system": "system",
+    "severity": "severity",
+    "service": "service_name",
+    "team": "team",
+    "category": "category",
+    "method": "resolution_method",
+}
+
+
+def data_span(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> DataSpan | None:
+    """The time that `marts.fct_incidents` covers for the incidents of `plan.where`; None when it has none."""
+    condition, values = _condition(plan.where)
+    query = (
+        exp.select("min(started_at)", "max(started_at)", "max(greatest(started_at, resolved_at, closed_at))")
+        .from_("marts.fct_incidents")
+        .where(condition)
+    )
+    row = connection.execute(query.sql(dialect="duckdb"), values).fetchone()
+    return None if row is None or row[0] is None else DataSpan(*row)
+
+
+def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> Arm:
+    """The incidents of `arm` within the plan's period, without its exclusions.
+
+    Parameters
+    ----------
+    connection
+        Knows `marts.fct_incidents`.
+    span
+        Bounds the period where the plan does not.
+    """
+    clock = arm.clock or plan.clock
+    start, end = period(plan, arm, span)
+    condition, values = _condition(plan.where, arm.where)
+    excluded, excluded_values = _exclusion(plan)
+    query = (
+        exp.select(
+            "incident_id",
+            "system",
+            "coalesce(severity, $none) as severity",
+            "coalesce(service_name, $none) as service_name",
+            "coalesce(team, $none) as team",
+            "coalesce(category, $none) as category",
+            "started_at::timestamp as started_at",
+            "is_open and closed_at is null as is_open",
+            "epoch($as_of::timestamp) - epoch(started_at::timestamp) as age",
+            dialect="duckdb",
+        )
+        .select(exp.column(f"time_to_{clock.value}_seconds").as_("duration"), excluded.as_("is_excluded"))
+        .from_("marts.fct_incidents")
+        .where(condition, exp.condition("started_at >= $start and started_at < $end", dialect="duckdb"))
+        .order_by("started_at", "system", "incident_id")
+    )
+    parameters = {
+        **values, **excluded_values, "none": NOT_RECORDED, "start": start, "end": end, "as_of": span.as_of
+    }  # fmt: skip
+    rows = connection.execute(query.sql(dialect="duckdb"), parameters).fetchnumpy()
+    return _arm(rows, arm, clock, max((end - start).total_seconds(), 0.0) / 86_400)
+
+
+def period(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> tuple[datetime, datetime]:
+    """From and until (exclusive) of the time in which incidents of `arm` start."""
+    start = plan.starts_at or span.first
+    end = plan.ends_at or span.end
+    if plan.cut_over_at is not None and arm.side is Side.BEFORE:
+        end = min(end, plan.cut_over_at)
+    if plan.cut_over_at is not None and arm.side is Side.AFTER:
+        start = max(start, plan.cut_over_at)
+    return start, end
+
+
+def _condition(*filters: Filter) -> tuple[exp.Condition, dict[str, Any]]:
+    """A conjunction over the named columns, with the lists to bind."""
+    parts: list[exp.Condition] = []
+    values: dict[str, Any] = {}
+    for number, each in enumerate(filters):
+        for field, wanted in each.given().items():
+            name = f"filter_{number}_{field}"
+            parts.append(
+                exp.func("list_contains", exp.Parameter(this=exp.var(name)), exp.column(FILTER_COLUMNS[field]))
+            )
+            values[name] = list(wanted)
+    return exp.and_(*parts) if parts else exp.true(), values
+
+
+def _exclusion(plan: ComparisonPlan) -> tuple[exp.Condition, dict[str, Any]]:
+    """True for incidents that an exclusion of the plan names."""
+    parts: list[exp.Condition] = []
+    values: dict[str, Any] = {}
+    for number, exclusion in enumerate(plan.exclusions):
+        condition, bound = _condition(exclusion.where)
+        renamed = {f"excluded_{number}_{name}": value for name, value in bound.items()}
+        for parameter in condition.find_all(exp.Parameter):
+            parameter.set("this", exp.var(f"excluded_{number}_{parameter.name}"))
+        parts.append(exp.func("coalesce", condition, exp.false()))
+        values |= renamed
+    return exp.or_(*parts) if parts else exp.false(), values
+
+
+def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float) -> Arm:
+    kept = ~np.asarray(rows["is_excluded"], dtype=np.bool_)
+    durations = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)[kept]
+    is_open = np.ma.filled(np.ma.asarray(rows["is_open"]), fill_value=False).astype(np.bool_)[kept]
+
+    def labels(name: str) -> Labels:
+        return np.asarray(rows[name], dtype=np.str_)[kept]
+
+    return Arm(
+        label=arm.label,
+        clock=clock,
+        source=", ".join(sorted(set(labels("system").tolist()))),
+        incident_ids=labels("incident_id"),
+        durations=np.where(is_open, np.nan, durations),
+        ages=np.asarray(rows["age"], dtype=np.float64)[kept],
+        is_open=is_open,
+        severities=labels("severity"),
+        services=labels("service_name"),
+        teams=labels("team"),
+        categories=labels("category"),
+        started_at=np.asarray(rows["started_at"], dtype="datetime64[us]")[kept],
+        days=days,
+        excluded=int((~kept).sum()),
+    )
