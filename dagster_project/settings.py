@@ -37,6 +37,10 @@ class Project:
         return self.root / "data/roi.yml"
 
     @property
+    def comparisons_file(self) -> Path:
+        return self.root / "data/comparisons.yml"
+
+    @property
     def rules_dir(self) -> Path:
         return self.root / "rules"
 
@@ -85,9 +89,9 @@ class Project:
 
 
 def shipped(name: str) -> Path:
-    """A folder that ships with Hindcast: beside the package in a checkout, inside it in a wheel."""
-    beside = PACKAGE_ROOT.parent / name
-    return beside if beside.is_dir() else PACKAGE_ROOT / "bundle" / name
+    """A file or folder that ships with Hindcast: beside the package in a checkout, inside it in a wheel."""
+    checkout = PACKAGE_ROOT.parent
+    return checkout / name if (checkout / "pyproject.toml").is_file() else PACKAGE_ROOT / "bundle" / name
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -81,7 +81,11 @@ def _judge(frame: pd.DataFrame, expectations: tuple[Expectation, ...]) -> list[J
         gx.ValidationDefinition(name="run", data=batch, suite=context.suites.add(suite))
     )
     results = definition.run(batch_parameters={"dataframe": frame}).results
-    return [_outcome(expectations[result.expectation_config.meta["position"]], result) for result in results]
+    return [_outcome(expectations[_position(result)], result) for result in results]
+
+
+def _position(result: Any) -> int:
+    return int(result.expectation_config.meta["position"])
 
 
 def _outcome(expectation: Expectation, result: Any) -> Judged:

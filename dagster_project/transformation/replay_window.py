@@ -12,6 +12,9 @@ from datetime import date, timedelta
 
 import duckdb
 
+# Only telemetry is replayed by day; incidents, tickets and deploys are few and their marts are built whole.
+TELEMETRY = ["otlp_traces", "otlp_logs", "prometheus"]
+
 
 @dataclass(frozen=True)
 class ReplayWindow:
@@ -21,18 +24,23 @@ class ReplayWindow:
     last_day: date
     due_days: int  # how many days in it have records that were not replayed; 0 when nothing is due
     full_refresh: bool  # the models changed: build every table from scratch
+    through_load_id: int  # the newest load that the window takes in
 
-    @property
-    def dbt_vars(self) -> dict[str, str]:
-        """The half-open window that the dbt models read."""
-        return {"replay_from": str(self.first_day), "replay_until": str(self.last_day + timedelta(days=1))}
+    def is_within(self, first_day: date, last_day: date) -> bool:
+        """Whether a replay of `first_day` to `last_day` leaves nothing of the window due."""
+        return first_day <= self.first_day and self.last_day <= last_day
+
+
+def dbt_vars(first_day: date, last_day: date) -> dict[str, str]:
+    """The variables of the dbt models for event days `first_day` to `last_day`, both included."""
+    return {"replay_from": str(first_day), "replay_until": str(last_day + timedelta(days=1))}
 
 
 def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str) -> ReplayWindow | None:
     """The smallest window that holds all days which are due.
 
     When none is, the window is the newest day alone, so that a night always replays something and shows that nothing
-    changes. None when no record has landed at all.
+    changes. None when no telemetry has landed at all.
 
     Parameters
     ----------
@@ -43,28 +51,27 @@ def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str) -> Repla
     """
     through, seen = _last_replay(connection)
     full_refresh = seen != models_fingerprint
-    ((newest,),) = connection.execute(
-        "select max(day) from (select unnest(event_days) as day from audit.loads)"
+    ((newest, load_id),) = connection.execute(
+        "select max(list_max(event_days)), max(load_id) from audit.loads where list_contains(?, format)", [TELEMETRY]
     ).fetchall()
     if newest is None:
         return None
     ((first, last, days),) = connection.execute(
         "select min(day), max(day), count(distinct day)"
-        " from (select unnest(event_days) as day from audit.loads where load_id > ?)",
-        [0 if full_refresh else through],
+        " from (select unnest(event_days) as day from audit.loads where load_id > ? and list_contains(?, format))",
+        [0 if full_refresh else through, TELEMETRY],
     ).fetchall()
-    return ReplayWindow(first or newest, last or newest, days, full_refresh)
+    return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id)
 
 
 def record(
-    connection: duckdb.DuckDBPyConnection, window: ReplayWindow | None, models_fingerprint: str, code_version: str
+    connection: duckdb.DuckDBPyConnection, window: ReplayWindow, models_fingerprint: str, code_version: str
 ) -> None:
-    """Note that every load so far was replayed. The caller has held the night's lock since it asked what was due."""
+    """Note that the window was replayed with every load up to its `through_load_id`."""
     connection.execute(
         "insert into audit.replays"
-        " select (select coalesce(max(replay_id), 0) + 1 from audit.replays), ?, ?,"
-        " (select coalesce(max(load_id), 0) from audit.loads), ?, ?, now()::timestamp",
-        [window and window.first_day, window and window.last_day, models_fingerprint, code_version],
+        " select (select coalesce(max(replay_id), 0) + 1 from audit.replays), ?, ?, ?, ?, ?, now()::timestamp",
+        [window.first_day, window.last_day, window.through_load_id, models_fingerprint, code_version],
     )
 
 

@@ -97,7 +97,7 @@ def find(folder: Path, generation_id: str | None = None) -> Generation:
         raise GenerationNotFound(
             f"nothing is published in {folder} yet: run `hindcast nightly` (or `hindcast demo`) first"
         )
-    known = sorted(path.name for path in folder.glob("[0-9a-f]*") if (path / "manifest.json").is_file())
+    known = sorted(path.name for path in _kept(folder))
     matching = [name for name in known if name.startswith(generation_id)]
     if len(matching) != 1:
         raise GenerationNotFound(
@@ -197,7 +197,7 @@ def _write(
     manifest = {
         "id": target.name,
         "as_of": as_of.isoformat() if as_of else None,
-        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "published_at": datetime.now(UTC).isoformat(),
         "parts": [asdict(part) for part in parts],
     }
     (aside / "manifest.json").write_text(json.dumps(manifest, indent=1))
@@ -229,12 +229,16 @@ def _point_current_at(folder: Path, identity: str) -> None:
     aside.replace(folder / CURRENT)
 
 
+def _kept(folder: Path) -> list[Path]:
+    found = (manifest.parent for manifest in folder.glob("*/manifest.json"))
+    return [path for path in found if not path.is_symlink() and not path.name.startswith(".")]
+
+
 def _forget_old(folder: Path) -> None:
     """Keep the newest generations; a reader that has an older one open keeps its files until it closes them."""
-    manifests = sorted(folder.glob("[0-9a-f]*/manifest.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     current = _current(folder)
-    for manifest in manifests[KEPT_GENERATIONS:]:
-        if manifest.parent.resolve() != current:
-            shutil.rmtree(manifest.parent)
+    by_age = sorted(_kept(folder), key=lambda path: (path.resolve() == current, read_manifest(path).published_at))
+    for path in by_age[:-KEPT_GENERATIONS]:
+        shutil.rmtree(path)
     for partial in folder.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""The dbt models as assets: one run of dbt for a range of event days, row counts taken when dbt is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import orjson
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from dagster_project import __version__
+from dagster_project.resources import Warehouse
+from dagster_project.settings import Project
+from dagster_project.transformation import prepare, replay_window
+
+
+class Translator(DagsterDbtTranslator):
+    """A model's key is its place in the warehouse, its group its layer."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        is_source = dbt_resource_props["resource_type"] == "source"
+        return "landing" if is_source else str(dbt_resource_props["schema"])
+
+
+def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The assets of the prepared dbt project.
+
+    Raises
+    ------
+    prepare.NotPrepared
+        When `hindcast prepare` must run first.
+    """
+
+    @dbt_assets(
+        manifest=prepare.require_prepared(project),
+        dagster_dbt_translator=Translator(),
+        partitions_def=event_days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        name="models",
+    )
+    def models(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse
+    ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult | dg.AssetObservation]:
+        keys = context.partition_key_range
+        first_day, last_day = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+        models_fingerprint = prepare.models_fingerprint(project)
+        with warehouse.writer("ask what is due") as connection:
+            due = replay_window.due(connection, models_fingerprint)
+        events, failure = _run(context, dbt, dbt_arguments(due, first_day, last_day))
+        yield from _with_row_counts(events, warehouse)
+        if failure:
+            raise failure
+        if due and (due.full_refresh or due.is_within(first_day, last_day)):
+            with warehouse.writer("note the replay") as connection:
+                replay_window.record(connection, due, models_fingerprint, __version__)
+
+    return models
+
+
+def dbt_arguments(due: replay_window.ReplayWindow | None, first_day: date, last_day: date) -> list[str]:
+    """What to tell dbt: build everything from scratch when the models changed, else the window alone."""
+    if due and due.full_refresh:
+        return ["build", "--full-refresh"]
+    return ["build", "--vars", orjson.dumps(replay_window.dbt_vars(first_day, last_day)).decode()]
+
+
+def _run(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: list[str]
+) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
+    """All events of one dbt run. A failure is handed back: what was built before it is reported all the same."""
+    events: list[Any] = []
+    try:
+        events.extend(dbt.cli(arguments, context=context).stream())
+    except DagsterDbtCliRuntimeError as error:
+        return events, error
+    return events, None
+
+
+def _with_row_counts(events: list[Any], warehouse: Warehouse) -> Iterator[Any]:
+    # dagster-dbt's own fetch_row_counts keeps a connection open that the next writer would meet.
+    with warehouse.reader("count rows") as connection:
+        for event in events:
+            if isinstance(event, dg.Output):
+                name = ".".join(event.output_name.split("__", 1))
+                ((rows,),) = connection.table(name).aggregate("count(*)").fetchall()
+                yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
+            else:
+                yield event

@@ -1,0 +1,60 @@
+"""The two consoles, and progress as it is shown: bars for loading, steps for a night."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from dagster_project.progress import Listener, Step
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+# What a step is called while it runs; any other is called by its own name.
+STEP_NAMES = {
+    "models": "replay the rules, rebuild the marts (dbt)",
+    "raw__spans": "load traces",
+    "raw__logs": "load logs",
+    "raw__metric_points": "load metrics",
+    "raw__incidents": "load incidents",
+    "raw__tickets": "load tickets",
+    "raw__deploys": "load deploys",
+}
+
+
+@contextmanager
+def night_progress(title: str) -> Iterator[Listener]:
+    """Shows each step of a night with its seconds, and a line that tells what runs now."""
+    started: dict[str, float] = {}
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+
+        def listener(step: Step) -> None:
+            name = STEP_NAMES.get(step.name, step.name.replace("__", ".").replace("_", " "))
+            if step.state == "started":
+                started[step.name] = time.monotonic()
+                progress.update(task, description=f"{title}: {name}")
+                return
+            seconds = time.monotonic() - started.get(step.name, time.monotonic())
+            mark = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]"}.get(step.state, "[dim]–[/]")
+            progress.console.print(f" {mark} {name} [dim]{seconds:.1f} s[/]", highlight=False)
+
+        yield listener
+
+
+def bar(unit: str) -> Progress:
+    """A progress bar that counts `unit`."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        console=stderr,
+    )
