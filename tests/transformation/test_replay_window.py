@@ -1,0 +1,72 @@
+from datetime import date
+
+import pytest
+
+from dagster_project.transformation import replay_window
+from dagster_project.warehouse.connection import connect, migrate
+
+MODELS = "models-1"
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with connect(tmp_path / "w.duckdb") as connection:
+        migrate(connection)
+        yield connection
+
+
+def load(connection, load_id, *days, file_format="otlp_traces"):
+    connection.execute(
+        "insert into audit.loads select ?, 's', ?, 'p', 'h', 'loaded', null, 1, 1, 1, 1, 0, [], ?, null,"
+        " now()::timestamp, now()::timestamp, 'v'",
+        [load_id, file_format, list(days)],
+    )
+
+
+def test_nothing_landed_is_nothing_due(ledger):
+    assert replay_window.due(ledger, MODELS) is None
+    load(ledger, 1, date(2024, 1, 1), file_format="servicenow")
+    assert replay_window.due(ledger, MODELS) is None
+
+
+def test_the_first_replay_takes_in_every_day_from_scratch(ledger):
+    load(ledger, 1, date(2024, 1, 3))
+    load(ledger, 2, date(2024, 1, 1), date(2024, 1, 2))
+    due = replay_window.due(ledger, MODELS)
+    assert (due.first_day, due.last_day, due.due_days, due.full_refresh) == (
+        date(2024, 1, 1),
+        date(2024, 1, 3),
+        3,
+        True,
+    )
+
+
+def test_late_records_make_their_days_due_and_a_replay_that_was_noted_makes_them_done(ledger):
+    load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
+    replay_window.record(ledger, replay_window.due(ledger, MODELS), MODELS, "v")
+    load(ledger, 2, date(2024, 1, 2))
+    due = replay_window.due(ledger, MODELS)
+    assert (due.first_day, due.last_day, due.due_days, due.full_refresh) == (
+        date(2024, 1, 2),
+        date(2024, 1, 2),
+        1,
+        False,
+    )
+    assert replay_window.due(ledger, MODELS) == due, "a replay that was killed is due again"
+    replay_window.record(ledger, due, MODELS, "v")
+    assert replay_window.due(ledger, MODELS).due_days == 0
+    assert replay_window.due(ledger, MODELS).first_day == date(2024, 1, 9)
+
+
+def test_changed_models_make_every_day_due(ledger):
+    load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
+    replay_window.record(ledger, replay_window.due(ledger, MODELS), MODELS, "v")
+    due = replay_window.due(ledger, "models-2")
+    assert (due.first_day, due.last_day, due.full_refresh) == (date(2024, 1, 1), date(2024, 1, 9), True)
+
+
+def test_the_window_of_dbt_is_half_open():
+    assert replay_window.dbt_vars(date(2024, 2, 28), date(2024, 2, 29)) == {
+        "replay_from": "2024-02-28",
+        "replay_until": "2024-03-01",
+    }
