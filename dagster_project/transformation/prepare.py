@@ -145,7 +145,8 @@ def _files(root: Path, pattern: str) -> list[tuple[Path, Path]]:
 def _ensure_dbt_project(project: Project) -> None:
     """Outside a checkout the shipped dbt project is copied into the project's state, again after an upgrade."""
     if project.dbt_dir.is_relative_to(project.root / "data/state"):
-        shutil.copytree(shipped("dbt"), project.dbt_dir, dirs_exist_ok=True)
+        written_here = shutil.ignore_patterns("generated", "target", "logs")
+        shutil.copytree(shipped("dbt"), project.dbt_dir, dirs_exist_ok=True, ignore=written_here)
 
 
 def _replace_generated(dbt_dir: Path, files: dict[str, str]) -> None:
