@@ -1,0 +1,53 @@
+{# The window [replay_from, replay_until) of event days: predicates, and the deletions that make re-staging idempotent. #}
+
+{# An ISO date of a variable as a SQL literal. A value that is no date stops the run here and never reaches SQL. #}
+{% macro replay_day(variable) -%}
+    {%- set value = var(variable, none) -%}
+    {%- if value is not none and not modules.re.fullmatch('\d{4}-\d{2}-\d{2}', value | string) -%}
+        {{ exceptions.raise_compiler_error(
+            "variable " ~ variable ~ " is '" ~ value ~ "': give a date such as 2023-01-29") }}
+    {%- endif -%}
+    {{ return("date '" ~ value ~ "'" if value is not none else none) }}
+{%- endmacro %}
+
+{# True for days of the window; `true` when there is none. #}
+{% macro in_replay_window(day) -%}
+    {%- set from = replay_day('replay_from') -%}
+    {%- set until = replay_day('replay_until') -%}
+    {%- set bounds = [] -%}
+    {%- if from %}{% do bounds.append(day ~ ' >= ' ~ from) %}{% endif -%}
+    {%- if until %}{% do bounds.append(day ~ ' < ' ~ until) %}{% endif -%}
+    {{ return('(' ~ (bounds | join(' and ') or 'true') ~ ')') }}
+{%- endmacro %}
+
+{% macro has_replay_window() -%}
+    {{ return(replay_day('replay_from') is not none or replay_day('replay_until') is not none) }}
+{%- endmacro %}
+
+{# True for traces with a span in the window, or a log line when `logs` is given; `true` when there is no window. #}
+{% macro touches_replay_window(spans, logs=none) -%}
+    {%- if not has_replay_window() -%}
+        {{ return('true') }}
+    {%- endif -%}
+    trace_id in (
+        select trace_id from {{ spans }} where {{ in_replay_window('started_on') }}
+        {%- if logs %}
+        union
+        select trace_id from {{ logs }} where trace_id is not null and {{ in_replay_window('occurred_on') }}
+        {%- endif %}
+    )
+{%- endmacro %}
+
+{# Pre-hook: the rows of the window go, in the transaction in which they come back. #}
+{% macro delete_replay_window(day) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }} where {{ in_replay_window(day) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Pre-hook: the rows of touched traces go, in the transaction in which they come back. #}
+{% macro delete_touched_traces(spans, logs=none) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }} where {{ touches_replay_window(spans, logs) }}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,94 @@
+with duration_shifts as (
+    select * from {{ ref('int_incident_duration_shifts') }}
+),
+
+metric_shifts as (
+    select * from {{ ref('int_incident_metric_shifts') }}
+),
+
+-- Of a metric's series of one service (its pods) the one that moved most speaks for it: a fault in one pod of ten would drown
+-- in their pool.
+strongest_series as (
+    select *
+    from metric_shifts
+    qualify row_number() over (
+        partition by incident_id, service_name, metric_name
+        order by shift desc nulls last, series_id
+    ) = 1
+),
+
+signals as (
+    select
+        incident_id,
+        service_name,
+        'span duration' as signal_kind,
+        'duration of ' || span_name as signal,
+        'ms' as unit,
+        cast(null as varchar) as series_id,
+        baseline_kind,
+        baseline_median_ms as baseline_median,
+        baseline_n,
+        incident_median_ms as incident_median,
+        incident_n,
+        shift
+    from duration_shifts
+
+    union all
+
+    select
+        incident_id,
+        service_name,
+        'metric' as signal_kind,
+        metric_name as signal,
+        {{ metric_unit('metric_name') }} as unit,
+        series_id,
+        baseline_kind,
+        baseline_median,
+        baseline_n,
+        incident_median,
+        incident_n,
+        shift
+    from strongest_series
+),
+
+services as (
+    select
+        incident_id,
+        service_name,
+        row_number() over (
+            partition by incident_id
+            order by max(shift) desc nulls last, service_name
+        ) as service_rank
+    from signals
+    group by incident_id, service_name
+),
+
+final as (
+    select
+        signals.incident_id,
+        signals.service_name,
+        signals.signal_kind,
+        signals.signal,
+        signals.unit,
+        signals.series_id,
+        signals.baseline_kind,
+        signals.baseline_median,
+        signals.baseline_n,
+        signals.incident_median,
+        signals.incident_n,
+        signals.shift,
+        row_number() over (
+            partition by signals.incident_id
+            order by signals.shift desc nulls last, signals.service_name, signals.signal
+        ) as rank_in_incident,
+        services.service_rank
+    from signals
+    inner join services
+        on
+            signals.incident_id = services.incident_id
+            and signals.service_name = services.service_name
+)
+
+select *
+from final
+order by incident_id, rank_in_incident

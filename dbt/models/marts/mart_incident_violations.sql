@@ -1,0 +1,89 @@
+with windows as (
+    select * from {{ ref('int_incident_windows') }}
+),
+
+rules as (
+    select * from {{ ref('rule_catalogue') }}
+),
+
+memberships as (
+    select * from {{ ref('int_incident_traces') }}
+),
+
+verdicts as (
+    select * from {{ ref('fct_verdicts') }}
+    where verdict in ('violated', 'inconclusive')
+),
+
+-- Traces are counted, not scopes, so that a count has the number of traces as its denominator whatever a rule groups by.
+involved as (
+    select
+        rule_id,
+        verdict,
+        violation_id,
+        first_span_at,
+        last_span_at,
+        unnest(trace_ids) as trace_id
+    from verdicts
+),
+
+traces as (
+    select
+        incident_id,
+        max(baseline_kind) as baseline_kind,
+        count(*) filter (where period = 'during') as traces_during,
+        count(*) filter (where period = 'baseline') as traces_baseline
+    from memberships
+    group by incident_id
+),
+
+counted as (
+    select
+        memberships.incident_id,
+        involved.rule_id,
+        count(distinct memberships.trace_id)
+            filter (where involved.verdict = 'violated' and memberships.period = 'during') as violated_during,
+        count(distinct memberships.trace_id)
+            filter (where involved.verdict = 'violated' and memberships.period = 'baseline') as violated_baseline,
+        count(distinct memberships.trace_id)
+            filter (where involved.verdict = 'inconclusive' and memberships.period = 'during') as inconclusive_during,
+        count(distinct memberships.trace_id)
+            filter (where involved.verdict = 'inconclusive' and memberships.period = 'baseline')
+            as inconclusive_baseline,
+        count(distinct involved.violation_id)
+            filter (where involved.verdict = 'violated' and memberships.period = 'during') as violations_during,
+        min(involved.first_span_at)
+            filter (where involved.verdict = 'violated' and memberships.period = 'during') as first_violation_at,
+        max(involved.last_span_at)
+            filter (where involved.verdict = 'violated' and memberships.period = 'during') as last_violation_at
+    from memberships
+    inner join involved on memberships.trace_id = involved.trace_id
+    group by memberships.incident_id, involved.rule_id
+),
+
+final as (
+    select
+        windows.incident_id,
+        rules.rule_id,
+        coalesce(counted.violated_during, 0) as violated_during,
+        coalesce(traces.traces_during, 0) as traces_during,
+        coalesce(counted.violated_baseline, 0) as violated_baseline,
+        coalesce(traces.traces_baseline, 0) as traces_baseline,
+        traces.baseline_kind,
+        coalesce(counted.inconclusive_during, 0) as inconclusive_during,
+        coalesce(counted.inconclusive_baseline, 0) as inconclusive_baseline,
+        coalesce(counted.violations_during, 0) as violations_during,
+        counted.first_violation_at,
+        counted.last_violation_at
+    from windows
+    cross join rules
+    left join traces on windows.incident_id = traces.incident_id
+    left join counted
+        on
+            windows.incident_id = counted.incident_id
+            and rules.rule_id = counted.rule_id
+)
+
+select *
+from final
+order by incident_id, rule_id

@@ -1,0 +1,47 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='append_new_columns',
+        pre_hook=[
+            "{{ sync_promoted_columns('log') }}",
+            "{{ delete_replay_window('occurred_on') }}"
+        ]
+    )
+}}
+
+with logs as (
+    select *
+    from {{ source('raw', 'logs') }}
+    where {{ in_replay_window('cast(occurred_at as date)') }}
+),
+
+final as (
+    select
+        occurred_at,
+        observed_at,
+        cast(occurred_at as date) as occurred_on,
+        trace_id,
+        span_id,
+        service_name,
+        severity_number,
+        severity_text,
+        severity_number >= 17 as is_error,
+        event_name,
+        body,
+        scope_name,
+        dropped_attributes_count,
+        attributes,
+        resource_attributes,
+        load_id,
+        line,
+        record
+        {%- for attr in promoted_attributes('log') %},
+        {{ promoted_column(attr) }} as {{ adapter.quote(attr['column']) }}
+        {%- endfor %}
+    from logs
+)
+
+select *
+from final
+order by occurred_on, service_name, occurred_at, load_id, line, record
