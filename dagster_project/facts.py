@@ -35,7 +35,8 @@ class Stamp:
 class Clock:
     """One clock of an incident: when it struck and which field of which source says so.
 
-    `at` is None when it is missing; `seconds` is the time since the incident began, None when either end is missing or the two contradict each other.
+    `at` is None when it is missing; `seconds` since the incident began is None when either end is missing or the two
+    contradict each other.
     """
 
     name: str
@@ -57,7 +58,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Impact:
-    """What telemetry says about the incident's window. Durations in milliseconds, None without traces."""
+    """What telemetry says about the incident's window. Durations in milliseconds, None without traces.
+
+    The window begins a little before the incident; `baseline_kind` says which quiet traces it is compared with.
+    """
 
     window_from: datetime | None
     window_until: datetime | None
@@ -66,7 +70,9 @@ class Impact:
     services_reached: tuple[str, ...]
     median_duration_ms: float | None
     p95_duration_ms: float | None
-    baseline_traces: int | None
+    baseline_kind: str | None
+    baseline_traces: int
+    baseline_traces_with_error_logs: int
     baseline_median_duration_ms: float | None
     baseline_p95_duration_ms: float | None
     reference: Reference
@@ -74,7 +80,7 @@ class Impact:
 
 @dataclass(frozen=True)
 class RuleViolations:
-    """Violations of one rule in the incident's window and in its baseline, each with its denominator."""
+    """Traces that violate one rule in the incident's window and in its baseline, each with its denominator."""
 
     rule_id: str
     title: str
@@ -88,6 +94,13 @@ class RuleViolations:
     inconclusive_during: int
     examples: tuple[ViolationExample, ...]
     reference: Reference
+
+    @property
+    def excess(self) -> float:
+        """Share of violating traces in the window less that of the baseline."""
+        during = self.violated_during / self.traces_during if self.traces_during else 0.0
+        baseline = self.violated_baseline / self.traces_baseline if self.traces_baseline else 0.0
+        return during - baseline
 
 
 @dataclass(frozen=True)
@@ -146,11 +159,11 @@ class Certificate:
     traces_complete: int
     traces_incomplete: int
     records_quarantined: int
-    null_keys: int
+    null_keys: int | None
     violated: int
     satisfied: int
     inconclusive: int
-    not_applicable: int
+    not_applicable: int | None
     undetectable_loss_note: str | None
     reference: Reference
 

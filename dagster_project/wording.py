@@ -26,10 +26,20 @@ def visible(text: str, limit: int = LONGEST_TEXT) -> str:
     """
     head = text[: limit + 1] if len(text) > limit else text
     one_line = " ".join(head.split())
-    shown = "".join(f"⟨U+{ord(sign):04X}⟩" if unicodedata.category(sign) in _UNSEEN else sign for sign in one_line)
+    shown = revealed(one_line)
     if len(text) <= limit:
         return shown
     return f"{shown[:limit]}… ({len(text):,} characters, cut)"
+
+
+def revealed(text: str) -> str:
+    """The text with every character that hides or reorders text written as its code point; lines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"⟨U+{ord(sign):04X}⟩" if sign not in "\n\t" and unicodedata.category(sign) in _UNSEEN else sign
+        for sign in text
+    )
 
 
 def slug(text: str) -> str:

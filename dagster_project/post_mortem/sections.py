@@ -1,0 +1,479 @@
+"""The sections of a post-mortem, each a function from facts to blocks. Blameless: services and clocks, never people.
+
+What a row does not say is not written here; it goes under "Unknowns and conflicts" (`unknowns.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from dagster_project.facts import Certificate, Clock, Impact, IncidentFacts, RuleViolations, SuspectService
+from dagster_project.post_mortem.model import (
+    Block,
+    Bullets,
+    References,
+    Row,
+    Run,
+    Section,
+    Statement,
+    Table,
+    code,
+    say,
+    strong,
+)
+from dagster_project.post_mortem.unknowns import unknowns_and_conflicts
+from dagster_project.wording import count, counted, duration, quantity, share, utc
+
+# A window smaller than this says little about a median.
+FEW = 20
+
+
+def summary(facts: IncidentFacts, references: References) -> Section:
+    """What happened, in a few sentences."""
+    cite = references.cite(facts.reference)
+    severity = strong(facts.severity) if facts.severity else "without a severity"
+    where = code(facts.service_name) if facts.service_name else "no named service"
+    began = utc(facts.started.at)
+    blocks: list[Block] = []
+    if facts.is_open:
+        sentence = "{id} ({severity}) was noticed at {where}. It began {began} and has no end in the data."
+        blocks.append(
+            say(sentence, "fact", cite, id=code(facts.incident_id), severity=severity, where=where, began=began)
+        )
+    else:
+        resolved = _clock(facts, "resolved")
+        sentence = "{id} ({severity}) was noticed at {where}. It began {began}{ended}."
+        ended = ", but its clocks give no length"
+        if resolved.seconds is not None:
+            ended = f" and was resolved after {duration(resolved.seconds)}"
+        blocks.append(
+            say(
+                sentence,
+                "fact",
+                cite,
+                id=code(facts.incident_id),
+                severity=severity,
+                where=where,
+                began=began,
+                ended=ended,
+            )
+        )
+    blocks += [*_summary_of_traces(facts, references), *_summary_of_rules(facts, references)]
+    if facts.suspects:
+        blocks.append(_summary_of_suspects(facts.suspects[0], references))
+    return Section("summary", "Summary", tuple(blocks))
+
+
+def _summary_of_traces(facts: IncidentFacts, references: References) -> list[Statement]:
+    impact = facts.impact
+    if impact is None or not impact.traces:
+        cite = references.cite(impact.reference if impact else facts.reference)
+        return [say("No trace was recorded in its window, so nothing below rests on telemetry.", "unknown", cite)]
+    sentence = "In its window {traces} were recorded; {errors} of them ({part}) have error logs. They reach {services}."
+    return [
+        say(
+            sentence,
+            "fact",
+            references.cite(impact.reference),
+            traces=strong(counted(impact.traces, "trace")),
+            errors=count(impact.traces_with_error_logs),
+            part=share(impact.traces_with_error_logs, impact.traces),
+            services=counted(len(impact.services_reached), "service"),
+        )
+    ]
+
+
+def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Statement]:
+    violated = [rule for rule in facts.violations if rule.violated_during]
+    if not violated:
+        return []
+    most = max(violated, key=lambda rule: rule.excess)
+    sentence = (
+        "{rules} of {replayed} replayed were violated in it. Furthest above its baseline is {rule}: {during} of {traces} "
+        "traces ({part}), against {before} of {baseline} ({rest})."
+    )
+    return [
+        say(
+            sentence,
+            "fact",
+            references.cite(most.reference),
+            rules=strong(counted(len(violated), "rule")),
+            replayed=count(max(len(facts.certificates), len(violated))),
+            rule=code(most.rule_id),
+            during=count(most.violated_during),
+            traces=count(most.traces_during),
+            part=share(most.violated_during, most.traces_during),
+            before=count(most.violated_baseline),
+            baseline=count(most.traces_baseline),
+            rest=share(most.violated_baseline, most.traces_baseline),
+        )
+    ]
+
+
+def _summary_of_suspects(suspect: SuspectService, references: References) -> Statement:
+    best = suspect.moved[0]
+    return say(
+        "The signal that moved furthest from its baseline is {signal} of {service}: {shift} robust standard "
+        "deviations. That is a place to look, not a cause.",
+        "hypothesis",
+        references.cite(best.reference),
+        signal=code(best.signal),
+        service=code(suspect.service_name),
+        shift=strong(f"{best.shift:,.1f}"),
+    )
+
+
+def impact(facts: IncidentFacts, references: References) -> Section:
+    """Measured impact during the window, beside the baseline."""
+    seen = facts.impact
+    title = "Impact"
+    if seen is None or not seen.traces:
+        cite = references.cite(seen.reference if seen else facts.reference)
+        return Section(
+            "impact", title, (say("There is no telemetry to measure an impact with in this window.", "unknown", cite),)
+        )
+    cite = references.cite(seen.reference)
+    window = say(
+        "Measured over {begin} to {end}; the window opens a little before the recorded start. {baseline}",
+        "fact",
+        cite,
+        begin=utc(seen.window_from),
+        end=utc(seen.window_until),
+        baseline=_baseline(seen),
+    )
+    rows = [
+        ("Traces recorded", count(seen.traces), count(seen.baseline_traces)),
+        (
+            "Traces with error logs",
+            _with_share(seen.traces_with_error_logs, seen.traces),
+            _with_share(seen.baseline_traces_with_error_logs, seen.baseline_traces),
+        ),
+        ("Median trace duration", _ms(seen.median_duration_ms), _ms(seen.baseline_median_duration_ms)),
+        ("95th percentile of trace duration", _ms(seen.p95_duration_ms), _ms(seen.baseline_p95_duration_ms)),
+    ]
+    table = Table(
+        caption="Requests seen in traces",
+        columns=("Measure", "During", "Baseline"),
+        numeric=(1, 2),
+        rows=tuple(Row((Run(name), strong(during), Run(before)), cite) for name, during, before in rows),
+        total=len(rows),
+    )
+    return Section("impact", title, (window, table))
+
+
+def _baseline(seen: Impact) -> str:
+    if not seen.baseline_traces:
+        return "There is no quiet trace to compare it with."
+    kinds = {"hour before": "the quiet traces of the hour before", "quiet day": "all quiet traces of that day"}
+    return f"The baseline is {kinds.get(seen.baseline_kind or '', seen.baseline_kind or 'not named')}."
+
+
+def _with_share(part: int, whole: int) -> str:
+    return f"{count(part)} ({share(part, whole)})"
+
+
+def _ms(value: float | None) -> str:
+    return duration(None if value is None else value / 1e3)
+
+
+def detection(facts: IncidentFacts, references: References) -> Section:
+    """How the incident became known, and what the rules would have shown by then."""
+    blocks: list[Block] = []
+    cite = references.cite(facts.reference)
+    detected = _clock(facts, "detected")
+    if detected.at is None:
+        blocks.append(say("No detection time is recorded.", "unknown", cite))
+    else:
+        sentence = "Detected {at}{after}, according to {source}."
+        after = f", {duration(detected.seconds)} after the start" if detected.seconds is not None else ""
+        source = detected.said_by or "the incident's own row"
+        blocks.append(say(sentence, "fact", cite, at=utc(detected.at), after=after, source=source))
+    # A rule that quiet traces violate as often says nothing about when trouble began.
+    first = min((rule for rule in facts.violations if rule.first_at and rule.excess > 0), key=_first_at, default=None)
+    if first and first.first_at and facts.started.at:
+        gap = (first.first_at - facts.started.at).total_seconds()
+        blocks.append(
+            say(
+                "The first violation in the window of a rule above its baseline, {rule}, is from {at}: {gap} the recorded "
+                "start.",
+                "fact",
+                references.cite(first.reference),
+                rule=code(first.rule_id),
+                at=utc(first.first_at),
+                gap=f"{duration(abs(gap))} {'after' if gap >= 0 else 'before'}",
+            )
+        )
+    return Section("detection", "Detection", tuple(blocks))
+
+
+def _first_at(rule: RuleViolations) -> datetime:
+    return rule.first_at or datetime.max
+
+
+def timeline(facts: IncidentFacts, references: References) -> Section:
+    """What happened when, from before the incident on."""
+    rows = tuple(
+        Row(
+            (
+                Run(utc(entry.at).removesuffix(" UTC"), "code"),
+                Run(_offset(entry.at, facts.started.at)),
+                Run(entry.kind),
+                Run(entry.text),
+                Run(entry.source or entry.reference.relation),
+            ),
+            references.cite(entry.reference),
+        )
+        for entry in facts.timeline
+    )
+    if not rows:
+        cite = references.cite(facts.reference)
+        return Section("timeline", "Timeline (UTC)", (say("No dated event is recorded.", "unknown", cite),))
+    table = Table(
+        caption="Events in order; T is the recorded start",
+        columns=("Time (UTC)", "T", "Kind", "What", "Said by"),
+        numeric=(1,),
+        rows=rows,
+        total=facts.timeline_total,
+    )
+    return Section("timeline", "Timeline (UTC)", (table,))
+
+
+def _offset(at: datetime, start: datetime | None) -> str:
+    if start is None:
+        return ""
+    seconds = (at - start).total_seconds()
+    if seconds == 0:
+        return "T"
+    return ("+" if seconds > 0 else "") + duration(seconds)
+
+
+def metrics(facts: IncidentFacts, references: References) -> Section:
+    """Each response time with both ends of its clock."""
+    cite = references.cite(facts.reference)
+    names = {
+        "detected": "Time to detect",
+        "acknowledged": "Time to acknowledge",
+        "mitigated": "Time to mitigate",
+        "resolved": "Time to resolve",
+    }
+    rows = tuple(
+        Row(
+            (
+                Run(names[one.name]),
+                strong(duration(one.seconds)) if one.seconds is not None else Run("not measurable"),
+                Run(utc(facts.started.at), "code"),
+                Run(utc(one.at) if one.at else "not recorded", "code" if one.at else "plain"),
+                Run(one.said_by or "\N{EN DASH}"),
+            ),
+            cite,
+        )
+        for one in facts.clocks
+        if one.name in names
+    )
+    table = Table(
+        caption="Response times, each with its clock",
+        columns=("Measure", "Duration", "Clock starts", "Clock stops", "Said by"),
+        numeric=(1,),
+        rows=rows,
+        total=len(rows),
+    )
+    return Section("metrics", "Response times", (table,))
+
+
+def services(facts: IncidentFacts, references: References) -> Section:
+    """Every service that the window's traces touch."""
+    seen = facts.impact
+    if seen is None or not seen.services_reached:
+        cite = references.cite(seen.reference if seen else facts.reference)
+        return Section(
+            "services", "Services reached", (say("No trace of the window names a service.", "unknown", cite),)
+        )
+    runs: list[Run] = [Run(f"Traces of the window pass through {counted(len(seen.services_reached), 'service')}: ")]
+    for position, name in enumerate(seen.services_reached):
+        runs += [Run(", ")] * bool(position) + [code(name)]
+    named = Statement((*runs, Run(".")), "fact", references.cite(seen.reference))
+    note = say("Reached says that a request went there, not that the service was at fault.", "note")
+    return Section("services", "Services reached", (named, note))
+
+
+def hypotheses(facts: IncidentFacts, references: References) -> Section:
+    """The most abnormal services, each with what speaks for it and what against."""
+    title = "Most abnormal services: hypotheses"
+    if not facts.suspects:
+        cite = references.cite(facts.impact.reference if facts.impact else facts.reference)
+        nothing = say(
+            "No signal of any service moved far from its baseline, or none could be compared.", "unknown", cite
+        )
+        return Section("hypotheses", title, (nothing,))
+    note = say(
+        "A shift is the distance between the medians of window and baseline, divided by the baseline's interquartile "
+        "range over 1.35 or by 2 % of its median, whichever is larger. {signals} signals were compared; at 3 or more a "
+        "signal counts as moved. Services are ranked by their furthest signal. Abnormal is not causal: a service that "
+        "waits for a broken one looks broken too.",
+        "note",
+        signals=count(facts.signals_compared),
+    )
+    blocks: list[Block] = [note]
+    for suspect in facts.suspects:
+        blocks += [_supporting(suspect, references), _contradicting(suspect, facts, references)]
+    return Section("hypotheses", title, tuple(blocks))
+
+
+def _supporting(suspect: SuspectService, references: References) -> Bullets:
+    lines = [
+        say(
+            "{signal} went from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
+            "hypothesis",
+            references.cite(one.reference),
+            signal=code(one.signal),
+            before=quantity(one.baseline_median, one.unit),
+            now=quantity(one.incident_median, one.unit),
+            n=count(one.baseline_n),
+            m=count(one.incident_n),
+            shift=strong(f"{one.shift:,.1f}"),
+        )
+        for one in suspect.moved
+    ]
+    if suspect.moved_count > len(suspect.moved):
+        rest = suspect.moved_count - len(suspect.moved)
+        cite = references.cite(suspect.reference)
+        lines.append(say("{more} of it moved by 3 or more as well.", "hypothesis", cite, more=counted(rest, "signal")))
+    return Bullets(f"{suspect.rank}. {suspect.service_name} \N{EN DASH} speaks for it", tuple(lines))
+
+
+def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: References) -> Bullets:
+    lines: list[Statement] = []
+    if suspect.still_count:
+        cite = references.cite(suspect.reference)
+        names = ", ".join(suspect.still_examples)
+        lines.append(
+            say(
+                "{still} of it stayed within 1 of the baseline ({names}{more}).",
+                "hypothesis",
+                cite,
+                still=counted(suspect.still_count, "signal"),
+                names=names,
+                more=", …" if suspect.still_count > len(suspect.still_examples) else "",
+            )
+        )
+    few = [one for one in suspect.moved if min(one.baseline_n, one.incident_n) < FEW]
+    if few:
+        sentence = "{few} of the signals above rest on fewer than {least} observations on one side."
+        at = references.cite(*(one.reference for one in few))
+        lines.append(say(sentence, "hypothesis", at, few=count(len(few)), least=str(FEW)))
+    if facts.impact and any(rule.violated_during for rule in facts.violations) and not suspect.violating_traces:
+        lines.append(
+            say("No violation of the window touches it.", "hypothesis", references.cite(facts.impact.reference))
+        )
+    others = [other for other in facts.suspects if other is not suspect and _best(other) * 2 >= _best(suspect)]
+    if others:
+        at = references.cite(*(other.moved[0].reference for other in others))
+        sentence = "{others} moved at least half as far, so the ranking is not a clear one."
+        lines.append(say(sentence, "hypothesis", at, others=", ".join(other.service_name for other in others)))
+    if not lines:
+        sentence = "Nothing in the data speaks against it; no test of cause was made."
+        lines.append(say(sentence, "hypothesis", references.cite(suspect.reference)))
+    return Bullets(f"{suspect.service_name} \N{EN DASH} speaks against it", tuple(lines))
+
+
+def _best(suspect: SuspectService) -> float:
+    return suspect.moved[0].shift if suspect.moved else 0.0
+
+
+def replay(facts: IncidentFacts, references: References) -> Section:
+    """Violations by rule in the window, examples to open, and the certificates of what was scanned."""
+    title = "Rule replay"
+    blocks: list[Block] = []
+    if facts.violations:
+        rows = tuple(_rule_row(rule, references) for rule in facts.violations)
+        columns = ("Rule", "Severity", "During", "Baseline", "Undecided", "First (UTC)", "Last (UTC)")
+        caption = "Violated of recorded traces, during the window and in the baseline"
+        blocks.append(Table(caption, columns, (2, 3, 4), rows, len(rows)))
+        examples = [(rule, one) for rule in facts.violations for one in rule.examples]
+        if examples:
+            lines = tuple(
+                say(
+                    "{rule}: {scope} from {at}, through {services}.",
+                    "fact",
+                    references.cite(one.reference),
+                    rule=code(rule.rule_id),
+                    scope=code(one.scope_key),
+                    at=utc(one.first_span_at),
+                    services=", ".join(one.service_names) or "no named service",
+                )
+                for rule, one in examples
+            )
+            blocks.append(Bullets("The first violations of each rule", lines))
+    else:
+        cite = references.cite(facts.impact.reference if facts.impact else facts.reference)
+        blocks.append(say("No violation of any rule falls in the window.", "fact", cite))
+    if facts.certificates:
+        blocks.append(_certificates(facts.certificates, references))
+    return Section("replay", title, tuple(blocks))
+
+
+def _rule_row(rule: RuleViolations, references: References) -> Row:
+    return Row(
+        (
+            code(rule.rule_id),
+            Run(rule.severity or "\N{EN DASH}"),
+            strong(f"{count(rule.violated_during)} of {count(rule.traces_during)}"),
+            Run(f"{count(rule.violated_baseline)} of {count(rule.traces_baseline)}"),
+            Run(count(rule.inconclusive_during)),
+            Run(_time(rule.first_at), "code"),
+            Run(_time(rule.last_at), "code"),
+        ),
+        references.cite(rule.reference),
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return utc(moment).removesuffix(" UTC") if moment else "\N{EN DASH}"
+
+
+def _certificates(certificates: tuple[Certificate, ...], references: References) -> Table:
+    rows = tuple(
+        Row(
+            (
+                code(one.rule_id),
+                Run(f"{_time(one.window_from)} to {_time(one.window_until)}"),
+                Run(count(one.spans_scanned)),
+                Run(count(one.logs_scanned)),
+                Run(f"{count(one.traces_complete)} of {count(one.traces_scanned)}"),
+                Run(count(one.inconclusive)),
+                Run(count(one.records_quarantined)),
+            ),
+            references.cite(one.reference),
+        )
+        for one in certificates
+    )
+    columns = ("Rule", "Window (UTC)", "Spans", "Logs", "Complete traces", "Undecided", "Refused records")
+    return Table("Certificate: what the replay scanned", columns, (2, 3, 4, 5, 6), rows, len(rows))
+
+
+def action_items(facts: IncidentFacts, references: References) -> Section:
+    """Action items that the data hold."""
+    if not facts.action_items:
+        cite = references.cite(facts.reference)
+        return Section("actions", "Action items", (say("None is recorded in the data.", "unknown", cite),))
+    rows = tuple(
+        Row(
+            (code(one.item_id), Run(one.kind), Run(one.text), Run(one.owner_role or "\N{EN DASH}"), Run(one.due or ""),
+             Run(one.status)),
+            references.cite(one.reference),
+        )
+        for one in facts.action_items
+    )  # fmt: skip
+    columns = ("Id", "Kind", "What", "Owner", "Due", "Status")
+    return Section("actions", "Action items", (Table("Recorded action items", columns, (), rows, len(rows)),))
+
+
+def _clock(facts: IncidentFacts, name: str) -> Clock:
+    return next(one for one in facts.clocks if one.name == name)
+
+
+IN_ORDER: tuple[Callable[[IncidentFacts, References], Section], ...] = (
+    *(summary, impact, detection, timeline, metrics, services, hypotheses, replay),
+    *(unknowns_and_conflicts, action_items),
+)
