@@ -1,0 +1,115 @@
+"""CSV as Arrow: every column text, a header name that comes again gets `_1`, `_2`; rows of another width are refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from dagster_project.sources.reading import UTF8_MARK, ByteStream
+from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
+
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows: `line` is 2 for the first row below the header; a row is one line here, however many it spans."""
+
+    line: pa.Array
+    row: pa.StructArray
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def header(head: bytes) -> list[str]:
+    """The column names in the first line, made unique; empty when it is no text."""
+    try:
+        first = head.removeprefix(UTF8_MARK).split(b"\n", 1)[0].decode()
+        names = next(csv.reader([first.rstrip("\r")]), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        unique.append(f"{name}_{seen[name]}" if name in seen else name)
+        seen[name] = seen.get(name, 0) + 1
+    return unique
+
+
+def rows(stream: ByteStream) -> Iterator[Rows]:
+    """Batches of rows, in file order, without holding the file. Damage ends the file with a refusal."""
+    file = io.BufferedReader(_StreamFile(stream), BLOCK_BYTES)
+    names = header(file.peek(1 << 16))
+    if not names:
+        return
+    refused: list[tuple[int, Refusal]] = []
+
+    def refuse(row: pa.csv.InvalidRow) -> str:
+        # Arrow counts the header it skips as row 1.
+        detail = f"{row.actual_columns} columns where the header has {row.expected_columns}"
+        refused.append((row.number, Refusal(row.number, None, Reason.ROW_MALFORMED, detail, clipped(row.text))))
+        return "skip"
+
+    next_line = 2
+    try:
+        for batch in _reader(file, names, refuse):
+            gone = np.array([number for number, _ in refused], np.int64)
+            line = _lines(next_line, batch.num_rows, gone)
+            next_line = int(line[-1]) + 1 if len(line) else next_line
+            taken = [refusal for _, refusal in refused]
+            refused.clear()
+            yield Rows(pa.array(line), pa.StructArray.from_arrays(batch.columns, names=names), taken)
+    except pa.ArrowInvalid as error:
+        detail = f"nothing after line {next_line - 1} can be read: {error}"
+        refused.append((next_line, Refusal(next_line, None, Reason.ROW_MALFORMED, detail, None)))
+    if stream.broken is not None:
+        detail = f"{stream.broken.detail} (byte {stream.broken.offset} of the compressed file)"
+        refused.append((next_line, Refusal(next_line, None, stream.broken.reason, detail, None)))
+    if refused:
+        nothing = pa.array([], pa.struct([(name, pa.string()) for name in names]))
+        yield Rows(pa.array([], pa.int64()), nothing, [refusal for _, refusal in refused])
+
+
+def _reader(file: io.BufferedReader, names: list[str], refuse: object) -> Iterator[pa.RecordBatch]:
+    return iter(
+        pa.csv.open_csv(
+            file,
+            read_options=pa.csv.ReadOptions(
+                column_names=names, skip_rows=1, block_size=BLOCK_BYTES, use_threads=False
+            ),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    )
+
+
+def _lines(first: int, count: int, gone: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The lines of `count` rows from line `first` on, with the refused lines left out."""
+    candidates = np.arange(first, first + count + len(gone))
+    return candidates[~np.isin(candidates, gone)][:count]
+
+
+class _StreamFile(io.RawIOBase):
+    """The decoded stream as a file that Arrow can read from."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._chunks = iter(stream)
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._waiting:
+            self._waiting = next(self._chunks, b"")
+        part = self._waiting[: len(buffer)]
+        self._waiting = self._waiting[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)

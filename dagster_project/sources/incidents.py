@@ -1,0 +1,50 @@
+"""Incidents as a JSON array, Hindcast's own form, as rows of `raw.incidents`.
+
+An incident that was resolved before it was created, or never, lands: staging flags it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dagster_project.sources import json_objects
+from dagster_project.sources.format import Format
+from dagster_project.sources.json_objects import Entity, array, check_clock, identifier
+from dagster_project.sources.reading import ByteStream
+from dagster_project.warehouse.landing import Batch
+
+CLOCKS = ("resolved_at", "detected_at", "acknowledged_at", "mitigated_at", "closed_at")
+
+
+def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
+    incident_id = identifier(incident, "incident_id")
+    check_clock(incident, "created_at", is_required=True)
+    for name in CLOCKS:
+        check_clock(incident, name)
+    return {"incident_id": incident_id}
+
+
+_ENTITY = Entity(
+    objects=array,
+    columns=_columns,
+    known=frozenset({"incident_id", "title", "severity", "service", "created_at", *CLOCKS}),
+)
+
+
+def _batches(stream: ByteStream) -> Iterator[Batch]:
+    return json_objects.batches(stream, _ENTITY)
+
+
+def _recognises(head: bytes) -> bool:
+    return head.lstrip().startswith(b"[") and b'"incident_id"' in head and b'"created_at"' in head
+
+
+FORMAT = Format(
+    name="incidents",
+    table="raw.incidents",
+    happened_at="(payload ->> 'created_at')::timestamptz",
+    recognises=_recognises,
+    batches=_batches,
+    name_patterns=("incidents*.json*",),
+)

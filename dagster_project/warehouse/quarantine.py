@@ -1,0 +1,89 @@
+"""What landing refuses, and why: the reasons, one refusal, and writing refusals to `audit.quarantine`.
+
+Deciding that something is refused is the business of the formats in `sources/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import duckdb
+import pyarrow as pa
+
+RAW_LIMIT = 4096  # bytes of the refused text that are kept: enough to find it again, small enough for a bad night
+
+
+class Reason(StrEnum):
+    """Why a line or a record was refused. The codes are stored; never rename one."""
+
+    # a stretch of the file
+    TRUNCATED_GZIP = "truncated_gzip"  # the compressed stream ends early; whole lines before the break have landed
+    CORRUPT_GZIP = "corrupt_gzip"  # the compressed stream is damaged; whole lines before the damage have landed
+    # a line, or a whole document
+    NOT_JSON = "not_json"
+    NOT_UTF8 = "not_utf8"
+    LINE_TOO_LONG = "line_too_long"
+    OTHER_FORMAT = "other_format"  # good JSON without the field that makes it this format
+    STRUCTURE = "structure"  # a list where an object belongs, and the like; nothing below it can be read
+    ROW_MALFORMED = "row_malformed"  # a CSV row with too few or too many columns
+    # a record
+    FIELD_MALFORMED = "field_malformed"
+    ATTRIBUTE_MALFORMED = "attribute_malformed"
+    ENUM_UNKNOWN = "enum_unknown"
+    ID_MISSING = "id_missing"
+    TRACE_ID_MISSING = "trace_id_missing"
+    TRACE_ID_MALFORMED = "trace_id_malformed"
+    TRACE_ID_ZERO = "trace_id_zero"
+    SPAN_ID_MISSING = "span_id_missing"
+    SPAN_ID_MALFORMED = "span_id_malformed"
+    SPAN_ID_ZERO = "span_id_zero"
+    PARENT_SPAN_ID_MALFORMED = "parent_span_id_malformed"
+    TIME_MISSING = "time_missing"
+    TIME_MALFORMED = "time_malformed"
+    TIME_OUT_OF_RANGE = "time_out_of_range"  # outside 2000-01-01 to 2100-01-01: a clock that was never set, or a wrong unit
+    ENDS_BEFORE_START = "ends_before_start"
+    VALUE_NOT_FINITE = "value_not_finite"
+    VALUE_MALFORMED = "value_malformed"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One line or record that does not land. `record` None: the line, or the rest of it, as a whole."""
+
+    line: int
+    record: int | None
+    reason: str
+    detail: str
+    raw: str | None
+
+
+def clipped(raw: bytes | str | None) -> str | None:
+    """The first `RAW_LIMIT` bytes as text that DuckDB takes: cut between characters, bad bytes shown as U+FFFD."""
+    if raw is None:
+        return None
+    head = raw.encode(errors="replace")[:RAW_LIMIT] if isinstance(raw, str) else raw[:RAW_LIMIT]
+    return head.decode(errors="replace").encode()[:RAW_LIMIT].decode(errors="ignore")
+
+
+def write(connection: duckdb.DuckDBPyConnection, load_id: int, refusals: Sequence[Refusal]) -> None:
+    """Append refusals of one load to `audit.quarantine`, within the caller's transaction."""
+    if not refusals:
+        return
+    table = pa.table(
+        {
+            "line": pa.array([refusal.line for refusal in refusals], pa.int64()),
+            "record": pa.array([refusal.record for refusal in refusals], pa.int64()),
+            "reason": pa.array([str(refusal.reason) for refusal in refusals], pa.string()),
+            "detail": pa.array([clipped(refusal.detail) for refusal in refusals], pa.string()),
+            "raw": pa.array([clipped(refusal.raw) for refusal in refusals], pa.string()),
+        }
+    )
+    connection.register("landing_refusals", table)
+    try:
+        connection.execute(
+            "insert into audit.quarantine by name select ?::bigint as load_id, * from landing_refusals", [load_id]
+        )
+    finally:
+        connection.unregister("landing_refusals")
