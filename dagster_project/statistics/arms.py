@@ -37,20 +37,20 @@ class Arm:
     ages
         Seconds from the start to the end of the data: how long an open incident has lasted at least.
     is_open
-        True while the incident has not ended; an ended one without a time on the clock is missing, not open.
+        True while the incident has not ended and its clock still runs; an ended one without a time on the clock is
+        missing, not open.
+    sources
+        Fields that say when the clock started and stopped, e.g. "servicenow.opened_at to servicenow.resolved_at".
     started_at
         UTC, microseconds.
     days
         Length of the time during which an incident could have entered the arm.
-    clock, source
-        What was measured and by which system; arms that differ in either are not comparable.
     excluded
         Incidents that the plan left out of this arm, with its reasons.
     """
 
     label: str
     clock: ClockName
-    source: str
     incident_ids: Labels
     durations: Floats
     ages: Floats
@@ -59,12 +59,13 @@ class Arm:
     services: Labels
     teams: Labels
     categories: Labels
+    sources: Labels
     started_at: npt.NDArray[np.datetime64]
     days: float
     excluded: int = 0
 
     def __post_init__(self) -> None:
-        labels = (self.severities, self.services, self.teams, self.categories)
+        labels = (self.severities, self.services, self.teams, self.categories, self.sources)
         arrays = (self.durations, self.ages, self.is_open, self.started_at, *labels)
         if any(array.shape != self.incident_ids.shape for array in arrays):
             raise ValueError(f"arm {self.label!r}: arrays of different lengths")
@@ -86,7 +87,7 @@ class Arm:
     @cached_property
     def measured(self) -> Flags:
         """Incidents with a time on the clock."""
-        return ~np.isnan(self.durations) & ~self.is_open
+        return ~np.isnan(self.durations)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,14 @@ class DataSpan:
         """A microsecond after the last start, because periods exclude their end."""
         return self.last + timedelta(microseconds=1)
 
+
+CLOCK_ENDS = {
+    ClockName.DETECT: "detected_at",
+    ClockName.ACKNOWLEDGE: "acknowledged_at",
+    ClockName.MITIGATE: "mitigated_at",
+    ClockName.RESOLVE: "resolved_at",
+    ClockName.CLOSE: "closed_at",
+}
 
 FILTER_COLUMNS = {
     "system": "system",
@@ -142,7 +151,6 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
     query = (
         exp.select(
             "incident_id",
-            "system",
             "coalesce(severity, $none) as severity",
             "coalesce(service_name, $none) as service_name",
             "coalesce(team, $none) as team",
@@ -150,9 +158,11 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
             "started_at::timestamp as started_at",
             "is_open and closed_at is null as is_open",
             "epoch($as_of::timestamp) - epoch(started_at::timestamp) as age",
+            f"concat(started_at_source, ' to ', {CLOCK_ENDS[clock]}_source) as source",
+            f"{_duration(clock)} as duration",
             dialect="duckdb",
         )
-        .select(exp.column(f"time_to_{clock.value}_seconds").as_("duration"), excluded.as_("is_excluded"))
+        .select(excluded.as_("is_excluded"))
         .from_("marts.fct_incidents")
         .where(condition, exp.condition("started_at >= $start and started_at < $end", dialect="duckdb"))
         .order_by("started_at", "system", "incident_id")
@@ -173,6 +183,13 @@ def period(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> tuple[datetime
     if plan.cut_over_at is not None and arm.side is Side.AFTER:
         start = max(start, plan.cut_over_at)
     return start, end
+
+
+def _duration(clock: ClockName) -> str:
+    """The column of a clock; `fct_incidents` has none for closing, which timers do more often than people."""
+    if clock is ClockName.CLOSE:
+        return "epoch(closed_at::timestamp) - epoch(started_at::timestamp)"
+    return f"time_to_{clock.value}_seconds"
 
 
 def _condition(*filters: Filter) -> tuple[exp.Condition, dict[str, Any]]:
@@ -206,7 +223,7 @@ def _exclusion(plan: ComparisonPlan) -> tuple[exp.Condition, dict[str, Any]]:
 def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float) -> Arm:
     kept = ~np.asarray(rows["is_excluded"], dtype=np.bool_)
     durations = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)[kept]
-    is_open = np.ma.filled(np.ma.asarray(rows["is_open"]), fill_value=False).astype(np.bool_)[kept]
+    is_open = np.asarray(rows["is_open"], dtype=np.bool_)[kept] & np.isnan(durations)
 
     def labels(name: str) -> Labels:
         return np.asarray(rows[name], dtype=np.str_)[kept]
@@ -214,15 +231,15 @@ def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float) -> A
     return Arm(
         label=arm.label,
         clock=clock,
-        source=", ".join(sorted(set(labels("system").tolist()))),
         incident_ids=labels("incident_id"),
-        durations=np.where(is_open, np.nan, durations),
+        durations=durations,
         ages=np.asarray(rows["age"], dtype=np.float64)[kept],
         is_open=is_open,
         severities=labels("severity"),
         services=labels("service_name"),
         teams=labels("team"),
         categories=labels("category"),
+        sources=labels("source"),
         started_at=np.asarray(rows["started_at"], dtype="datetime64[us]")[kept],
         days=days,
         excluded=int((~kept).sum()),

@@ -11,6 +11,9 @@ from dagster_project.statistics.arms import NOT_RECORDED, Arm, Labels
 from dagster_project.statistics.durations import FEW
 from dagster_project.statistics.plan import ComparisonPlan
 
+SOURCES_IN_COMMON = 0.9
+"""Share of times that must come from the same fields; a few taken from a second system do not spoil an arm."""
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -51,13 +54,19 @@ def _different_clocks(_plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> R
             f"{baseline.label} is measured by the {baseline.clock.value} clock, "
             f"{candidate.label} by the {candidate.clock.value} clock",
         )
-    if baseline.count and candidate.count and baseline.source != candidate.source:
+    first, second = baseline.sources[baseline.measured], candidate.sources[candidate.measured]
+    if first.size and second.size and (shared := mix_overlap(first, second)) < SOURCES_IN_COMMON:
         return Refusal(
             "different_sources",
-            f"the times of {baseline.label} come from {baseline.source}, those of {candidate.label} from "
-            f"{candidate.source}, whose clocks need not start and end at the same events",
+            f"{baseline.label} is timed from {_most_common(first)}, {candidate.label} from {_most_common(second)} "
+            f"({shared:.0%} in common), and these events need not mean the same",
         )
     return None
+
+
+def _most_common(labels: Labels) -> str:
+    names, counts = np.unique(labels, return_counts=True)
+    return str(names[counts.argmax()])
 
 
 def _repeated_incidents(_plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal | None:

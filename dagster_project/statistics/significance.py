@@ -249,21 +249,18 @@ def _verdict(plan: ComparisonPlan, baseline: Arm, candidate: Arm, effects: Effec
 
 def _doubt(plan: ComparisonPlan, open_share: float, effects: Effects, is_shorter: bool) -> str | None:
     """Code of the first thing other than the arms themselves that could explain a clear difference."""
-    ratio, smallest = effects.ratio, 1 - plan.smallest_effect
-    if open_share > plan.max_open_share:
-        return "too_many_open"
-    if not ratio.low <= effects.ratio_with_open <= ratio.high:
-        return "open_incidents_could_explain"
-    if effects.adjusted is not None and not _is_clear(effects.adjusted, is_shorter):
-        return "severity_mix_could_explain"
-    if min(effects.kind_overlap.values(), default=1.0) < plan.min_mix_overlap:
-        return "other_kinds_could_explain"
-    if effects.clustered is not None and not _is_clear(effects.clustered, is_shorter):
-        return "bad_days_could_explain"
-    drift = effects.within_baseline
-    if drift is not None and _is_clear(drift, is_shorter) and not smallest < drift.ratio < 1 / smallest:
-        return "moving_before_the_cut_over"
-    return None
+    ratio, smallest, drift = effects.ratio, 1 - plan.smallest_effect, effects.within_baseline
+    doubts = {
+        "too_many_open": open_share > plan.max_open_share,
+        "open_incidents_could_explain": not ratio.low <= effects.ratio_with_open <= ratio.high,
+        "severity_mix_could_explain": effects.adjusted is not None and not _is_clear(effects.adjusted, is_shorter),
+        "other_kinds_could_explain": min(effects.kind_overlap.values(), default=1.0) < plan.min_mix_overlap,
+        "bad_days_could_explain": effects.clustered is not None and not _is_clear(effects.clustered, is_shorter),
+        "moving_before_the_cut_over": drift is not None
+        and _is_clear(drift, is_shorter)
+        and not smallest < drift.ratio < 1 / smallest,
+    }
+    return next((code for code, holds in doubts.items() if holds), None)
 
 
 def _is_clear(effect: RatioEffect, is_shorter: bool) -> bool:
