@@ -60,7 +60,7 @@ with during as (
 """
 
 EXAMPLES = (
-    _IN_WINDOW
+    _IN_WINDOW  # noqa: S608 - both parts are constants
     + """
 , distinct_violations as (
     select distinct on (d.incident_id, v.violation_id)

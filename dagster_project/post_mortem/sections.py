@@ -90,8 +90,8 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
         return []
     most = max(violated, key=lambda rule: rule.excess)
     sentence = (
-        "{rules} of {replayed} replayed were violated in it. Furthest above its baseline is {rule}: {during} of {traces} "
-        "traces ({part}), against {before} of {baseline} ({rest})."
+        "{rules} of {replayed} replayed were violated in it. Furthest above its baseline is {rule}: {during} of "
+        "{traces} traces ({part}), against {before} of {baseline} ({rest})."
     )
     return [
         say(
@@ -195,8 +195,8 @@ def detection(facts: IncidentFacts, references: References) -> Section:
         gap = (first.first_at - facts.started.at).total_seconds()
         blocks.append(
             say(
-                "The first violation in the window of a rule above its baseline, {rule}, is from {at}: {gap} the recorded "
-                "start.",
+                "The first violation in the window of a rule above its baseline, {rule}, is from {at}: {gap} the "
+                "recorded start.",
                 "fact",
                 references.cite(first.reference),
                 rule=code(first.rule_id),

@@ -92,6 +92,20 @@ create table violations.fct_violations as
 select v.*, r.title, r.severity, r.status, r.owner, r.controls
 from violations.fct_verdicts as v inner join marts.dim_rules as r using (rule_id) where v.verdict = 'violated';
 
+create or replace table marts.dim_rules as
+select
+    r.*, coalesce(v.violated, 0) as violated, coalesce(v.satisfied, 0) as satisfied, coalesce(v.inconclusive, 0) as inconclusive,
+    v.first_violation_at, v.last_violation_at
+from marts.dim_rules as r
+left join (
+    select
+        rule_id, count(*) filter (where verdict = 'violated') as violated, count(*) filter (where verdict = 'satisfied') as satisfied,
+        count(*) filter (where verdict = 'inconclusive') as inconclusive,
+        min(first_span_at) filter (where verdict = 'violated') as first_violation_at,
+        max(last_span_at) filter (where verdict = 'violated') as last_violation_at
+    from violations.fct_verdicts group by rule_id
+) as v using (rule_id);
+
 create table marts.mart_certificates as
 select rule_id, meaning_hash, timestamp '2024-03-04 00:00:00' as window_from, timestamp '2024-03-05 00:00:00' as window_until, 1 as days,
     1000 as spans_scanned, 5 as spans_repeated, 498 as logs_scanned, 200 as traces_scanned, 180 as traces_complete, 20 as traces_incomplete,
@@ -205,7 +219,7 @@ select *, 'resolve' as clock, 'full' as tier, 0.05 as alpha, 0.1 as smallest_eff
     0 as baseline_open_count, 0 as candidate_open_count, 20 as baseline_incident_count, 22 as candidate_incident_count,
     ratio as adjusted_ratio, ratio_low as adjusted_ratio_low, ratio_high as adjusted_ratio_high, welch_p as permutation_p, welch_p as mann_whitney_p
 from (values
-    ('tickets-p1-p4', 'Are P1 tickets slower?', 'WORSE', 'interval_above_one', 'P1 takes longer.', 30, 28, 300.0, 4800.0, 16.0, 12.0, 21.0, 0.00001),
+    ('tickets-p1-p4', 'Are P1 tickets slower?', 'WORSE', 'interval_above_one', 'P1 takes longer.', 30, 28, 3e2, 4.8e3, 16e0, 12e0, 21e0, 1e-5),
     ('incidents-halves', 'Were later incidents shorter?', 'NOT_COMPARABLE', 'too_few', 'Fewer than two different durations an arm.', 1, 1, null, null, null, null, null, null)
 ) as t (comparison_id, question, verdict, reason, sentence, baseline_n, candidate_n, baseline_geometric_mean_minutes, candidate_geometric_mean_minutes, ratio, ratio_low, ratio_high, welch_p);
 

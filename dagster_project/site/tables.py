@@ -1,0 +1,96 @@
+"""Tables of pages: named columns, formatted cells, how many rows there are in all, and where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dagster_project.site.workshop import Row
+from dagster_project.wording import count, duration, quantity, size, utc, visible
+
+DASH = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: where its value is in a row, its heading, and how the value is written.
+
+    `link` names the entry of the row that holds the cell's address, `share` the one with a part of one for a bar.
+    """
+
+    key: str
+    label: str
+    kind: str = "text"
+    link: str | None = None
+    share: str | None = None
+    hint: str | None = None
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in {"count", "number", "seconds", "minutes", "bytes", "share", "p"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell."""
+
+    text: str
+    kind: str
+    href: str | None
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to show, of `total` that there are; `csv` leads to all of them."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+    csv: str | None
+
+
+def table(
+    caption: str, columns: Iterable[Column], rows: Iterable[Row], total: int | None = None, csv: str | None = None
+) -> Table:
+    """A table of `rows`; without a `total` they are all there are."""
+    columns = tuple(columns)
+    cells = tuple(tuple(_cell(column, row) for column in columns) for row in rows)
+    return Table(caption, columns, cells, len(cells) if total is None else total, csv)
+
+
+def _cell(column: Column, row: Row) -> Cell:
+    value = row[column.key]
+    href = row[column.link] if column.link else None
+    share = row[column.share] if column.share else None
+    if value is None or value in ("", []):
+        return Cell(DASH, "text", href, share)
+    return Cell(FORMATS.get(column.kind, _text)(value), column.kind, href, None if share is None else float(share))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return visible(", ".join(str(one) for one in value))
+    return visible(str(value))
+
+
+def _p(value: Any) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _share(value: Any) -> str:
+    return f"{100 * float(value):.3g} %"
+
+
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "count": lambda value: count(int(value)),
+    "number": lambda value: quantity(float(value)),
+    "seconds": lambda value: duration(float(value)),
+    "minutes": lambda value: duration(float(value) * 60),
+    "bytes": lambda value: size(int(value)),
+    "time": lambda value: utc(value).removesuffix(" UTC"),
+    "share": _share,
+    "p": _p,
+}

@@ -1,0 +1,148 @@
+"""What every page is made with: reading rows, writing CSV files and pages into a folder set aside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from duckdb import CaseExpression, ColumnExpression, ConstantExpression, Expression, FunctionExpression
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dagster_project.facts import Stamp
+from dagster_project.settings import shipped
+from dagster_project.wording import clock, count, duration, revealed, size, slug, utc, visible
+
+Row = dict[str, Any]
+# What a spreadsheet would run: a sign at the start, or white space that it strips before looking.
+FORMULA = r"^\s*[=+\-@]|^[\t\r\n]"
+NUMBERS = frozenset(
+    "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint float double decimal".split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A connection to read from, a folder to write to, and what every page prints in its foot."""
+
+    connection: duckdb.DuckDBPyConnection
+    folder: Path
+    stamp: Stamp
+
+    def rows(self, query: str, **values: Any) -> list[Row]:
+        """The rows of a query whose caps are its own."""
+        cursor = self.connection.execute(query, values or None)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def row(self, query: str, **values: Any) -> Row:
+        """The first row of a query, which has one."""
+        return self.rows(query, **values)[0]
+
+    def has(self, relation: str) -> bool:
+        """Whether the warehouse holds `schema.table`: what Python infers is not there before its first night."""
+        schema, _, table = relation.partition(".")
+        found = self.connection.execute(
+            "select 1 from information_schema.tables where table_schema = ? and table_name = ? limit 1", [schema, table]
+        ).fetchone()
+        return found is not None
+
+    def columns(self, relation: str) -> frozenset[str]:
+        """The names of a relation's columns."""
+        return frozenset(self.connection.table(relation).columns)
+
+    def csv(self, name: str, query: str, **values: Any) -> str:
+        """Write a query's rows to `csv/<name>.csv` and return that path. Texts cannot act as formulas in it."""
+        target = self.folder / "csv" / f"{name}.csv"
+        target.parent.mkdir(exist_ok=True)
+        rows = self.connection.sql(query, params=values or None)
+        rows.select(*_inert(rows)).write_csv(str(target), header=True)
+        return f"csv/{name}.csv"
+
+    def incident_page(self, incident_id: str, pages: set[str], prefix: str = "incidents/") -> str | None:
+        """The address of an incident's page, when it has one."""
+        name = slug(incident_id)
+        return f"{prefix}{name}.html" if name in pages else None
+
+    def page(self, path: str, template: str, **values: Any) -> None:
+        """Render a template of `site/` to `path` below the folder."""
+        write_page(self.folder / path, template, root="../" * path.count("/"), stamp=self.stamp, **values)
+
+
+def write_page(target: Path, template: str, **values: Any) -> None:
+    """Render a template of `site/` into a file that appears by a rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside.write_text(environment().get_template(f"site/{template}").render(**values), encoding="utf-8")
+    aside.replace(target)
+
+
+def environment() -> Environment:
+    """Templates in which a missing value is an error and every value is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(shipped("reports") / "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_revealed,
+    )
+    made.filters.update(utc=utc, clock=clock, duration=duration, count=count, size=size, visible=visible)
+    return made
+
+
+@contextmanager
+def set_aside(target: Path) -> Iterator[Path]:
+    """A folder beside `target` to fill; it takes target's place when the block ends well, and is removed when not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    for left in target.parent.glob(f".{target.name}.*"):
+        # A run that was killed left it; the caller holds the lock, so nobody fills it now.
+        shutil.rmtree(left, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        if target.exists():
+            target.rename(old)
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def lay_assets(folder: Path) -> None:
+    """The style sheet, the script and plotly's script, for pages to share offline."""
+    import plotly  # noqa: PLC0415 - only for where it is installed; nothing of it runs
+
+    assets = folder / "assets"
+    assets.mkdir(exist_ok=True)
+    for name in ("hindcast.css", "charts.js"):
+        shutil.copyfile(shipped("reports") / "theme" / name, assets / name)
+    installed = Path(next(iter(plotly.__path__))) / "package_data" / "plotly.min.js"
+    shutil.copyfile(installed, assets / "plotly.min.js")
+
+
+def _revealed(value: Any) -> Any:
+    return revealed(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _inert(rows: duckdb.DuckDBPyRelation) -> Sequence[Expression]:
+    return [
+        ColumnExpression(name) if str(kind).lower().split("(")[0] in NUMBERS else _quoted(name)
+        for name, kind in zip(rows.columns, rows.types, strict=True)
+    ]
+
+
+def _quoted(name: str) -> Expression:
+    text = ColumnExpression(name).cast("varchar")
+    acts = FunctionExpression("regexp_matches", text, ConstantExpression(FORMULA))
+    quoted = FunctionExpression("concat", ConstantExpression("'"), text)
+    return CaseExpression(acts, quoted).otherwise(text).alias(name)
