@@ -70,6 +70,10 @@ class Project:
         return self.root / "reports"
 
     @property
+    def post_mortems_dir(self) -> Path:
+        return self.root / "reports/post_mortems"
+
+    @property
     def site_dir(self) -> Path:
         return self.root / "reports/site"
 

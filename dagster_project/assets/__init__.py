@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
-from dagster_project.assets import landing, models, papers, statistics
+from dagster_project.assets import landing, models, papers, publication, statistics
 from dagster_project.settings import Project
 
 
 def build_assets(project: Project, event_days: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
-    """Every asset of the project."""
-    return [
-        *landing.build(project),
-        models.build(project, event_days),
-        *statistics.build(project),
-        *papers.build(project),
-    ]
+    """Every asset of the project, each group after those that it reads."""
+    transformed = models.build(project, event_days)
+    inferred = statistics.build(project)
+    written = papers.build(project, served=sorted(transformed.keys))
+    published = publication.build(project, after=sorted(key for each in (*inferred, *written) for key in each.keys))
+    return [*landing.build(project), transformed, *inferred, *written, *published]

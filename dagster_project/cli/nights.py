@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import night_progress, stderr, stdout
-from dagster_project.facts import NightSummary, Stamp
+from dagster_project.facts import NightSummary
 from dagster_project.settings import Project, find_project, shipped
 from dagster_project.transformation import prepare as preparing
 
@@ -44,7 +44,9 @@ def demo() -> None:
 def nightly(
     project_dir: ProjectOption = None,
     land: Annotated[bool, typer.Option(help="Look for new files in the declared sources first.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be loaded and replayed; do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be loaded and replayed; do nothing.")
+    ] = False,
 ) -> None:
     """Land what arrived, replay what is due, rebuild marts, papers and site, publish. No daemon needed."""
     project = find_project(project_dir)
@@ -68,18 +70,14 @@ def prepare(
 
 def report(project_dir: ProjectOption = None, generation: GenerationOption = None) -> None:
     """Build the site again from a published generation."""
-    from dagster_project import site  # noqa: PLC0415 -- plotly takes a second to import
-    from dagster_project.warehouse import generations  # noqa: PLC0415
+    from dagster_project.site.published import build_published  # noqa: PLC0415 -- plotly takes a second to import
 
-    project = find_project(project_dir)
-    found = generations.find(project.generations_dir, generation)
-    as_of = found.as_of.replace(tzinfo=None) if found.as_of else None
-    with generations.open_generation(found) as connection:
-        index = site.build(connection, project.site_dir, Stamp(found.id, as_of))
-    stdout.print(f"generation {found.id}, as of {found.as_of:%Y-%m-%d %H:%M} UTC: {index}", soft_wrap=True)
+    stdout.print(str(build_published(find_project(project_dir), generation)), soft_wrap=True, highlight=False)
 
 
-def ui(project_dir: ProjectOption = None, port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000) -> None:
+def ui(
+    project_dir: ProjectOption = None, port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000
+) -> None:
     """Serve Dagster's pages of this project: the asset graph, runs, checks, schedules."""
     from dagster_project.nightly import run  # noqa: PLC0415 -- Dagster takes seconds to import
 

@@ -104,7 +104,9 @@ def _nights(project: Project, table: Table) -> list[str]:
 
 def _ledger(project: Project, table: Table) -> list[str]:
     holder = lock.holder(project.lock_file)
-    table.add_row("writer", f"process {holder['pid']}: {holder['purpose']} since {holder['since']}" if holder else "none")
+    table.add_row(
+        "writer", f"process {holder['pid']}: {holder['purpose']} since {holder['since']}" if holder else "none"
+    )
     if not project.warehouse_file.exists():
         table.add_row("warehouse", f"{project.warehouse_file} (not built yet)")
         return []

@@ -41,7 +41,7 @@ def night_progress(title: str) -> Iterator[Listener]:
                 progress.update(task, description=f"{title}: {name}")
                 return
             seconds = time.monotonic() - started.get(step.name, time.monotonic())
-            mark = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]"}.get(step.state, "[dim]–[/]")
+            mark = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]"}.get(step.state, "[dim]-[/]")
             progress.console.print(f" {mark} {name} [dim]{seconds:.1f} s[/]", highlight=False)
 
         yield listener

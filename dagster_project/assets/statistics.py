@@ -1,0 +1,69 @@
+"""Marts that Python infers: comparisons of incidents, return on investment. `statistics/` has the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from dagster_project.resources import Warehouse
+from dagster_project.settings import Project
+from dagster_project.statistics import marts, roi
+from dagster_project.statistics.plan import load_plans
+from dagster_project.statistics.roi_plan import load_roi_plans
+from dagster_project.warehouse.results import replace_table
+
+Infer = Callable[[duckdb.DuckDBPyConnection], pa.Table]
+
+
+def build(project: Project) -> list[dg.AssetsDefinition]:
+    """One asset a mart."""
+    incidents = [dg.AssetKey(["marts", "fct_incidents"])]
+    return [
+        mart(
+            "mart_significance",
+            "Comparisons of two arms of incidents: effect, interval, frequency beside it, verdict in one sentence.",
+            lambda connection: marts.significance(connection, load_plans(project.comparisons_file).comparisons),
+            after=incidents,
+        ),
+        mart(
+            "mart_roi_lines",
+            "Costs and benefits of each estimate, a row a line and year.",
+            lambda _: roi.roi_lines(load_roi_plans(project.roi_file).estimates),
+        ),
+        mart(
+            "mart_roi_summary",
+            "Each estimate in total and by labour alone: net present value, return, payback.",
+            lambda _: roi.roi_summary(load_roi_plans(project.roi_file).estimates),
+        ),
+        mart(
+            "mart_roi_inputs",
+            "Every assumption of each estimate, with its source and how far it is supported.",
+            lambda _: roi.roi_inputs(load_roi_plans(project.roi_file).estimates),
+        ),
+    ]
+
+
+def mart(
+    name: str, description: str, infer: Infer, *, after: list[dg.AssetKey] | None = None, group: str = "statistics"
+) -> dg.AssetsDefinition:
+    """An asset `marts.<name>` that holds the rows which `infer` returns."""
+
+    @dg.asset(
+        key=["marts", name], group_name=group, kinds={"python", "duckdb"}, description=description, deps=after or []
+    )
+    def inferred(warehouse: Warehouse) -> dg.MaterializeResult[None]:
+        with warehouse.writer(f"write {name}") as connection:
+            rows = infer(connection)
+            count = replace_table(connection, f"marts.{name}", rows)
+        columns = [
+            dg.TableColumn(field.name, str(field.type), (field.metadata or {}).get(b"description", b"").decode())
+            for field in rows.schema
+        ]
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": count, "dagster/column_schema": dg.TableSchema(columns)}
+        )
+
+    return inferred
