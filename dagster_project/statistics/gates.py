@@ -130,7 +130,7 @@ def _missing(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal | N
 def _all_equal(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal | None:
     for arm in (baseline, candidate):
         durations = usable_durations(plan, arm)
-        if np.ptp(durations) > 0:
+        if durations.size < 2 or np.ptp(durations) > 0:
             continue
         also = [
             f"at one {name} ({values[0]})"
@@ -171,8 +171,8 @@ GATES: tuple[Callable[[ComparisonPlan, Arm, Arm], Refusal | None], ...] = (
     _different_clocks,
     _repeated_incidents,
     _negative,
-    _too_few,
     _all_equal,
+    _too_few,
     _no_common_severity,
     _missing,
 )

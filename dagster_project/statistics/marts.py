@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -28,6 +28,7 @@ def described(name: str, kind: pa.DataType, description: str, *, nullable: bool 
 
 TEXT, NUMBER, WHOLE, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us")
 TEXTS = pa.list_(pa.string())
+Value = TypeVar("Value")
 MIX = pa.list_(pa.struct([("severity", TEXT), ("baseline_count", WHOLE), ("candidate_count", WHOLE)]))
 
 ARM_COLUMNS = (
@@ -161,7 +162,7 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
     return {name: finite(value) for name, value in row.items()}
 
 
-def finite(value: Any) -> Any:
+def finite(value: Value) -> Value | None:
     """`value`, or None when it is a float that no page may show."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

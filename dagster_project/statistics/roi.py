@@ -60,7 +60,12 @@ def present_value(amounts: Sequence[float], rate: float) -> float:
 
 def return_on_investment(present_costs: float, present_benefits: float) -> float | None:
     """(PVB - PVC) / PVC: 3.29 for 329 %. None without costs. A ratio of benefits to costs is one more than this."""
-    return None if present_costs == 0 else (present_benefits - present_costs) / present_costs
+    ratio = _ratio(present_benefits, present_costs)
+    return None if ratio is None else ratio - 1
+
+
+def _ratio(benefits: float, costs: float) -> float | None:
+    return finite(benefits / costs) if costs else None
 
 
 def internal_rate_of_return(flows: Sequence[float]) -> float | None:
@@ -98,7 +103,7 @@ def appraise(costs: Sequence[float], benefits: Sequence[float], rate: float) -> 
         present_benefits=present_benefits,
         net_present_value=present_benefits - present_costs,
         roi=return_on_investment(present_costs, present_benefits),
-        benefit_cost_ratio=None if present_costs == 0 else present_benefits / present_costs,
+        benefit_cost_ratio=_ratio(present_benefits, present_costs),
         irr=internal_rate_of_return(flows),
         payback_months=payback_months(flows),
     )

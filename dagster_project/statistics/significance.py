@@ -273,7 +273,7 @@ WHY_NOT = {
     "too_many_open": "too many incidents are still open",
     "open_incidents_could_explain": "the incidents still open could explain it",
     "severity_mix_could_explain": "within severities it is not clear, so a changed mix could explain it",
-    "other_kinds_could_explain": "the arms hold so different incidents that their kind could explain it",
+    "other_kinds_could_explain": "the arms hold such different incidents that their kind could explain it",
     "bad_days_could_explain": "it is not clear once incidents of the same day are taken to move together",
     "moving_before_the_cut_over": "durations were already moving that way before the cut-over",
     "smaller_than_worth_having": "that is less than the plan calls worth having",

@@ -1,0 +1,165 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dagster_project.statistics.effects import (
+    adjusted_log_difference,
+    clustered_log_difference,
+    dispersion,
+    mann_whitney,
+    permutation_test,
+    rate_ratio,
+    ratio_of,
+    welch,
+)
+from dagster_project.statistics.power import minimal_detectable_log_ratio, sample_size
+
+SLEEP_1 = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+SLEEP_2 = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+LOGS = st.lists(st.floats(min_value=0, max_value=12), min_size=5, max_size=12, unique=True).map(np.array)
+
+
+def test_welch_agrees_with_r_on_sleep():
+    # R: t.test(extra ~ group, data = sleep)
+    test = welch(SLEEP_2, SLEEP_1)
+    assert round(test.statistic, 4) == -1.8608
+    assert round(test.degrees_of_freedom, 3) == 17.776
+    assert round(test.p_value, 5) == 0.07939
+    assert (round(test.low, 7), round(test.high, 7)) == (-3.3654832, 0.2054832)
+
+
+def test_power_of_a_medium_effect():
+    assert round(sample_size(0.5), 2) == 63.77
+
+
+def test_detectable_ratio_is_the_inverse_of_the_sample_size():
+    n = sample_size(0.5)
+    assert minimal_detectable_log_ratio(n, n, 2 * math.sqrt(2 / n)) == pytest.approx(0.5 * 2, rel=1e-3)
+
+
+@given(LOGS, LOGS, st.floats(min_value=-5, max_value=5))
+def test_scaling_time_leaves_the_ratio(baseline, candidate, log_scale):
+    before, after = ratio_of(welch(baseline, candidate)), ratio_of(welch(baseline + log_scale, candidate + log_scale))
+    assert (after.ratio, after.low, after.high) == pytest.approx((before.ratio, before.low, before.high), rel=1e-6)
+
+
+@given(LOGS, LOGS)
+def test_swapping_arms_inverts_the_ratio(baseline, candidate):
+    there, back = ratio_of(welch(baseline, candidate)), ratio_of(welch(candidate, baseline))
+    assert (1 / back.ratio, 1 / back.high, 1 / back.low) == pytest.approx(
+        (there.ratio, there.low, there.high), rel=1e-6
+    )
+
+
+def test_welch_needs_variation():
+    with pytest.raises(ValueError, match="some variation"):
+        welch(np.ones(5), np.ones(5))
+
+
+def test_permutation_is_exact_when_small_and_equals_brute_force():
+    baseline, candidate = np.array([1.0, 2.0, 4.0, 4.5]), np.array([3.0, 6.0, 7.5])
+    pooled = np.concatenate([baseline, candidate])
+
+    def t_of(picked):
+        rest = [i for i in range(7) if i not in picked]
+        return abs(stats.ttest_ind(pooled[list(picked)], pooled[rest], equal_var=False).statistic)
+
+    every = [t_of(picked) for picked in itertools.combinations(range(7), 3)]
+    result = permutation_test(baseline, candidate)
+    assert result.is_exact
+    assert result.arrangements == math.comb(7, 3)
+    assert result.p_value == pytest.approx(np.mean(np.array(every) >= t_of((4, 5, 6)) - 1e-9))
+
+
+def test_drawn_permutations_agree_with_all_of_them():
+    exact = permutation_test(SLEEP_1, SLEEP_2)
+    strata = np.full(10, "P1")
+    alone = np.array(["P9"])  # a second stratum that moves nothing forces drawing
+    drawn = permutation_test(
+        np.append(SLEEP_1, 1.0), SLEEP_2, np.append(strata, alone), strata, resamples=9_999, seed=1
+    )
+    assert exact.is_exact
+    assert not drawn.is_exact
+    assert drawn.p_value == pytest.approx(exact.p_value, abs=0.02)
+
+
+def test_drawn_permutations_are_the_same_twice_and_never_zero():
+    generator = np.random.default_rng(2)
+    first, second = generator.normal(0, 1, 300), generator.normal(3, 1, 300)
+    one, two = (permutation_test(first, second, seed=7) for _ in range(2))
+    assert one == two
+    assert one.p_value == 1 / 10_000
+
+
+def test_permuting_within_strata_ignores_a_difference_between_them():
+    generator = np.random.default_rng(4)
+    low, high = generator.normal(0, 1, 200), generator.normal(5, 1, 200)
+    baseline = np.concatenate([low[:150], high[:50]])
+    candidate = np.concatenate([low[150:], high[50:]])
+    labels = [np.repeat(["P3", "P1"], counts) for counts in ((150, 50), (50, 150))]
+    assert permutation_test(baseline, candidate, seed=1).p_value < 0.001
+    assert permutation_test(baseline, candidate, *labels, seed=1).p_value > 0.05
+    difference, low_end, high_end = adjusted_log_difference(baseline, candidate, *labels)
+    assert low_end < 0 < high_end
+    assert abs(difference) < 0.3
+
+
+def test_no_adjustment_without_overlap():
+    assert adjusted_log_difference(np.ones(3), np.ones(3), np.full(3, "P1"), np.full(3, "P4")) is None
+
+
+@given(LOGS, LOGS)
+def test_cliffs_delta_counts_pairs(baseline, candidate):
+    pairs = np.sign(candidate[:, None] - baseline[None, :])
+    result = mann_whitney(baseline, candidate)
+    assert result.cliffs_delta == pytest.approx(pairs.mean(), abs=1e-9)
+    assert 0 <= result.p_value <= 1
+
+
+def test_rates_of_156_in_a_year_and_23_in_a_month():
+    rate = rate_ratio(156, 365, 23, 30)
+    assert rate.ratio == pytest.approx(1.794, abs=5e-4)  # incidents rose by 79 %
+    # The exact interval by its definition: at its ends each tail of the conditional binomial holds 2.5 %.
+    for bound, tail in (
+        (rate.low, stats.binom.sf(22, 179, rate.low * 30 / (rate.low * 30 + 365))),
+        (rate.high, stats.binom.cdf(23, 179, rate.high * 30 / (rate.high * 30 + 365))),
+    ):
+        assert tail == pytest.approx(0.025, abs=1e-6), bound
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 7), (7, 0)])
+def test_rates_with_a_count_of_zero_are_never_nan(first, second):
+    rate = rate_ratio(first, 30, second, 30)
+    known = [value for value in (rate.ratio, rate.low, rate.high, rate.p_value) if value is not None]
+    assert all(math.isfinite(value) for value in known)
+    assert (rate.ratio is None) is (first == 0)
+
+
+def test_a_rate_needs_time():
+    with pytest.raises(ValueError, match="positive time"):
+        rate_ratio(1, 0, 1, 30)
+
+
+def test_dispersion_sees_bursts_and_not_weekends():
+    day = np.datetime64("2026-01-05", "us")
+    workdays = [day + np.timedelta64(d, "D") for d in range(56) if d % 7 < 5 for _ in range(10)]
+    assert dispersion(np.array(workdays)) < 0.1
+    outage = [day + np.timedelta64(20, "D")] * 200
+    assert dispersion(np.array([*workdays, *outage])) > 20
+    assert dispersion(np.array(workdays[:50])) is None
+
+
+def test_incidents_of_one_bad_day_count_as_one_experience():
+    generator = np.random.default_rng(3)
+    days = np.datetime64("2026-01-01") + np.repeat(np.arange(12), 25)
+    shared = np.repeat(generator.normal(0, 1, 12), 25)
+    first, second = shared + generator.normal(0, 0.2, 300), shared[::-1] + 0.3 + generator.normal(0, 0.2, 300)
+    independent = welch(first, second)
+    _, low, high = clustered_log_difference(first, second, days, days)
+    assert high - low > 3 * (independent.high - independent.low)
+    assert clustered_log_difference(first[:60], second, days[:60], days) is None
