@@ -38,7 +38,7 @@ def incidents():
 
 
 def fill(connection, count=60):
-    """Incidents of system `desk`, one every 12 hours, P1 and P2 in turn; some are open, some closed but never resolved."""
+    """Incidents of system `desk`, one every 12 hours, P1 and P2 in turn; some open, some closed but never resolved."""
     connection.execute(
         """
         insert into marts.fct_incidents
