@@ -1,0 +1,88 @@
+"""Attributes that rules read: which there are, with which types, and what their promoted columns are called.
+
+A promoted column is a typed copy of one attribute in the span or log table; dbt makes it, generated SQL reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+from dagster_project.rule_language.model import Field, Items, Judgement, Type
+from dagster_project.rule_language.resolve import group_key
+from dagster_project.rule_language.syntax import Entity
+
+ColumnType = Literal["number", "text", "boolean", "any"]
+
+
+@dataclass(frozen=True, order=True)
+class PromotedAttribute:
+    """One column of `stg_spans` (entity span) or `stg_logs` (entity log)."""
+
+    entity: Entity
+    path: str
+    type: ColumnType
+
+    @property
+    def column(self) -> str:
+        return promoted_column(self.path, self.type)
+
+
+def promoted_column(path: str, type_: ColumnType) -> str:
+    """The name of the column of one attribute read as one type.
+
+    Identifiers of DuckDB ignore case and attributes do not, so a path that is not plain lower case gets a hash of itself.
+    """
+    plain = re.sub(r"[^a-z0-9_]", "_", path.lower())
+    if plain != path:
+        plain += "_" + hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"attr__{plain}__{type_}"
+
+
+def fields_of(node: Any) -> Iterator[Field]:
+    """Every field that a part of the model reads."""
+    if isinstance(node, Field):
+        yield node
+    elif is_dataclass(node):
+        for part in fields(node):
+            yield from fields_of(getattr(node, part.name))
+    elif isinstance(node, tuple):
+        for child in node:
+            yield from fields_of(child)
+
+
+def entities_of(node: Any) -> set[Entity]:
+    """Whether a part of the model looks at spans, at logs, or at both."""
+    if isinstance(node, Items):
+        return {node.entity}
+    children: Iterable[Any] = ()
+    if is_dataclass(node):
+        children = (getattr(node, part.name) for part in fields(node))
+    elif isinstance(node, tuple):
+        children = node
+    return {entity for child in children for entity in entities_of(child)}
+
+
+def promoted(judgements: Iterable[Judgement]) -> tuple[PromotedAttribute, ...]:
+    """The columns that these rules read, each once, in order."""
+    found: set[PromotedAttribute] = set()
+    for judgement in judgements:
+        read = set(fields_of(judgement))
+        # A lost span is looked for by its key in spans whatever the rule selects.
+        for entity in entities_of(judgement) | {"span"}:
+            read.update(group_key(key, entity) for key in judgement.group_by)
+        found.update(
+            PromotedAttribute(field.entity, field.key, column_type(field.type))
+            for field in read
+            if field.origin == "attribute"
+        )
+    return tuple(sorted(found))
+
+
+def column_type(type_: Type) -> ColumnType:
+    """As what an attribute is read that is compared with this type."""
+    known: dict[Type, ColumnType] = {Type.NUMBER: "number", Type.TEXT: "text", Type.BOOLEAN: "boolean"}
+    return known.get(type_, "any")

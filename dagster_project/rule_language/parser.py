@@ -1,0 +1,354 @@
+"""Text of an expression → syntax tree, or one error that says where and what to write.
+
+Names and types are not looked at here. Constructs of the language that this version does not have are named as such.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal, cast
+
+from lark import Lark, Token, Transformer, Tree, v_args
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
+
+from dagster_project.rule_language import syntax
+from dagster_project.rule_language.errors import ExpressionError, did_you_mean
+from dagster_project.rule_language.limits import MAX_DEPTH, MAX_DURATION_NS
+from dagster_project.rule_language.syntax import At, Expression
+
+Start = Literal["condition", "definition", "report"]
+
+_NANOSECONDS: Final = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3_600 * 10**9,
+    "d": 86_400 * 10**9,
+}
+_BYTES: Final = {
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_ESCAPES: Final = {'"': '"', "\\": "\\", "n": "\n", "t": "\t", "r": "\r", "/": "/"}
+
+FUNCTIONS: Final = ("any", "all", "none", "count", "distinct", "first", "sum")
+
+# What the language will say one day. The text after the word names it in the error.
+LATER_WORDS: Final = {
+    "before": "order",
+    "after": "order",
+    "followed": "order",
+    "within": "order within a distance",
+    "per": "rates",
+    "by": "rates and baselines",
+    "baseline": "baselines",
+    "unless": "structure",
+    "avg": "averages",
+    "min": "minimum",
+    "max": "maximum",
+    "p50": "quantiles",
+    "p90": "quantiles",
+    "p95": "quantiles",
+    "p99": "quantiles",
+    "metric": "joins with metrics",
+    "deploy": "joins with deploys",
+    "ticket": "joins with tickets",
+    "event": "span events",
+    "link": "span links",
+}
+
+
+def not_in_this_version(construct: str, what: str) -> str:
+    """The wording of every refusal of a construct that the language is to have later."""
+    return f"not in this version: {construct} ({what})"
+
+
+def parse(text: str, start: Start = "condition") -> Expression:
+    """The syntax tree of one expression.
+
+    Parameters
+    ----------
+    text
+        The expression alone, without its YAML key.
+    start
+        `condition` for when, always, never and detect; `definition` for a `let`; `report` for a reported value.
+
+    Raises
+    ------
+    ExpressionError
+        Where the text stops making sense, with offsets into `text`.
+    """
+    if not text.strip():
+        raise ExpressionError("the expression is empty", 0)
+    try:
+        parsed = _lark().parse(text, start=start)
+    except UnexpectedInput as error:
+        raise _explained(text, error) from None
+    _refuse_deep(parsed)
+    try:
+        return cast("Expression", _TreeBuilder().transform(parsed))
+    except VisitError as error:
+        if isinstance(error.orig_exc, ExpressionError):
+            raise error.orig_exc from None
+        raise
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of a duration such as `24h` or `1h30m`.
+
+    Raises
+    ------
+    ValueError
+        When it is none, is not whole nanoseconds, or is longer than 292 years.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"`{text}` is no duration; write a number with ns, us, ms, s, m, h or d, such as 500ms or 24h")
+    total = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts)
+    if total != int(total) or total > MAX_DURATION_NS:
+        raise ValueError(f"`{text}` is not a whole number of nanoseconds below 292 years")
+    return int(total)
+
+
+@lru_cache(maxsize=1)
+def _lark() -> Lark:
+    grammar = FilePath(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+    return Lark(
+        grammar,
+        parser="lalr",
+        start=["condition", "definition", "report"],
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )
+
+
+def _refuse_deep(parsed: Tree[Token]) -> None:
+    """Measure nesting without recursion: what comes after this may recurse."""
+    stack = [(parsed, 1)]
+    while stack:
+        tree, level = stack.pop()
+        if level > MAX_DEPTH:
+            hint = "name parts of it with `let`, or split the rule"
+            raise ExpressionError(f"nested deeper than {MAX_DEPTH}", tree.meta.start_pos, tree.meta.end_pos, hint)
+        stack.extend((child, level + 1) for child in tree.children if isinstance(child, Tree))
+
+
+def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
+    """The parser's complaint in the words of somebody who writes rules."""
+    position = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else _offset(error)
+    later = _later_construct(text, position)
+    if later:
+        return later
+    word = re.match(r"\w+|\S", text[position:])
+    found = f"`{word.group()}`" if word else "the end"
+    before = re.search(r"(\w+)\s*$", text[:position])
+    if found == "`(`" and before:
+        hint = did_you_mean(before.group(1), (*FUNCTIONS, "exists", "missing", "span", "log"))
+        return ExpressionError(f"`{before.group(1)}` is no function of this language", before.start(1), position, hint)
+    if re.match(r"\d", text[position:]):
+        number = cast("re.Match[str]", re.match(r"[\w.]+", text[position:])).group()
+        return ExpressionError(
+            f"`{number}` is no number",
+            position,
+            position + len(number),
+            "units: ns us ms s m h d, B KB MB GB TB KiB MiB",
+        )
+    if text[position : position + 1] in {'"', "'"}:
+        quote = "the string does not end" if text[position] == '"' else "strings are written in double quotes"
+        return ExpressionError(quote, position)
+    return ExpressionError(f"did not expect {found} here", position, hint=_hint_at(text, position))
+
+
+def _offset(error: UnexpectedInput) -> int:
+    if isinstance(error, UnexpectedCharacters):
+        return int(error.pos_in_stream)
+    return int(error.pos_in_stream or 0)
+
+
+def _hint_at(text: str, position: int) -> str:
+    rest = text[position:]
+    if rest.startswith(("&&", "||", "!")):
+        return "logic is written `and`, `or`, `not`"
+    if re.match(r"\w", rest) and re.search(r'["\w)]\s*$', text[:position]):
+        return "an operator is missing before it: and, or, ==, !=, <, <=, >, >=, in, matches"
+    return "" if rest.strip() else "something is missing at the end: a value or a closing bracket"
+
+
+def _later_construct(text: str, position: int) -> ExpressionError | None:
+    """An error that names the construct when the parser stopped at one that is planned."""
+    rest = text[position:]
+    for start in (position, position - 1):
+        if start >= 0 and (match := re.match(r">>|<<", text[start:])):
+            return ExpressionError(not_in_this_version(f"`{match.group()}`", "structure"), start, start + 2)
+    if rest.startswith("~"):
+        return ExpressionError(not_in_this_version("`~`", "structure; a pattern is `matches`"), position)
+    if rest.startswith(":"):
+        return ExpressionError(not_in_this_version("`name: condition`", "equality across spans"), position)
+    here = re.match(r"\w+", rest)
+    before = re.search(r"(\w+)\s*$", text[:position]) if rest.startswith("(") else None
+    word, start = (here.group(), position) if here else (before.group(1), before.start(1)) if before else ("", 0)
+    if word in LATER_WORDS:
+        return ExpressionError(not_in_this_version(f"`{word}`", LATER_WORDS[word]), start, start + len(word))
+    return None
+
+
+def _at(meta: Any) -> At:
+    return At(meta.start_pos, meta.end_pos)
+
+
+def _unescaped(token: Token) -> str:
+    """The text between the quotes of a STRING token."""
+    body, out, index = token.value[1:-1], [], 0
+    while index < len(body):
+        character = body[index]
+        if character != "\\":
+            out.append(character)
+            index += 1
+            continue
+        code = body[index + 1]
+        if code == "u" and re.fullmatch(r"[0-9a-fA-F]{4}", body[index + 2 : index + 6]):
+            out.append(chr(int(body[index + 2 : index + 6], 16)))
+            index += 6
+        elif code in _ESCAPES:
+            out.append(_ESCAPES[code])
+            index += 2
+        else:
+            where = (token.start_pos or 0) + 1 + index
+            hint = f'write `\\\\{code}` for a backslash, or a raw string r"..." for a pattern'
+            raise ExpressionError(f"`\\{code}` is no escape", where, where + 2, hint)
+    text = "".join(out)
+    if "\x00" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise ExpressionError("a string holds a NUL or half a surrogate pair", token.start_pos or 0)
+    return text
+
+
+@v_args(meta=True)
+class _TreeBuilder(Transformer[Token, Any]):
+    """Parse tree → syntax tree. A method a grammar rule or alias."""
+
+    def condition(self, _meta: Any, children: list[Any]) -> Expression:
+        return cast("Expression", children[0])
+
+    report = condition
+
+    def definition(self, meta: Any, children: list[Any]) -> Expression:
+        items, where = children
+        return cast("Expression", items) if where is None else syntax.Filtered(items, where, _at(meta))
+
+    def disjunction(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Or(tuple(children), _at(meta))
+
+    def conjunction(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.And(tuple(children), _at(meta))
+
+    def negated(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Not(children[0], _at(meta))
+
+    def compared(self, meta: Any, children: list[Any]) -> Expression:
+        left, op, right = children
+        symbol = "==" if op.value == "=" else op.value
+        return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, _at(meta))
+
+    def matched(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Matches(children[0], children[1], _at(meta))
+
+    def contained(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.In(children[0], children[1], _at(meta))
+
+    def not_contained(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Not(self.contained(meta, children), _at(meta))
+
+    def arithmetic(self, meta: Any, children: list[Any]) -> Expression:
+        left, op, right = children
+        return syntax.Arithmetic(op.value, left, right, _at(meta))
+
+    def sign(self, meta: Any, children: list[Any]) -> Expression:
+        sign, operand = children
+        if sign.value == "+":
+            return cast("Expression", operand)
+        if isinstance(operand, syntax.Value) and isinstance(operand.value, (Decimal, int)):
+            return syntax.Value(-operand.value, operand.unit, _at(meta))
+        return syntax.Arithmetic("-", syntax.Value(Decimal(0), "number", _at(meta)), operand, _at(meta))
+
+    def number(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Value(_decimal(children[0]), "number", _at(meta))
+
+    def duration(self, meta: Any, children: list[Any]) -> Expression:
+        try:
+            return syntax.Value(parse_duration(children[0].value), "duration", _at(meta))
+        except ValueError as error:
+            raise ExpressionError(str(error), *_extent(children[0])) from None
+
+    def size(self, meta: Any, children: list[Any]) -> Expression:
+        number, unit = cast("re.Match[str]", re.match(r"([\d.]+)(\w+)", children[0].value)).groups()
+        return syntax.Value(Decimal(number) * _BYTES[unit], "number", _at(meta))
+
+    def text(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Value(_unescaped(children[0]), "text", _at(meta))
+
+    def raw_text(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Value(children[0].value[2:-1], "text", _at(meta))
+
+    def true(self, meta: Any, _children: list[Any]) -> Expression:
+        return syntax.Value(True, "boolean", _at(meta))
+
+    def false(self, meta: Any, _children: list[Any]) -> Expression:
+        return syntax.Value(False, "boolean", _at(meta))
+
+    def null(self, meta: Any, _children: list[Any]) -> Expression:
+        return syntax.Value(None, "null", _at(meta))
+
+    def list(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.ValueList(tuple(child for child in children if child is not None), _at(meta))
+
+    def name(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Name(children[0].value, _at(meta))
+
+    def path(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Path(children[0].value, children[1], _at(meta))
+
+    def field(self, _meta: Any, children: list[Any]) -> str:
+        token = children[0]
+        return _unescaped(token) if token.type == "STRING" else str(token.value)
+
+    def presence(self, meta: Any, children: list[Any]) -> Expression:
+        return syntax.Presence(children[0].value == "exists", children[1], _at(meta))
+
+    def selector(self, meta: Any, children: list[Any]) -> Expression:
+        entity, *arguments = [child for child in children if child is not None]
+        name = None
+        if arguments and isinstance(arguments[0], syntax.Value) and isinstance(arguments[0].value, str):
+            name = arguments.pop(0).value
+        return syntax.Selector(cast("syntax.Entity", entity.value), name, tuple(arguments), _at(meta))
+
+    def call(self, meta: Any, children: list[Any]) -> Expression:
+        function, items, field_name, where = children
+        return syntax.Call(cast("syntax.Function", function.value), items, field_name, where, _at(meta))
+
+
+def _extent(token: Token) -> tuple[int, int]:
+    return token.start_pos or 0, token.end_pos or 0
+
+
+def _decimal(token: Token) -> Decimal:
+    try:
+        number = Decimal(token.value)
+    except InvalidOperation:  # pragma: no cover - the lexer lets only numbers through
+        raise ExpressionError(f"`{token.value}` is no number", *_extent(token)) from None
+    if abs(number) > Decimal("1e300"):
+        raise ExpressionError(f"`{token.value}` is too large; numbers reach to 1e300", *_extent(token))
+    return number

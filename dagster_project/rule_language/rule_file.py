@@ -1,0 +1,348 @@
+"""The text of a rule file → a Rule, or every mistake in it with file, line and column.
+
+Knows the fields of the file and their forms. Expressions are parsed by `parser` and resolved by `resolve`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal
+
+from dagster_project.rule_language import patterns
+from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors, did_you_mean
+from dagster_project.rule_language.limits import MAX_BINDINGS
+from dagster_project.rule_language.meaning import meaning_hash
+from dagster_project.rule_language.model import (
+    ALWAYS_TRUE,
+    Condition,
+    Disjunction,
+    Judgement,
+    Negation,
+    Reported,
+)
+from dagster_project.rule_language.parser import Start, parse, parse_duration
+from dagster_project.rule_language.resolve import (
+    Bindings,
+    binding_names,
+    group_key,
+    resolve_condition,
+    resolve_items,
+    resolve_reported,
+)
+from dagster_project.rule_language.rule_examples import Example, ExampleError, read_example
+from dagster_project.rule_language.yaml_text import Node, YamlText
+
+FIELDS: Final = (
+    "id", "title", "description", "severity", "status", "owner", "controls", "references",
+    "group_by", "gap", "let", "when", "always", "never", "detect", "report", "tests",
+)  # fmt: skip
+SEVERITIES: Final = ("critical", "high", "medium", "low")
+STATUSES: Final = ("active", "shadow", "retired")
+INLINE_PATH: Final = "<in line>"
+
+_ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RESERVED_REPORT_NAME: Final = "nulls_skipped"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that can be judged. `expressions` holds when, always, ... as they were written, for people to read."""
+
+    path: str
+    id: str
+    title: str
+    description: str
+    severity: Literal["critical", "high", "medium", "low"]
+    status: Literal["active", "shadow", "retired"]
+    owner: str
+    domain: str
+    controls: tuple[str, ...]
+    references: tuple[str, ...]
+    judgement: Judgement
+    meaning_hash: str
+    expressions: Mapping[str, str]
+    examples: tuple[Example, ...]
+
+    @property
+    def scope_kind(self) -> Literal["trace", "group"]:
+        return "group" if self.judgement.group_by else "trace"
+
+
+def read_rule(path: str, text: str) -> Rule:
+    """The rule of one file.
+
+    Parameters
+    ----------
+    path
+        `rules/<domain>/<id>.yml`, as it is shown in errors; the domain and the expected id are taken from it.
+    text
+        The whole file.
+
+    Raises
+    ------
+    RuleErrors
+        With everything that is wrong with it.
+    """
+    return _Reader(YamlText(path, text)).rule()
+
+
+def read_inline(text: str) -> Rule:
+    """A rule that is not written down: `when: any(...) always: ...`, on one line or as YAML; needs no tests.
+
+    Raises
+    ------
+    RuleErrors
+        With everything that is wrong with it.
+    """
+    return _Reader(YamlText(INLINE_PATH, _one_key_a_line(text)), inline=True).rule()
+
+
+@dataclass
+class _Reader:
+    """Reads one file; goes on after a mistake, so that all of them are reported at once."""
+
+    source: YamlText
+    inline: bool = False
+    errors: list[RuleError] = field(default_factory=list)
+    values: dict[str, Node] = field(default_factory=dict)
+
+    def rule(self) -> Rule:
+        root = self.source.root()
+        if not isinstance(root.value, dict):
+            raise RuleErrors([self.source.error("a rule is a mapping of `id:`, `title:`, ...", root.line, root.column)])
+        for word, (key, value) in root.value.items():
+            if word in FIELDS:
+                self.values[word] = value
+            else:
+                self._complain(f"a rule has no field `{word}`", key, did_you_mean(word, FIELDS))
+        path = PurePosixPath(self.source.path)
+        identity = "inline" if self.inline else self._identity(root, path.stem)
+        judgement, expressions = self._judgement(root)
+        rule = Rule(
+            path=self.source.path,
+            id=identity,
+            title=self._text("title", root, required=not self.inline) or "typed in line",
+            description=self._text("description", root),
+            severity=self._choice("severity", SEVERITIES, root, None if not self.inline else "medium"),
+            status=self._choice("status", STATUSES, root, "active"),
+            owner=self._text("owner", root, required=not self.inline),
+            domain=path.parent.name,
+            controls=self._texts("controls"),
+            references=self._texts("references"),
+            judgement=judgement,
+            meaning_hash=meaning_hash(judgement),
+            expressions=expressions,
+            examples=() if self.inline else self._examples(root),
+        )
+        if self.errors:
+            raise RuleErrors(self.errors)
+        return rule
+
+    def _complain(self, message: str, node: Node, hint: str = "") -> None:
+        self.errors.append(self.source.error(message, node.line, node.column, hint))
+
+    @contextmanager
+    def _expression(self, node: Node) -> Iterator[None]:
+        try:
+            yield
+        except ExpressionError as error:
+            line, column = self.source.position_in(node, error.start)
+            self.errors.append(self.source.error(error.message, line, column, error.hint))
+
+    def _identity(self, root: Node, stem: str) -> str:
+        identity = self._text("id", root, required=True)
+        if identity and not _ID.fullmatch(identity):
+            self._complain(f"`{identity}` is no id", self.values["id"], "lower-case words joined by hyphens")
+        elif identity and identity != stem:
+            self._complain(
+                f"the id `{identity}` is not the name of its file", self.values["id"], f"rename it to {identity}.yml"
+            )
+        return identity
+
+    def _text(self, name: str, root: Node, *, required: bool = False) -> str:
+        node = self.values.get(name)
+        if node is None:
+            if required:
+                self._complain(f"`{name}` is missing", root)
+            return ""
+        if isinstance(node.value, (dict, list)) or node.value is None or not str(node.value).strip():
+            self._complain(f"`{name}` is a text", node)
+            return ""
+        return str(node.value).strip()
+
+    def _choice(self, name: str, known: tuple[str, ...], root: Node, default: str | None) -> Any:
+        text = self._text(name, root, required=default is None)
+        if text and text not in known:
+            self._complain(f"`{text}` is no {name}", self.values[name], did_you_mean(text, known))
+        return text or default
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        node = self.values.get(name)
+        if node is None:
+            return ()
+        children = node.value if isinstance(node.value, list) else [node]
+        for child in children:
+            if isinstance(child.value, (dict, list)) or child.value is None:
+                self._complain(f"`{name}` is a list of texts", child)
+                return ()
+        return tuple(str(child.value) for child in children)
+
+    def _judgement(self, root: Node) -> tuple[Judgement, Mapping[str, str]]:
+        bindings = self._bindings()
+        parts = {name: self._condition(name, bindings) for name in ("when", "always", "never", "detect")}
+        report = self._report(bindings)
+        group_by, gap_ns = self._grouping(root)
+        for unused in binding_names(bindings.items, bindings.used):
+            self._complain(f"nothing uses the binding `{unused}`", self.values["let"].value[unused][0])
+        judgement = self._judged(root, parts, group_by, gap_ns, report)
+        shown = ("when", "always", "never", "detect")
+        return judgement, {name: str(self.values[name].value).strip() for name in shown if name in self.values}
+
+    def _judged(
+        self,
+        root: Node,
+        parts: Mapping[str, Condition | None],
+        group_by: tuple[str, ...],
+        gap_ns: int,
+        report: tuple[Reported, ...],
+    ) -> Judgement:
+        """Violation = when and (not always or never), or detect alone."""
+        when, always, never, detect = (parts[name] for name in ("when", "always", "never", "detect"))
+        if "detect" in self.values:
+            for other in ("when", "always", "never"):
+                if other in self.values:
+                    message = f"`{other}` beside `detect`; detect stands alone"
+                    self._complain(message, self.values[other], "write `when` and `never` instead of `detect`")
+            return Judgement(ALWAYS_TRUE, detect or ALWAYS_TRUE, "detect", group_by, gap_ns, report)
+        if "always" not in self.values and "never" not in self.values:
+            self._complain("the rule says nothing: `always`, `never` or `detect` is missing", root)
+        bad = [Negation(always)] if always else []
+        clause: Literal["always", "never", "always or never"] = "always"
+        if never:
+            clause = "always or never" if always else "never"
+        whole = Disjunction((*bad, never)) if never and bad else never or (bad[0] if bad else ALWAYS_TRUE)
+        return Judgement(when or ALWAYS_TRUE, whole, clause, group_by, gap_ns, report)
+
+    def _source_text(self, node: Node, what: str) -> str | None:
+        if isinstance(node.value, bool) or not isinstance(node.value, str):
+            self._complain(f"{what} is an expression", node)
+            return None
+        return node.value
+
+    def _bindings(self) -> Bindings:
+        bindings = Bindings(patterns.complaint)
+        node = self.values.get("let")
+        if node is None:
+            return bindings
+        if not isinstance(node.value, dict):
+            self._complain('`let` is a mapping of name to selector, such as `charge: span("payment.charge")`', node)
+            return bindings
+        if len(node.value) > MAX_BINDINGS:
+            self._complain(f"{len(node.value)} bindings; the limit is {MAX_BINDINGS}", node)
+            return bindings
+        for word, (key, value) in node.value.items():
+            if not _WORD.fullmatch(word) or word in {"resource", "scope", "attribute", "root", "parent", "trace"}:
+                self._complain(
+                    f"`{word}` cannot name a binding", key, "letters, digits and _; a word not taken otherwise"
+                )
+                continue
+            text = self._source_text(value, "a binding")
+            if text is not None:
+                with self._expression(value):
+                    bindings.items[word] = resolve_items(parse(text, "definition"), bindings)
+        return bindings
+
+    def _parsed(self, name: str, start: Start, use: Callable[[Any], Any]) -> Any:
+        node = self.values.get(name)
+        text = None if node is None else self._source_text(node, f"`{name}`")
+        if node is not None and text is not None:
+            with self._expression(node):
+                return use(parse(text, start))
+        return None
+
+    def _condition(self, name: str, bindings: Bindings) -> Condition | None:
+        condition: Condition | None = self._parsed(name, "condition", lambda tree: resolve_condition(tree, bindings))
+        return condition
+
+    def _report(self, bindings: Bindings) -> tuple[Reported, ...]:
+        node = self.values.get("report")
+        if node is None:
+            return ()
+        if not isinstance(node.value, dict):
+            self._complain("`report` is a mapping of name to value, such as `exposed: sum(charge.amount)`", node)
+            return ()
+        reported = []
+        for word, (key, value) in node.value.items():
+            if not _WORD.fullmatch(word) or word == RESERVED_REPORT_NAME:
+                self._complain(f"`{word}` cannot name a reported value", key, "letters, digits and _")
+                continue
+            text = self._source_text(value, "a reported value")
+            if text is not None:
+                with self._expression(value):
+                    reported.append(resolve_reported(word, parse(text, "report"), bindings))
+        return tuple(reported)
+
+    def _grouping(self, root: Node) -> tuple[tuple[str, ...], int]:
+        keys = self._texts("group_by")
+        gap = self.values.get("gap")
+        for key in keys:
+            for entity in ("span", "log"):
+                try:
+                    group_key(key, "span" if entity == "span" else "log")
+                except ValueError as error:
+                    if entity == "span":
+                        self._complain(str(error), self.values["group_by"])
+        if len(set(keys)) != len(keys):
+            self._complain("a key is named twice", self.values["group_by"])
+        if bool(keys) != (gap is not None):
+            node = gap or self.values.get("group_by", root)
+            self._complain(
+                "`group_by` and `gap` come together", node, "gap is the longest pause inside a group, such as 24h"
+            )
+        if gap is None:
+            return keys, 0
+        try:
+            return keys, parse_duration(str(gap.value))
+        except ValueError as error:
+            self._complain(str(error), gap)
+            return keys, 0
+
+    def _examples(self, root: Node) -> tuple[Example, ...]:
+        node = self.values.get("tests")
+        if node is None or not isinstance(node.value, list):
+            hint = "at least one that violates the rule and one that satisfies it"
+            self._complain("`tests` is missing: a list of test traces", node or root, hint)
+            return ()
+        examples = []
+        for child in node.value:
+            try:
+                examples.append(read_example(child))
+            except ExampleError as error:
+                self._complain(error.message, error.node, error.hint)
+        for verdict in ("violated", "satisfied"):
+            if len(examples) == len(node.value) and not any(example.verdict == verdict for example in examples):
+                self._complain(
+                    f"no test has the verdict `{verdict}`", node, "a rule needs one of each to show that it can fail"
+                )
+        return tuple(examples)
+
+
+def _one_key_a_line(text: str) -> str:
+    """Put each `key:` that stands outside quotes and brackets on a line of its own, as YAML wants it."""
+    out: list[str] = []
+    depth, start = 0, 0
+    for token in re.finditer(r'"(?:\\.|[^"\\])*"|[\[({]|[\])}]|\b([a-z_]+)\s*:(?=\s)', text):
+        if token.group() in {"(", "[", "{"}:
+            depth += 1
+        elif token.group() in {")", "]", "}"}:
+            depth -= 1
+        elif depth == 0 and token.group(1) in FIELDS:
+            out.append(text[start : token.start()].rstrip())
+            start = token.start()
+    out.append(text[start:].rstrip())
+    return "\n".join(part for part in out if part.strip())
