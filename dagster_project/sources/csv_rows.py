@@ -1,4 +1,4 @@
-"""CSV as Arrow: every column text, a header name that comes again gets `_1`, `_2`; rows of another width are refused."""
+"""CSV as Arrow: every column is text, a name that comes again gets `_1`, rows of another width are refused."""
 
 from __future__ import annotations
 
@@ -43,9 +43,12 @@ def header(head: bytes) -> list[str]:
 
 def rows(stream: ByteStream) -> Iterator[Rows]:
     """Batches of rows, in file order, without holding the file. Damage ends the file with a refusal."""
-    file = io.BufferedReader(_StreamFile(stream), BLOCK_BYTES)
-    names = header(file.peek(1 << 16))
+    file: io.BufferedReader = io.BufferedReader(_StreamFile(stream), BLOCK_BYTES)
+    start = file.peek(1 << 16)
+    names = header(start)
     if not names:
+        if start.strip():
+            yield _no_rows([], [Refusal(1, None, Reason.OTHER_FORMAT, "no header of text", clipped(start))])
         return
     refused: list[tuple[int, Refusal]] = []
 
@@ -71,17 +74,19 @@ def rows(stream: ByteStream) -> Iterator[Rows]:
         detail = f"{stream.broken.detail} (byte {stream.broken.offset} of the compressed file)"
         refused.append((next_line, Refusal(next_line, None, stream.broken.reason, detail, None)))
     if refused:
-        nothing = pa.array([], pa.struct([(name, pa.string()) for name in names]))
-        yield Rows(pa.array([], pa.int64()), nothing, [refusal for _, refusal in refused])
+        yield _no_rows(names, [refusal for _, refusal in refused])
+
+
+def _no_rows(names: list[str], refusals: list[Refusal]) -> Rows:
+    nothing = pa.array([], pa.struct([(name, pa.string()) for name in names]))
+    return Rows(pa.array([], pa.int64()), nothing, refusals)
 
 
 def _reader(file: io.BufferedReader, names: list[str], refuse: object) -> Iterator[pa.RecordBatch]:
     return iter(
         pa.csv.open_csv(
             file,
-            read_options=pa.csv.ReadOptions(
-                column_names=names, skip_rows=1, block_size=BLOCK_BYTES, use_threads=False
-            ),
+            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=BLOCK_BYTES, use_threads=False),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -90,25 +95,40 @@ def _reader(file: io.BufferedReader, names: list[str], refuse: object) -> Iterat
     )
 
 
-def _lines(first: int, count: int, gone: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _lines(
+    first: int, count: int, gone: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The lines of `count` rows from line `first` on, with the refused lines left out."""
     candidates = np.arange(first, first + count + len(gone))
     return candidates[~np.isin(candidates, gone)][:count]
 
 
 class _StreamFile(io.RawIOBase):
-    """The decoded stream as a file that Arrow can read from."""
+    """The decoded stream as a file that Arrow can read from; a line that a break of the stream cut short is left out."""
 
     def __init__(self, stream: ByteStream) -> None:
-        self._chunks = iter(stream)
+        self._parts = self._whole_lines(stream)
         self._waiting = b""
+
+    @staticmethod
+    def _whole_lines(stream: ByteStream) -> Iterator[bytes]:
+        open_line = b""
+        for chunk in stream:
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                yield open_line + chunk[:end]
+                open_line = chunk[end:]
+            else:
+                open_line += chunk
+        if open_line and stream.broken is None:
+            yield open_line
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if not self._waiting:
-            self._waiting = next(self._chunks, b"")
+            self._waiting = next(self._parts, b"")
         part = self._waiting[: len(buffer)]
         self._waiting = self._waiting[len(part) :]
         buffer[: len(part)] = part

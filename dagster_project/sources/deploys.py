@@ -34,7 +34,9 @@ def _batches(stream: ByteStream) -> Iterator[Batch]:
         yield Batch(refusals=rows.refusals)
         # A deploy list has thousands of rows, not millions: the checks of the JSON form serve here too.
         sent = ({name: value or None for name, value in row.items()} for row in rows.row.to_pylist())
-        yield json_objects.batch(((line, 1, row) for line, row in zip(rows.line.to_pylist(), sent, strict=True)), _ENTITY)
+        yield json_objects.batch(
+            ((line, 1, row) for line, row in zip(rows.line.to_pylist(), sent, strict=True)), _ENTITY
+        )
 
 
 def _is_csv(start: bytes) -> bool:

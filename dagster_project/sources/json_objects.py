@@ -34,12 +34,13 @@ class Entity:
     columns
         From an object to the target's columns without origin and payload; raises `Malformed`.
     known
-        The names of fields that Hindcast has a use for; others are kept in the payload and named in the ledger.
+        The names of fields that Hindcast has a use for: others are kept in the payload and named in the ledger. None for
+        a format that adds fields as it likes.
     """
 
     objects: Callable[[object], Sequence[object]]
     columns: Callable[[Mapping[str, Any]], dict[str, str]]
-    known: frozenset[str]
+    known: frozenset[str] | None = None
 
 
 def batches(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
@@ -59,7 +60,9 @@ def batches(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
         yield Batch(refusals=[Refusal(1, None, error.reason, str(error), clipped(content))])
         return
     for start in range(0, len(objects), OBJECTS_A_BATCH):
-        yield batch(((1, start + n, value) for n, value in enumerate(objects[start : start + OBJECTS_A_BATCH], 1)), entity)
+        yield batch(
+            ((1, start + n, value) for n, value in enumerate(objects[start : start + OBJECTS_A_BATCH], 1)), entity
+        )
 
 
 def batch(objects: Iterator[tuple[int, int, object]], entity: Entity) -> Batch:
@@ -75,7 +78,7 @@ def batch(objects: Iterator[tuple[int, int, object]], entity: Entity) -> Batch:
         except Malformed as error:
             refusals.append(Refusal(line, record, error.reason, str(error), raw_text(value)))
             continue
-        unknown |= value.keys() - entity.known
+        unknown |= value.keys() - entity.known if entity.known is not None else set()
         rows.append({"line": line, "record": record, **columns, "payload": orjson.dumps(value).decode()})
     if not rows:
         return Batch(refusals=refusals)
@@ -113,7 +116,9 @@ def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = Fals
     try:
         at = datetime.fromisoformat(found)
     except (TypeError, ValueError):
-        raise Malformed(f"{name} is {found!r:.80}, not a time such as 2023-01-29T08:44:04Z", Reason.TIME_MALFORMED) from None
+        raise Malformed(
+            f"{name} is {found!r:.80}, not a time such as 2023-01-29T08:44:04Z", Reason.TIME_MALFORMED
+        ) from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if not EARLIEST <= at < LATEST:
         raise Malformed(f"{name} is {found}", Reason.TIME_OUT_OF_RANGE)

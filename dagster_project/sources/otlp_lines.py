@@ -8,19 +8,21 @@ record must have, and how it becomes a row, is SQL in `otlp_traces.py` and `otlp
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json
 
 from dagster_project.sources import otlp_salvage
+from dagster_project.sources.columns import carries, int64, parents
 from dagster_project.sources.otlp_salvage import Shape
-from dagster_project.sources.otlp_values import attributes_type
-from dagster_project.sources.reading import Block, ByteStream, blocks
+from dagster_project.sources.otlp_values import attribute_texts, attributes_type, string_attributes
+from dagster_project.sources.reading import LINE_LIMIT_BYTES, Block, ByteStream, blocks
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Refusal
@@ -39,17 +41,16 @@ class Signal:
         The names of the lists, and how the slow way reads a record.
     record
         A record as Arrow reads it.
+    columns
+        From records in Arrow to the columns of `shape.rows`, those of origin, resource and scope left out.
     select
-        SQL from the tables `otlp_records` (one row a record: `line`, `record`, `resource`, `scope_name`,
-        `scope_version`, then the record's fields) and `otlp_resources` (`resource`, `attributes`) to `Batch.select`.
-    select_salvaged
-        The same from the table `otlp_records` whose rows `shape.row` made.
+        SQL from the table `otlp_records`, whose columns are `shape.rows`, to `Batch.select`.
     """
 
     shape: Shape
     record: pa.StructType
+    columns: Callable[[pa.StructArray], dict[str, pa.Array]]
     select: str
-    select_salvaged: str
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -78,10 +79,9 @@ class Signal:
 
 @dataclass(frozen=True)
 class Flat:
-    """The records of some lines as one table, and their resources as another; `resource` joins them."""
+    """The records of some lines, and the names that were read over."""
 
-    records: pa.Table
-    resources: pa.Table
+    rows: pa.Table
     unknown_fields: frozenset[str]
 
 
@@ -97,7 +97,7 @@ def batches(stream: ByteStream, signal: Signal) -> Iterator[Batch]:
     Unreadable
         When the container cannot be opened.
     """
-    with ahead(blocks(stream)) as pieces:
+    with ahead(_one_request_a_line(blocks(stream))) as pieces:
         for piece in pieces:
             if isinstance(piece, Refusal):
                 yield Batch(refusals=[piece])
@@ -105,25 +105,38 @@ def batches(stream: ByteStream, signal: Signal) -> Iterator[Batch]:
                 yield from _decoded(piece, signal)
 
 
+def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | Refusal]:
+    """A file that is one indented request becomes one line, as long as it is no longer than a line may be."""
+    first = next(pieces, None)
+    held = [] if first is None else [first]
+    if isinstance(first, Block) and first.data.split(b"\n", 1)[0].strip() == b"{":
+        size = len(first.data)
+        for piece in pieces:
+            held.append(piece)
+            size += len(piece.data) if isinstance(piece, Block) else LINE_LIMIT_BYTES
+            if size > LINE_LIMIT_BYTES:
+                break
+        else:
+            whole = b"".join(piece.data for piece in held if isinstance(piece, Block))
+            with suppress(orjson.JSONDecodeError):
+                held = [Block(1, orjson.dumps(orjson.loads(whole)))]
+    yield from held
+    yield from pieces
+
+
 def _decoded(block: Block, signal: Signal) -> Iterator[Batch]:
     parts = list(_parts(block, signal))
-    flat = [part for part in parts if isinstance(part, Flat)]
+    rows = [part.rows for part in parts if isinstance(part, Flat)]
+    names = frozenset[str]().union(*(part.unknown_fields for part in parts if isinstance(part, Flat)))
     bad = [part for part in parts if isinstance(part, Block)]
-    raw = _RawRecords([block], signal.shape)
-    if flat:
-        records, resources, unknown = _concatenated(flat)
-        tables = {"otlp_records": records, "otlp_resources": resources}
-        yield Batch(records.num_rows, tables, signal.select, unknown_fields=unknown, raw_of=raw)
+    refusals: list[Refusal] = []
     if bad:
-        found = otlp_salvage.salvage(bad, signal.shape)
-        yield Batch(
-            found.rows.num_rows,
-            {"otlp_records": found.rows},
-            signal.select_salvaged,
-            refusals=found.refusals,
-            unknown_fields=found.unknown_fields,
-            raw_of=raw,
-        )
+        salvaged = otlp_salvage.salvage(bad, signal.shape)
+        rows, refusals, names = [*rows, salvaged.rows], salvaged.refusals, names | salvaged.unknown_fields
+    if rows:
+        table = pa.concat_tables(rows)
+        raw = _RawRecords(block, signal.shape)
+        yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw)
 
 
 def _parts(block: Block, signal: Signal) -> Iterator[Flat | Block]:
@@ -153,27 +166,24 @@ def _flat(block: Block, signal: Signal) -> Flat:
     by_scope = scopes.field(shape.records)
     records = by_scope.flatten()
 
-    scope = pc.list_parent_indices(by_scope).to_numpy()
-    resource = pc.list_parent_indices(by_resource).to_numpy()[scope]
-    line = pc.list_parent_indices(by_line).to_numpy()[resource]
+    scope = parents(by_scope)
+    resource = parents(by_resource)[scope]
+    line = parents(by_line)[resource]
     record = np.arange(len(line)) - np.searchsorted(line, line) + 1
-    named = scopes.field("scope")
+    named, attributes = scopes.field("scope"), resources.field("resource").field("attributes")
     columns = {
-        "line": pa.array(line + block.first_line),
-        "record": pa.array(record),
-        "resource": pa.array(resource),
-        "scope_name": named.field("name").take(pa.array(scope)),
-        "scope_version": named.field("version").take(pa.array(scope)),
+        "line": int64(line + block.first_line),
+        "record": int64(record),
+        "service_name": string_attributes(attributes, "service.name").take(int64(resource)),
+        "service_version": string_attributes(attributes, "service.version").take(int64(resource)),
+        "resource_attributes": attribute_texts(attributes).take(int64(resource)),
+        "scope_name": named.field("name").take(int64(scope)),
+        "scope_version": named.field("version").take(int64(scope)),
+        **signal.columns(records),
     }
-    columns |= {field.name: records.field(field.name) for field in signal.record}
-    attributes = resources.field("resource").field("attributes")
     names |= _not_kept({shape.root: resources, f"{shape.root}.{shape.scopes}": scopes, shape.path: records})
     names |= _not_kept_of_scope(named, f"{shape.root}.{shape.scopes}.scope")
-    return Flat(
-        pa.table(columns),
-        pa.table({"resource": np.arange(len(resources)), "attributes": attributes}),
-        frozenset(names),
-    )
+    return Flat(pa.table(columns).select(shape.rows.names).cast(shape.rows), frozenset(names))
 
 
 def _read(block: Block, schema: pa.Schema) -> pa.Table:
@@ -239,47 +249,26 @@ def _not_kept(arrays: Mapping[str, pa.StructArray]) -> set[str]:
         f"{path}.{name}"
         for path, array in arrays.items()
         for name in NOT_KEPT
-        if array.type.get_field_index(name) >= 0 and _carries(array.field(name))
+        if array.type.get_field_index(name) >= 0 and carries(array.field(name))
     }
 
 
 def _not_kept_of_scope(scope: pa.StructArray, path: str) -> set[str]:
-    return {f"{path}.{name}" for name in ("attributes", "droppedAttributesCount") if _carries(scope.field(name))}
-
-
-def _carries(array: pa.Array) -> bool:
-    return bool(array.null_count < len(array))
-
-
-def _concatenated(parts: list[Flat]) -> tuple[pa.Table, pa.Table, frozenset[str]]:
-    if len(parts) == 1:
-        return parts[0].records, parts[0].resources, parts[0].unknown_fields
-    records, resources, offset = [], [], 0
-    for part in parts:
-        records.append(_shifted(part.records, offset))
-        resources.append(_shifted(part.resources, offset))
-        offset += part.resources.num_rows
-    unknown = frozenset().union(*(part.unknown_fields for part in parts))
-    return pa.concat_tables(records), pa.concat_tables(resources), unknown
-
-
-def _shifted(table: pa.Table, offset: int) -> pa.Table:
-    index = table.schema.get_field_index("resource")
-    return table.set_column(index, "resource", pc.add(table["resource"], offset))
+    return {f"{path}.{name}" for name in ("attributes", "droppedAttributesCount") if carries(scope.field(name))}
 
 
 class _RawRecords:
     """The text of a record that SQL refused, found again in its block; only asked for refused records."""
 
-    def __init__(self, blocks: Iterable[Block], shape: Shape) -> None:
-        self._blocks = blocks
+    def __init__(self, block: Block, shape: Shape) -> None:
+        self._block = block
         self._shape = shape
         self._line = 0
         self._records: list[object] = []
 
     @cached_property
     def _lines(self) -> dict[int, bytes]:
-        return dict(line for block in self._blocks for line in block.lines())
+        return dict(self._block.lines())
 
     def __call__(self, line: int, record: int) -> str | None:
         if line != self._line:

@@ -9,16 +9,17 @@ from typing import Any
 import pyarrow as pa
 
 from dagster_project.sources import otlp_lines
+from dagster_project.sources.columns import query
 from dagster_project.sources.format import Format
 from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, text
 from dagster_project.sources.otlp_values import (
-    attributes_json,
+    attribute_texts,
     attributes_text,
     attributes_type,
-    value_json,
     value_text,
+    value_texts,
     value_type,
 )
 from dagster_project.sources.reading import ByteStream
@@ -47,30 +48,57 @@ _LOG_RECORD = pa.struct(
     ]
 )
 
-# --- SQL: decoded records, their ids and times still text ------------------------------------------------------------
+# --- records as they were read, ids and times still text -------------------------------------------------------------
 
-_DECODED = Template(
-    """
-    select
-        line, record, timeUnixNano as occurred, observedTimeUnixNano as observed, traceId as trace_id, spanId as span_id,
-        service_name, severityNumber as severity_number, severityText as severity_text, eventName as event_name,
-        case when body.stringValue is not null then body.stringValue
-             when body is not null then nullif($body, 'null') end as body,
-        scope_name, coalesce(droppedAttributesCount, 0) as dropped_attributes_count,
-        case when len(attributes) > 0 then $attributes end as attributes,
-        resource_attributes
-    from otlp_records
-    join (
-        select
-            resource,
-            case when len(attributes) > 0 then $attributes end as resource_attributes,
-            list_filter(attributes, lambda a: a.key = 'service.name')[1].value.stringValue as service_name
-        from otlp_resources
-    ) using (resource)
-    """
-).substitute(attributes=attributes_json("attributes"), body=value_json("body"))
+_ROWS = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("record", pa.int64()),
+        ("occurred", pa.string()),
+        ("observed", pa.string()),
+        ("trace_id", pa.string()),
+        ("span_id", pa.string()),
+        ("service_name", pa.string()),
+        ("service_version", pa.string()),
+        ("severity_number", pa.int32()),
+        ("severity_text", pa.string()),
+        ("event_name", pa.string()),
+        ("body", pa.string()),
+        ("scope_name", pa.string()),
+        ("scope_version", pa.string()),
+        ("dropped_attributes_count", pa.uint32()),
+        ("attributes", pa.string()),
+        ("resource_attributes", pa.string()),
+    ]
+)
 
-# --- SQL: from decoded records to rows and reasons ---------------------------------------------------------------------
+
+_BODY = "select coalesce(string, nullif(other, 'null')) as text from flat"
+
+
+def _columns(records: pa.StructArray) -> dict[str, pa.Array]:
+    return {
+        "occurred": records.field("timeUnixNano"),
+        "observed": records.field("observedTimeUnixNano"),
+        "trace_id": records.field("traceId"),
+        "span_id": records.field("spanId"),
+        "severity_number": records.field("severityNumber"),
+        "severity_text": records.field("severityText"),
+        "event_name": records.field("eventName"),
+        "body": _bodies(records.field("body")),
+        "dropped_attributes_count": records.field("droppedAttributesCount"),
+        "attributes": attribute_texts(records.field("attributes")),
+    }
+
+
+def _bodies(bodies: pa.StructArray) -> pa.Array:
+    string = bodies.field("stringValue")
+    if string.null_count == 0:
+        return string
+    return query(_BODY, {"string": string, "other": value_texts(bodies)})
+
+
+# --- SQL: from records as they were read to rows and reasons ----------------------------------------------------------
 # A log record need not belong to a trace, and OTLP calls all-zero ids "none": no reason to refuse it.
 
 _JUDGED = Template(
@@ -82,7 +110,7 @@ _JUDGED = Template(
             coalesce(occurred, '') in ('', '0') as is_timed_by_observer,
             $occurred_ns as occurred_ns,
             $observed_ns as observed_ns
-        from ($decoded)
+        from otlp_records
     ),
     judged as (
         select *, case
@@ -96,12 +124,14 @@ _JUDGED = Template(
         from parsed
     )
     select
-        line, record, make_timestamp_ns(case when is_timed_by_observer then observed_ns else occurred_ns end) as occurred_at,
+        line, record,
+        make_timestamp_ns(case when is_timed_by_observer then observed_ns else occurred_ns end) as occurred_at,
         make_timestamp_ns(observed_ns) as observed_at,
         case when trace_uuid <> '00000000-0000-0000-0000-000000000000' then trace_uuid end as trace_id,
         nullif(span_number, 0) as span_id, service_name, coalesce(severity_number, 0) as severity_number,
         nullif(severity_text, '') as severity_text, nullif(event_name, '') as event_name, body,
-        nullif(scope_name, '') as scope_name, dropped_attributes_count, attributes, resource_attributes, reason,
+        nullif(scope_name, '') as scope_name,
+        coalesce(dropped_attributes_count, 0) as dropped_attributes_count, attributes, resource_attributes, reason,
         case
             when reason like 'trace_id%' then $trace_shown
             when reason like 'span_id%' then $span_shown
@@ -114,43 +144,21 @@ _JUDGED = Template(
 )
 
 
-def _judged(decoded: str) -> str:
-    return _JUDGED.substitute(
-        decoded=decoded,
-        trace_is_hex=is_hex("trace_id", 32),
-        span_number=span_id("span_id"),
-        occurred_ns=nanoseconds("occurred"),
-        observed_ns=nanoseconds("observed"),
-        occurred_reason=time_reason("occurred"),
-        observed_reason=time_reason("observed"),
-        trace_shown=shown("traceId", "trace_id"),
-        span_shown=shown("spanId", "span_id"),
-        occurred_shown=shown("timeUnixNano", "occurred"),
-        observed_shown=shown("observedTimeUnixNano", "observed"),
-    )
+_SELECT = _JUDGED.substitute(
+    trace_is_hex=is_hex("trace_id", 32),
+    span_number=span_id("span_id"),
+    occurred_ns=nanoseconds("occurred"),
+    observed_ns=nanoseconds("observed"),
+    occurred_reason=time_reason("occurred"),
+    observed_reason=time_reason("observed"),
+    trace_shown=shown("traceId", "trace_id"),
+    span_shown=shown("spanId", "span_id"),
+    occurred_shown=shown("timeUnixNano", "occurred"),
+    observed_shown=shown("observedTimeUnixNano", "observed"),
+)
 
 
 # --- the slow way -----------------------------------------------------------------------------------------------------
-
-_ROWS = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("record", pa.int64()),
-        ("occurred", pa.string()),
-        ("observed", pa.string()),
-        ("trace_id", pa.string()),
-        ("span_id", pa.string()),
-        ("service_name", pa.string()),
-        ("severity_number", pa.int32()),
-        ("severity_text", pa.string()),
-        ("event_name", pa.string()),
-        ("body", pa.string()),
-        ("scope_name", pa.string()),
-        ("dropped_attributes_count", pa.uint32()),
-        ("attributes", pa.string()),
-        ("resource_attributes", pa.string()),
-    ]
-)
 
 
 def _row(record: Mapping[str, Any]) -> Row:
@@ -185,8 +193,8 @@ SIGNAL = Signal(
         known=frozenset(field.name for field in _LOG_RECORD) - {"flags"},
     ),
     record=_LOG_RECORD,
-    select=_judged(_DECODED),
-    select_salvaged=_judged("select * from otlp_records"),
+    columns=_columns,
+    select=_SELECT,
 )
 
 

@@ -10,7 +10,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from itertools import count as count_from
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -87,7 +88,8 @@ def salvage(lines: Iterable[Block], shape: Shape) -> Salvaged:
             refusals.append(Refusal(block.first_line, None, error.reason, str(error), clipped(line)))
             continue
         _salvage_line(block.first_line, document, shape, rows, refusals, unknown)
-    return Salvaged(pa.Table.from_pylist(rows, schema=shape.rows), refusals, frozenset(unknown))
+    table = pa.Table.from_pylist(rows, shape.rows) if rows else pa.Table.from_batches([], shape.rows)
+    return Salvaged(table, refusals, frozenset(unknown))
 
 
 def decoded(line: bytes) -> Any:
@@ -131,11 +133,12 @@ def _salvage_line(
         detail = f"no {shape.root} but {', '.join(sorted(document)[:5])}"
         refusals.append(Refusal(line, None, Reason.OTHER_FORMAT, detail, raw_text(document)))
         return
-    number = 0
+    counter = count_from(1)
     for names, resource, scope, values in _parts(document, shape, refuse):
         unknown |= names
         above: Row | None = None
-        for number, value in enumerate(values, number + 1):
+        for value in values:
+            number = next(counter)
             try:
                 above = above or _above(resource, scope)
                 record = _object({} if value is None else value, "the record")
@@ -211,7 +214,7 @@ def _finite(text: str) -> float:
     return number
 
 
-# --- fields of a record, for `Shape.row` --------------------------------------------------------------------------------
+# --- fields of a record, for `Shape.row` ------------------------------------------------------------------------------
 
 
 def text(record: Mapping[str, Any], name: str) -> str | None:
@@ -219,7 +222,7 @@ def text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is None or isinstance(value, str):
         return value
-    _malformed(name, value, "a string")
+    raise _malformed(name, value, "a string")
 
 
 def integer(record: Mapping[str, Any], name: str) -> str | None:
@@ -231,7 +234,7 @@ def integer(record: Mapping[str, Any], name: str) -> str | None:
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    _malformed(name, value, "an integer")
+    raise _malformed(name, value, "an integer")
 
 
 def count(record: Mapping[str, Any], name: str) -> int:
@@ -241,7 +244,7 @@ def count(record: Mapping[str, Any], name: str) -> int:
         return 0
     if digits.isascii() and digits.isdigit() and int(digits) < 1 << 32:
         return int(digits)
-    _malformed(name, record[name], "a number from 0 to 2^32 - 1")
+    raise _malformed(name, record[name], "a number from 0 to 2^32 - 1")
 
 
 def enum(record: Mapping[str, Any], name: str, names: Mapping[str, int]) -> int | None:
@@ -253,22 +256,22 @@ def enum(record: Mapping[str, Any], name: str, names: Mapping[str, int]) -> int 
         value = int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31):
         return value
-    _malformed(name, value, "a number or one of " + ", ".join(names))
+    raise _malformed(name, value, "a number or one of " + ", ".join(names))
 
 
 def objects(record: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """A list of objects; empty when absent."""
     values = record.get(name) or []
     if not isinstance(values, list):
-        _malformed(name, values, "an array")
+        raise _malformed(name, values, "an array")
     return [_object({} if value is None else value, name) for value in values]
 
 
 def _object(value: object, name: str) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
-    _malformed(name, value, "an object")
+    raise _malformed(name, value, "an object")
 
 
-def _malformed(name: str, value: object, wanted: str) -> NoReturn:
-    raise Malformed(f"{name} is {type(value).__name__} {repr(value)[:80]}, not {wanted}")
+def _malformed(name: str, value: object, wanted: str) -> Malformed:
+    return Malformed(f"{name} is {type(value).__name__} {repr(value)[:80]}, not {wanted}")

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from dagster_project.sources import otlp_lines
+from dagster_project.sources.columns import joined, nulls, query
 from dagster_project.sources.format import Format
 from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, objects, text
-from dagster_project.sources.otlp_values import attributes_json, attributes_text, attributes_type, json_string
+from dagster_project.sources.otlp_values import attribute_texts, attributes_text, attributes_type, json_string
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
@@ -62,117 +63,7 @@ _SPAN = pa.struct(
     ]
 )
 
-# --- SQL: decoded spans, their ids and times still text --------------------------------------------------------------
-
-_EVENT_JSON = f"""'{{"timeUnixNano":' || coalesce(to_json(e.timeUnixNano)::varchar, 'null')
-    || ',"name":' || coalesce(to_json(e.name)::varchar, 'null')
-    || ',"attributes":' || coalesce({attributes_json("e.attributes")}, '{{}}')
-    || ',"droppedAttributesCount":' || coalesce(e.droppedAttributesCount, 0) || '}}'"""
-_LINK_JSON = f"""'{{"traceId":' || coalesce(to_json(lower(l.traceId))::varchar, 'null')
-    || ',"spanId":' || coalesce(to_json(lower(l.spanId))::varchar, 'null')
-    || ',"traceState":' || coalesce(to_json(l.traceState)::varchar, 'null')
-    || ',"attributes":' || coalesce({attributes_json("l.attributes")}, '{{}}')
-    || ',"droppedAttributesCount":' || coalesce(l.droppedAttributesCount, 0)
-    || ',"flags":' || coalesce(l.flags::varchar, 'null') || '}}'"""
-
-_DECODED = Template(
-    """
-    select
-        line, record, traceId as trace_id, spanId as span_id, parentSpanId as parent_span_id, traceState as trace_state,
-        service_name, service_version, name as span_name, kind,
-        startTimeUnixNano as started, endTimeUnixNano as ended, status.code as status_code,
-        status.message as status_message, scope_name, scope_version,
-        coalesce(droppedAttributesCount, 0) as dropped_attributes_count,
-        coalesce(droppedEventsCount, 0) as dropped_events_count,
-        coalesce(droppedLinksCount, 0) as dropped_links_count,
-        case when len(attributes) > 0 then $attributes end as attributes,
-        resource_attributes,
-        case when len(events) > 0
-             then '[' || list_aggregate(list_transform(events, lambda e: $event), 'string_agg', ',') || ']' end as events,
-        case when len(links) > 0
-             then '[' || list_aggregate(list_transform(links, lambda l: $link), 'string_agg', ',') || ']' end as links
-    from otlp_records
-    join (
-        select
-            resource,
-            case when len(attributes) > 0 then $attributes end as resource_attributes,
-            list_filter(attributes, lambda a: a.key = 'service.name')[1].value.stringValue as service_name,
-            list_filter(attributes, lambda a: a.key = 'service.version')[1].value.stringValue as service_version
-        from otlp_resources
-    ) using (resource)
-    """
-).substitute(attributes=attributes_json("attributes"), event=_EVENT_JSON, link=_LINK_JSON)
-
-# --- SQL: from decoded spans to rows and reasons -----------------------------------------------------------------------
-
-_JUDGED = Template(
-    """
-    with parsed as (
-        select *,
-            case when $trace_is_hex then trace_id::uuid end as trace_uuid,
-            $span_number as span_number,
-            $parent_number as parent_number,
-            $start_ns as start_ns,
-            $end_ns as end_ns
-        from ($decoded)
-    ),
-    judged as (
-        select *, case
-            when coalesce(trace_id, '') = '' then 'trace_id_missing'
-            when trace_uuid is null then 'trace_id_malformed'
-            when trace_uuid = '00000000-0000-0000-0000-000000000000' then 'trace_id_zero'
-            when coalesce(span_id, '') = '' then 'span_id_missing'
-            when span_number is null then 'span_id_malformed'
-            when span_number = 0 then 'span_id_zero'
-            when parent_span_id <> '' and parent_number is null then 'parent_span_id_malformed'
-            when start_ns is null then $start_reason
-            when end_ns is null then $end_reason
-            when end_ns < start_ns then 'ends_before_start'
-            when kind not between 0 and 5 or status_code not between 0 and 2 then 'enum_unknown'
-        end as reason
-        from parsed
-    )
-    select
-        line, record, trace_uuid as trace_id, span_number as span_id, nullif(parent_number, 0) as parent_span_id,
-        nullif(trace_state, '') as trace_state, service_name, service_version, coalesce(span_name, '') as span_name,
-        coalesce(kind, 0) as kind, make_timestamp_ns(start_ns) as started_at, make_timestamp_ns(end_ns) as ended_at,
-        coalesce(status_code, 0) as status_code, nullif(status_message, '') as status_message,
-        nullif(scope_name, '') as scope_name, nullif(scope_version, '') as scope_version,
-        dropped_attributes_count, dropped_events_count, dropped_links_count,
-        attributes, resource_attributes, events, links, reason,
-        case
-            when reason like 'trace_id%' then $trace_shown
-            when reason like 'span_id%' then $span_shown
-            when reason like 'parent_span_id%' then $parent_shown
-            when reason like 'time%' and start_ns is null then $start_shown
-            when reason like 'time%' then $end_shown
-            when reason = 'ends_before_start' then 'ends ' || (start_ns - end_ns) || ' ns before its start'
-            when reason = 'enum_unknown' then 'kind = ' || coalesce(kind, 0) || ', status.code = ' || coalesce(status_code, 0)
-        end as detail
-    from judged
-    """
-)
-
-
-def _judged(decoded: str) -> str:
-    return _JUDGED.substitute(
-        decoded=decoded,
-        trace_is_hex=is_hex("trace_id", 32),
-        span_number=span_id("span_id"),
-        parent_number=span_id("parent_span_id"),
-        start_ns=nanoseconds("started"),
-        end_ns=nanoseconds("ended"),
-        start_reason=time_reason("started"),
-        end_reason=time_reason("ended"),
-        trace_shown=shown("traceId", "trace_id"),
-        span_shown=shown("spanId", "span_id"),
-        parent_shown=shown("parentSpanId", "parent_span_id"),
-        start_shown=shown("startTimeUnixNano", "started"),
-        end_shown=shown("endTimeUnixNano", "ended"),
-    )
-
-
-# --- the slow way -----------------------------------------------------------------------------------------------------
+# --- spans as they were read, ids and times still text ---------------------------------------------------------------
 
 _ROWS = pa.schema(
     [
@@ -201,6 +92,129 @@ _ROWS = pa.schema(
         ("links", pa.string()),
     ]
 )
+
+
+_EVENTS = """
+    select '{"timeUnixNano":' || coalesce(to_json("timeUnixNano")::varchar, 'null')
+        || ',"name":' || coalesce(to_json("name")::varchar, 'null')
+        || ',"attributes":' || coalesce(attribute_text, '{}')
+        || ',"droppedAttributesCount":' || coalesce("droppedAttributesCount", 0) || '}' as text
+    from flat
+"""
+_LINKS = """
+    select '{"traceId":' || coalesce(to_json(lower("traceId"))::varchar, 'null')
+        || ',"spanId":' || coalesce(to_json(lower("spanId"))::varchar, 'null')
+        || ',"traceState":' || coalesce(to_json("traceState")::varchar, 'null')
+        || ',"attributes":' || coalesce(attribute_text, '{}')
+        || ',"droppedAttributesCount":' || coalesce("droppedAttributesCount", 0)
+        || ',"flags":' || coalesce("flags"::varchar, 'null') || '}' as text
+    from flat
+"""
+_ARRAY = "select '[' || nullif(text, '') || ']' as text from flat"
+
+
+def _columns(spans: pa.StructArray) -> dict[str, pa.Array]:
+    status = spans.field("status")
+    return {
+        "trace_id": spans.field("traceId"),
+        "span_id": spans.field("spanId"),
+        "parent_span_id": spans.field("parentSpanId"),
+        "trace_state": spans.field("traceState"),
+        "span_name": spans.field("name"),
+        "kind": spans.field("kind"),
+        "started": spans.field("startTimeUnixNano"),
+        "ended": spans.field("endTimeUnixNano"),
+        "status_code": status.field("code"),
+        "status_message": status.field("message"),
+        "dropped_attributes_count": spans.field("droppedAttributesCount"),
+        "dropped_events_count": spans.field("droppedEventsCount"),
+        "dropped_links_count": spans.field("droppedLinksCount"),
+        "attributes": attribute_texts(spans.field("attributes")),
+        "events": _list_texts(spans.field("events"), _EVENTS),
+        "links": _list_texts(spans.field("links"), _LINKS),
+    }
+
+
+def _list_texts(lists: pa.ListArray, sql: str) -> pa.Array:
+    items = lists.flatten()
+    if not len(items):
+        return nulls(len(lists))
+    columns = {field.name: items.field(field.name) for field in items.type}
+    texts = query(sql, columns | {"attribute_text": attribute_texts(items.field("attributes"))})
+    return query(_ARRAY, {"text": joined(lists, texts)})
+
+
+# --- SQL: from spans as they were read to rows and reasons ------------------------------------------------------------
+
+_JUDGED = Template(
+    """
+    with parsed as (
+        select *,
+            case when $trace_is_hex then trace_id::uuid end as trace_uuid,
+            $span_number as span_number,
+            $parent_number as parent_number,
+            $start_ns as start_ns,
+            $end_ns as end_ns
+        from otlp_records
+    ),
+    judged as (
+        select *, case
+            when coalesce(trace_id, '') = '' then 'trace_id_missing'
+            when trace_uuid is null then 'trace_id_malformed'
+            when trace_uuid = '00000000-0000-0000-0000-000000000000' then 'trace_id_zero'
+            when coalesce(span_id, '') = '' then 'span_id_missing'
+            when span_number is null then 'span_id_malformed'
+            when span_number = 0 then 'span_id_zero'
+            when parent_span_id <> '' and parent_number is null then 'parent_span_id_malformed'
+            when start_ns is null then $start_reason
+            when end_ns is null then $end_reason
+            when end_ns < start_ns then 'ends_before_start'
+            when kind not between 0 and 5 or status_code not between 0 and 2 then 'enum_unknown'
+        end as reason
+        from parsed
+    )
+    select
+        line, record, trace_uuid as trace_id, span_number as span_id, nullif(parent_number, 0) as parent_span_id,
+        nullif(trace_state, '') as trace_state, service_name, service_version, coalesce(span_name, '') as span_name,
+        coalesce(kind, 0) as kind, make_timestamp_ns(start_ns) as started_at, make_timestamp_ns(end_ns) as ended_at,
+        coalesce(status_code, 0) as status_code, nullif(status_message, '') as status_message,
+        nullif(scope_name, '') as scope_name, nullif(scope_version, '') as scope_version,
+        coalesce(dropped_attributes_count, 0) as dropped_attributes_count,
+        coalesce(dropped_events_count, 0) as dropped_events_count,
+        coalesce(dropped_links_count, 0) as dropped_links_count,
+        attributes, resource_attributes, events, links, reason,
+        case
+            when reason like 'trace_id%' then $trace_shown
+            when reason like 'span_id%' then $span_shown
+            when reason like 'parent_span_id%' then $parent_shown
+            when reason like 'time%' and start_ns is null then $start_shown
+            when reason like 'time%' then $end_shown
+            when reason = 'ends_before_start' then 'ends ' || (start_ns - end_ns) || ' ns before its start'
+            when reason = 'enum_unknown'
+                then 'kind = ' || coalesce(kind, 0) || ', status.code = ' || coalesce(status_code, 0)
+        end as detail
+    from judged
+    """
+)
+
+
+_SELECT = _JUDGED.substitute(
+    trace_is_hex=is_hex("trace_id", 32),
+    span_number=span_id("span_id"),
+    parent_number=span_id("parent_span_id"),
+    start_ns=nanoseconds("started"),
+    end_ns=nanoseconds("ended"),
+    start_reason=time_reason("started"),
+    end_reason=time_reason("ended"),
+    trace_shown=shown("traceId", "trace_id"),
+    span_shown=shown("spanId", "span_id"),
+    parent_shown=shown("parentSpanId", "parent_span_id"),
+    start_shown=shown("startTimeUnixNano", "started"),
+    end_shown=shown("endTimeUnixNano", "ended"),
+)
+
+
+# --- the slow way -----------------------------------------------------------------------------------------------------
 
 
 def _row(span: Mapping[str, Any]) -> Row:
@@ -259,8 +273,8 @@ SIGNAL = Signal(
         known=frozenset(field.name for field in _SPAN) - {"flags"},
     ),
     record=_SPAN,
-    select=_judged(_DECODED),
-    select_salvaged=_judged("select * from otlp_records"),
+    columns=_columns,
+    select=_SELECT,
 )
 
 

@@ -37,20 +37,7 @@ def _columns(ticket: Mapping[str, Any]) -> dict[str, str]:
     return {"system": "pagerduty", "ticket_id": identifier(incident, "id")}
 
 
-_ENTITY = Entity(
-    objects=_objects,
-    columns=_columns,
-    # The API adds fields as it likes, and all are kept in the payload: only what is odd for both kinds is named.
-    known=frozenset(
-        """
-        id type summary self html_url created_at updated_at status incident_number title incident_key service urgency
-        priority assignments assigned_via last_status_change_at last_status_change_by resolved_at escalation_policy teams
-        incident channel agent contexts event_details note acknowledgements body description resolve_reason
-        alert_counts is_mergeable pending_actions alert_grouping incidents_responders responder_requests
-        first_trigger_log_entry acknowledgement_timeout subscriber_requests assignees user
-        """.split()
-    ),
-)
+_ENTITY = Entity(objects=_objects, columns=_columns)
 
 
 def _batches(stream: ByteStream) -> Iterator[Batch]:

@@ -139,7 +139,9 @@ class Block:
         return first, Block(self.first_line + first.line_count, self.data[cut:])
 
 
-def blocks(stream: ByteStream, size: int = BLOCK_BYTES, line_limit: int = LINE_LIMIT_BYTES) -> Iterator[Block | Refusal]:
+def blocks(
+    stream: ByteStream, size: int = BLOCK_BYTES, line_limit: int = LINE_LIMIT_BYTES
+) -> Iterator[Block | Refusal]:
     """Blocks of about `size` bytes, cut at newlines; memory is bounded by the longest line, that by `line_limit`.
 
     A longer line is skipped and refused. What follows the last newline before a break of the stream is refused too:

@@ -24,7 +24,8 @@ _SELECT = f"""
     )
     select
         line, record, 'servicenow' as system, number as ticket_id, payload,
-        case when trim(number) in ('', '?') then 'id_missing' when {_UPDATED_AT} is null then 'time_malformed' end as reason,
+        case when trim(number) in ('', '?') then 'id_missing'
+             when {_UPDATED_AT} is null then 'time_malformed' end as reason,
         case when trim(number) in ('', '?') then 'number = "' || number || '"'
              else 'sys_updated_at = "' || updated || '", not d/m/Y H:M' end as detail
     from sent

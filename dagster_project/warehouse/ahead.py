@@ -66,7 +66,7 @@ class _Run(Generic[Item]):
                 self.queue.put(item)
                 if self.stopped.is_set():
                     break
-        except BaseException as raised:  # noqa: BLE001  it is raised again in the consumer
+        except BaseException as raised:
             error = raised
         finally:
             if hasattr(iterator, "close"):

@@ -6,7 +6,6 @@ How bytes become rows is a `Decoder`'s business (`sources/`); who may write is t
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -305,9 +304,7 @@ _INSERT = Template(
     "insert into $table by name select ?::bigint as load_id, * exclude (reason, detail) "
     "from ($select) where reason is null"
 )
-_REFUSED = Template(
-    "select line, record, reason, detail from ($select) where reason is not null order by line, record"
-)
+_REFUSED = Template("select line, record, reason, detail from ($select) where reason is not null order by line, record")
 
 
 def _land_batch(
@@ -321,7 +318,8 @@ def _land_batch(
             landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
             if landed < batch.records:
                 rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
-                refusals = [*refusals, *(Refusal(*row, raw=batch.raw_of(row[0], row[1])) for row in rows)]
+                found = [Refusal(*row, batch.raw_of(row[0], row[1])) for row in rows]
+                refusals = [*refusals, *found]
         if landed + len(refusals) - len(batch.refusals) != batch.records:
             raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refusals)} refused")
     quarantine.write(connection, load_id, refusals)
@@ -368,7 +366,7 @@ class _Fingerprint:
 
 
 def _fingerprint(path: Path) -> _Fingerprint:
-    found = os.stat(path)
+    found = path.stat()
     return _Fingerprint(found.st_ino, found.st_size, found.st_mtime_ns)
 
 

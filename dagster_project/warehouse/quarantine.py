@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import duckdb
-import pyarrow as pa
 
 RAW_LIMIT = 4096  # bytes of the refused text that are kept: enough to find it again, small enough for a bad night
 
@@ -42,7 +41,7 @@ class Reason(StrEnum):
     PARENT_SPAN_ID_MALFORMED = "parent_span_id_malformed"
     TIME_MISSING = "time_missing"
     TIME_MALFORMED = "time_malformed"
-    TIME_OUT_OF_RANGE = "time_out_of_range"  # outside 2000-01-01 to 2100-01-01: a clock that was never set, or a wrong unit
+    TIME_OUT_OF_RANGE = "time_out_of_range"  # not from 2000 to 2100: a clock that was never set, or a wrong unit
     ENDS_BEFORE_START = "ends_before_start"
     VALUE_NOT_FINITE = "value_not_finite"
     VALUE_MALFORMED = "value_malformed"
@@ -71,19 +70,17 @@ def write(connection: duckdb.DuckDBPyConnection, load_id: int, refusals: Sequenc
     """Append refusals of one load to `audit.quarantine`, within the caller's transaction."""
     if not refusals:
         return
-    table = pa.table(
-        {
-            "line": pa.array([refusal.line for refusal in refusals], pa.int64()),
-            "record": pa.array([refusal.record for refusal in refusals], pa.int64()),
-            "reason": pa.array([str(refusal.reason) for refusal in refusals], pa.string()),
-            "detail": pa.array([clipped(refusal.detail) for refusal in refusals], pa.string()),
-            "raw": pa.array([clipped(refusal.raw) for refusal in refusals], pa.string()),
-        }
-    )
-    connection.register("landing_refusals", table)
-    try:
-        connection.execute(
-            "insert into audit.quarantine by name select ?::bigint as load_id, * from landing_refusals", [load_id]
-        )
-    finally:
-        connection.unregister("landing_refusals")
+    columns = [
+        [refusal.line for refusal in refusals],
+        [refusal.record for refusal in refusals],
+        [str(refusal.reason) for refusal in refusals],
+        [clipped(refusal.detail) for refusal in refusals],
+        [clipped(refusal.raw) for refusal in refusals],
+    ]
+    connection.execute(_INSERT, [load_id, *columns]).fetchall()
+
+
+_INSERT = """
+    insert into audit.quarantine (load_id, line, record, reason, detail, raw)
+    select ?, unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::varchar[])
+"""
