@@ -243,15 +243,16 @@ def test_the_trainticket_readme_counts_what_is_there() -> None:
     readme = (folder / "README.md").read_text()
     spans = list(chain.from_iterable(records_of(folder / "traces.otlp.jsonl.gz", "scopeSpans", "spans")))
     logs = list(chain.from_iterable(records_of(folder / "logs.otlp.jsonl.gz", "scopeLogs", "logRecords")))
-    points = 0
+    points = []
     for file in (folder / "metrics").iterdir():
         body = orjson.loads(gzip.decompress(file.read_bytes()))
-        points += sum(len(series["values"]) for series in body["data"]["result"])
+        points += [value for series in body["data"]["result"] for _at, value in series["values"]]
     repeats = len(spans) - len({(s["traceId"], s["spanId"]) for s in spans})
     impossible = sum(record["timeUnixNano"] == IMPOSSIBLE for record in logs)
     assert f"{len(spans):,} spans in {len({s['traceId'] for s in spans}):,} traces" in readme
     assert f"{len(logs):,} log records" in readme
-    assert f"{points:,} points" in readme
+    assert f"{len(points):,} points" in readme
+    assert f"{sum(value.lower() == 'nan' for value in points):,} metric points are NaN" in readme
     assert f"{repeats:,} spans repeat" in readme
     assert f"{impossible} log records carry a time in the year 1754" in readme
     assert sum(file.stat().st_size for file in folder.rglob("*")) < 6_000_000
