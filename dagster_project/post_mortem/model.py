@@ -51,6 +51,15 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Hypothesis:
+    """A claim that is not a fact: what speaks for it beside what speaks against it."""
+
+    heading: Run
+    supporting: tuple[Statement, ...]
+    contradicting: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of a table with what carries it."""
 
@@ -69,7 +78,7 @@ class Table:
     total: int
 
 
-Block = Statement | Bullets | Table
+Block = Statement | Bullets | Hypothesis | Table
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,8 @@ def statements(document: Document) -> list[Statement]:
                 found.append(block)
             elif isinstance(block, Bullets):
                 found.extend(block.statements or ((block.empty,) if block.empty else ()))
+            elif isinstance(block, Hypothesis):
+                found.extend((*block.supporting, *block.contradicting))
     return found
 
 

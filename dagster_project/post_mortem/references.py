@@ -20,5 +20,6 @@ def resolve(connection: duckdb.DuckDBPyConnection, reference: Reference) -> int:
         .from_(exp.to_table(reference.relation, dialect="duckdb"))
         .where(*(exp.EQ(this=exp.cast(column, "varchar"), expression=exp.Placeholder()) for column in columns))
     )
-    row = connection.execute(query.sql("duckdb", identify=True), [value for _, value in reference.key]).fetchone()
-    return int(row[0]) if row else 0
+    values = [value for _, value in reference.key]
+    ((found,),) = connection.execute(query.sql("duckdb", identify=True), values).fetchall()
+    return int(found)

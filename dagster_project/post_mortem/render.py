@@ -83,5 +83,6 @@ def _environment(*, escaping: bool = True, templates: Path | None = None) -> Env
     environment.filters.update(
         utc=utc, visible=visible, md=escape_markdown, run=markdown_run, line=markdown_line, code=_code_span
     )
+    environment.filters["position"] = lambda blocks, block: blocks.index(block) + 1
     environment.tests["section_block"] = lambda block, name: type(block).__name__ == name
     return environment

@@ -12,6 +12,7 @@ from dagster_project.facts import Certificate, Clock, Impact, IncidentFacts, Rul
 from dagster_project.post_mortem.model import (
     Block,
     Bullets,
+    Hypothesis,
     References,
     Row,
     Run,
@@ -120,7 +121,7 @@ def _summary_of_suspects(suspect: SuspectService, references: References) -> Sta
         references.cite(best.reference),
         signal=code(best.signal),
         service=code(suspect.service_name),
-        shift=strong(f"{best.shift:,.1f}"),
+        shift=strong(_shift(best.shift)),
     )
 
 
@@ -316,11 +317,12 @@ def hypotheses(facts: IncidentFacts, references: References) -> Section:
     )
     blocks: list[Block] = [note]
     for suspect in facts.suspects:
-        blocks += [_supporting(suspect, references), _contradicting(suspect, facts, references)]
+        supporting, contradicting = _supporting(suspect, references), _contradicting(suspect, facts, references)
+        blocks.append(Hypothesis(code(suspect.service_name), supporting, contradicting))
     return Section("hypotheses", title, tuple(blocks))
 
 
-def _supporting(suspect: SuspectService, references: References) -> Bullets:
+def _supporting(suspect: SuspectService, references: References) -> tuple[Statement, ...]:
     lines = [
         say(
             "{signal} went from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
@@ -331,7 +333,7 @@ def _supporting(suspect: SuspectService, references: References) -> Bullets:
             now=quantity(one.incident_median, one.unit),
             n=count(one.baseline_n),
             m=count(one.incident_n),
-            shift=strong(f"{one.shift:,.1f}"),
+            shift=strong(_shift(one.shift)),
         )
         for one in suspect.moved
     ]
@@ -339,10 +341,10 @@ def _supporting(suspect: SuspectService, references: References) -> Bullets:
         rest = suspect.moved_count - len(suspect.moved)
         cite = references.cite(suspect.reference)
         lines.append(say("{more} of it moved by 3 or more as well.", "hypothesis", cite, more=counted(rest, "signal")))
-    return Bullets(f"{suspect.rank}. {suspect.service_name} \N{EN DASH} speaks for it", tuple(lines))
+    return tuple(lines)
 
 
-def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: References) -> Bullets:
+def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: References) -> tuple[Statement, ...]:
     lines: list[Statement] = []
     if suspect.still_count:
         cite = references.cite(suspect.reference)
@@ -374,7 +376,11 @@ def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: Re
     if not lines:
         sentence = "Nothing in the data speaks against it; no test of cause was made."
         lines.append(say(sentence, "hypothesis", references.cite(suspect.reference)))
-    return Bullets(f"{suspect.service_name} \N{EN DASH} speaks against it", tuple(lines))
+    return tuple(lines)
+
+
+def _shift(size: float) -> str:
+    return f"{size:,.0f}" if size >= 100 else f"{size:.1f}"
 
 
 def _best(suspect: SuspectService) -> float:

@@ -14,7 +14,9 @@ from typing import Any
 
 from dagster_project.wording import counted, duration, utc, visible
 
+# From here on a browser draws points with the graphics card; and from DENSE on they cover each other.
 MANY_POINTS = 3000
+DENSE = 200
 SERIES = 7
 SEVERITY_COLOURS = {"P1": "var(--sev-1)", "P2": "var(--sev-2)", "P3": "var(--sev-3)"}
 SEVERITY_SYMBOLS = {"P1": "triangle-up", "P2": "diamond", "P3": "circle", "P4": "circle-open", "P5": "x-thin-open"}
@@ -62,8 +64,8 @@ def layout(**more: Any) -> dict[str, Any]:
 
 def axis(**more: Any) -> dict[str, Any]:
     """An axis with quiet lines."""
-    quiet = {"gridcolor": "var(--line)", "linecolor": "var(--line-strong)", "zeroline": False, "fixedrange": True}
-    return {**quiet, "tickcolor": "var(--line-strong)", **more}
+    quiet = {"gridcolor": "var(--line)", "zeroline": False, "fixedrange": True, "showline": False, "ticks": ""}
+    return {**quiet, **more}
 
 
 def over_time(
@@ -86,7 +88,7 @@ def over_time(
             barmode="stack",
             bargap=0,
             shapes=shapes,
-            margin={"l": 56, "r": 8, "t": 40, "b": 36},
+            margin={"l": 56, "r": 8, "t": 40, "b": 56},
             xaxis=axis(
                 type="date", range=[_x(window[0]), _x(window[1])], anchor="y3", showgrid=False, hoverformat="%H:%M"
             ),
@@ -193,8 +195,8 @@ def resolve_times(name: str, *, points: Sequence[Values], groups: Sequence[Value
     rows = {(one["system"], one["severity"]): len(groups) - position for position, one in enumerate(groups)}
     data = [_strip(group, points, rows, kind) for group in groups]
     data += [
-        _ticks(groups, rows, "median_minutes", "median", "line-ns-open", 22, 3),
-        _ticks(groups, rows, "p90_minutes", "90th percentile", "line-ns-open", 14, 1.5),
+        *_ticks(groups, rows, "median_minutes", "median", 26, 3),
+        *_ticks(groups, rows, "p90_minutes", "90th percentile", 14, 1.5),
     ]
     names = [f"{label(one['system'])} {label(one['severity']) or 'no severity'}" for one in groups]
     narrow = [f"{label(one['system'])[:8]} {label(one['severity'])}" for one in groups]
@@ -239,32 +241,32 @@ def _strip(group: Values, points: Sequence[Values], rows: Mapping[Any, int], kin
         "customdata": [one["href"] or "" for one in mine],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {
-            "size": 5 if len(mine) > 200 else 7,
-            "opacity": 0.35 if len(mine) > 200 else 0.8,
+            "size": 7 if len(mine) <= DENSE else 5,
+            "opacity": 0.8 if len(mine) <= DENSE else 0.35 if len(mine) <= 10 * DENSE else 0.12,
             "color": SEVERITY_COLOURS.get(group["severity"] or "", "var(--sev-4)"),
         },
     }
 
 
 def _ticks(
-    groups: Sequence[Values], rows: Mapping[Any, int], column: str, name: str, symbol: str, size: int, width: float
-) -> dict[str, Any]:
+    groups: Sequence[Values], rows: Mapping[Any, int], column: str, name: str, size: int, width: float
+) -> list[dict[str, Any]]:
+    """A stroke a group, with a pale one under it that keeps it apart from the points behind."""
     shown = [one for one in groups if one[column]]
-    return {
+    stroke = {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [one[column] for one in shown],
         "y": [rows[one["system"], one["severity"]] for one in shown],
-        "text": [f"{name}: {duration(one[column] * 60)}" for one in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {
-            "symbol": symbol,
-            "size": size,
-            "color": "var(--ink)",
-            "line": {"width": width, "color": "var(--ink)"},
-        },
     }
+    under = {"symbol": "line-ns", "size": size + 3, "line": {"width": width + 3, "color": "var(--paper)"}}
+    over = {"symbol": "line-ns", "size": size, "line": {"width": width, "color": "var(--ink)"}}
+    texts = [f"{name}: {duration(one[column] * 60)}" for one in shown]
+    return [
+        {**stroke, "marker": under, "showlegend": False, "hoverinfo": "skip"},
+        {**stroke, "marker": over, "text": texts, "hovertemplate": "%{text}<extra></extra>"},
+    ]
 
 
 def ratios(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
@@ -308,6 +310,42 @@ def ratios(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
     return Figure(
         name, summary or "No comparison has a ratio.", caption, csv, spec, f"{max(10, 5 + 3 * len(shown))}rem"
     )
+
+
+def present_values(name: str, *, rows: Sequence[Values], currency: str, csv: str) -> Figure:
+    """What each line of an estimate brings or costs in present value, costs to the left."""
+    signed = [(-1 if one["kind"] == "cost" else 1) * one["present_value"] for one in rows]
+    colours = {"cost": "var(--series-2)", "benefit": "var(--series-1)", "transfer": "var(--quiet)"}
+    spec = {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": signed,
+                "y": [label(one["label"]) for one in rows],
+                "marker": {
+                    "color": [colours.get(one["kind"], "var(--quiet)") for one in rows],
+                    "pattern": {"shape": ["/" if one["kind"] == "transfer" else "" for one in rows],
+                                "fgcolor": "var(--ink-3)", "bgcolor": "var(--paper)"},
+                },
+                "text": [f"{value:,.0f}" for value in signed],
+                "textposition": "auto",
+                "hovertemplate": "%{y}<br>" + label(currency) + " %{x:,.0f}<extra></extra>",
+            }
+        ],
+        "layout": layout(
+            margin={"l": 8, "r": 16, "t": 8, "b": 44},
+            showlegend=False,
+            bargap=0.35,
+            xaxis=axis(title={"text": f"{label(currency)}, present value"}, zeroline=True, zerolinecolor="var(--ink)"),
+            yaxis=axis(automargin=True, autorange="reversed", showgrid=False),
+        ),
+    }  # fmt: skip
+    summary = "; ".join(f"{one['label']}: {value:,.0f} {currency}" for one, value in zip(rows, signed, strict=True))
+    caption = (
+        "Present value of each line over all years: costs to the left, benefits to the right; hatched is not credited."
+    )
+    return Figure(name, summary, caption, csv, spec, f"{max(9, 5 + 2.6 * len(rows)):g}rem")
 
 
 def _x(moment: datetime) -> str:

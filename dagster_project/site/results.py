@@ -5,10 +5,69 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.site import charts
-from dagster_project.site.tables import Column, Table, table
-from dagster_project.site.workshop import NUMBERS, Workshop
+from dagster_project.site.tables import Column, table
+from dagster_project.site.workshop import Row, Workshop
+from dagster_project.wording import slug
 
 MOST_ROWS = 200
+BASES = {"all_lines": "all benefit lines", "labour_only": "saved hours alone, nothing prevented"}
+ROI_SUMMARY = "select * from marts.mart_roi_summary order by estimate_id, basis"
+ROI_LINES = """
+select
+    position, kind, label, any_value(formula order by year) as formula, sum(present_value) as present_value,
+    bool_and(is_credited) as is_credited, len(any_value(unsupported_inputs)) as unsupported
+from marts.mart_roi_lines
+where estimate_id = $estimate_id and basis = $basis
+group by position, line_id, kind, label
+having sum(amount) <> 0
+order by position
+"""
+ROI_LINES_CSV = "select * from marts.mart_roi_lines order by estimate_id, basis, position, year"
+ROI_INPUTS = "select * from marts.mart_roi_inputs where estimate_id = $estimate_id order by input_id"
+ROI_INPUTS_CSV = "select * from marts.mart_roi_inputs order by estimate_id, input_id"
+_BASES = (
+    Column("basis", "Counted"),
+    Column("present_costs", "Costs", "count"),
+    Column("present_benefits", "Benefits", "count"),
+    Column("net_present_value", "Net", "count"),
+    Column("roi", "Return", "share"),
+    Column("payback_months", "Months to pay back", "number"),
+    Column("input_count", "Assumptions", "count"),
+    Column("unsupported", "of them unsupported", "count"),
+)
+_LINES = (
+    Column("label", "Line"),
+    Column("kind", "Kind"),
+    Column("formula", "A year's amount", "wide"),
+    Column("present_value", "Present value", "count"),
+    Column("unsupported", "Unsupported inputs", "count"),
+)
+_INPUTS = (
+    Column("input_id", "Input", "code"),
+    Column("value", "Value", "number"),
+    Column("unit", "Unit"),
+    Column("low", "Low", "number"),
+    Column("high", "High", "number"),
+    Column("confidence", "Confidence"),
+    Column("source", "Source", "wide"),
+)
+# Papers and reports first: they are what people look for; the file of all rows keeps its own order.
+EVIDENCE = """
+select * from marts.mart_evidence
+order by list_position(['report', 'post_mortem', 'configuration', 'rule', 'table', 'source'], type), seq
+limit $most
+"""
+EVIDENCE_CSV = "select * from marts.mart_evidence order by seq"
+_EVIDENCE = (
+    Column("seq", "No.", "count"),
+    Column("type", "Type"),
+    Column("name", "What", "wide"),
+    Column("controls", "Controls"),
+    Column("source_path", "Path", "code"),
+    Column("bytes", "Bytes", "bytes"),
+    Column("row_count", "Rows", "count"),
+    Column("source_sha256", "SHA-256", "code"),
+)
 SIGNIFICANCE = "select * from marts.mart_significance order by comparison_id"
 
 
@@ -47,45 +106,44 @@ def _significance(workshop: Workshop) -> None:
 
 
 def _roi(workshop: Workshop) -> None:
-    tables = [
-        _whole(workshop, relation, caption)
-        for relation, caption in (("marts.mart_roi_summary", "Summary"), ("marts.mart_roi_lines", "Line by line"))
-        if workshop.has(relation)
-    ]
-    workshop.page("roi.html", "roi.html.j2", current="roi", tables=tables)
+    estimates = []
+    if workshop.has("marts.mart_roi_summary") and workshop.has("marts.mart_roi_lines"):
+        csv = workshop.csv("roi-lines", ROI_LINES_CSV)
+        workshop.csv("roi-summary", ROI_SUMMARY)
+        summary = workshop.rows(ROI_SUMMARY)
+        estimates = [
+            _estimate(workshop, estimate_id, [row for row in summary if row["estimate_id"] == estimate_id], csv)
+            for estimate_id in dict.fromkeys(row["estimate_id"] for row in summary)
+        ]
+    workshop.page("roi.html", "roi.html.j2", current="roi", estimates=estimates)
+
+
+def _estimate(workshop: Workshop, estimate_id: str, bases: list[Row], csv: str) -> dict[str, Any]:
+    first = bases[0]
+    lines = workshop.rows(ROI_LINES, estimate_id=estimate_id, basis=first["basis"])
+    for row in bases:
+        row["basis"] = BASES.get(row["basis"], row["basis"])
+        row["unsupported"] = len(row["unsupported_inputs"] or [])
+    inputs = None
+    if workshop.has("marts.mart_roi_inputs"):
+        found = workshop.rows(ROI_INPUTS, estimate_id=estimate_id)
+        inputs = table("Assumptions", _INPUTS, found, csv=workshop.csv("roi-inputs", ROI_INPUTS_CSV))
+    return {
+        "title": first["title"],
+        "currency": first["currency"],
+        "sentences": list(dict.fromkeys(row["sentence"] for row in bases)),
+        "caveats": list(dict.fromkeys(caveat for row in bases for caveat in row["caveats"] or [])),
+        "bases": table(f"Present values in {first['currency']} over {first['years']} years", _BASES, bases),
+        "figure": charts.present_values(f"lines-{slug(estimate_id)}", rows=lines, currency=first["currency"], csv=csv),
+        "lines": table("How each line comes about, with all benefit lines", _LINES, lines, csv=csv),
+        "inputs": inputs,
+    }
 
 
 def _evidence(workshop: Workshop) -> None:
-    tables = (
-        [_whole(workshop, "marts.mart_evidence", "One row an artefact")] if workshop.has("marts.mart_evidence") else []
-    )
-    workshop.page("evidence.html", "evidence.html.j2", current="evidence", tables=tables)
-
-
-def _whole(workshop: Workshop, relation: str, caption: str) -> Table:
-    """A relation as it is, in the order of its columns; its names become headings."""
-    rows = workshop.connection.table(relation)
-    kinds = dict(zip(rows.columns, (str(kind).lower() for kind in rows.types), strict=True))
-    name = relation.rpartition(".")[2].removeprefix("mart_").replace("_", "-")
-    query = rows.sql_query()
-    found = workshop.rows(f"select * from ({query}) order by all limit {MOST_ROWS}")  # noqa: S608 - DuckDB wrote it
-    total = workshop.row(f"select count(*) as n from ({query})")["n"]  # noqa: S608 - as above
-    columns = tuple(Column(column, _heading(column), _kind(column, kind)) for column, kind in kinds.items())
-    return table(caption, columns, found, total, workshop.csv(name, f"select * from ({query}) order by all"))  # noqa: S608
-
-
-def _heading(column: str) -> str:
-    words = column.removesuffix("_at").replace("_", " ")
-    return (words[:1].upper() + words[1:]).replace("Sha256", "SHA-256").replace("sha256", "SHA-256")
-
-
-def _kind(column: str, kind: str) -> str:
-    by_name: dict[str, Any] = {"sha256": "code", "path": "code", "verdict": "verdict", "status": "verdict"}
-    if column in by_name:
-        return str(by_name[column])
-    base = kind.split("(", maxsplit=1)[0]
-    if base.startswith("timestamp"):
-        return "time"
-    if base in {"double", "float", "decimal"}:
-        return "number"
-    return "count" if base in NUMBERS else "text"
+    listed = None
+    if workshop.has("marts.mart_evidence"):
+        total = workshop.row("select count(*) as n from marts.mart_evidence")["n"]
+        rows = workshop.rows(EVIDENCE, most=MOST_ROWS)
+        listed = table("One row an artefact", _EVIDENCE, rows, total, workshop.csv("evidence", EVIDENCE_CSV))
+    workshop.page("evidence.html", "evidence.html.j2", current="evidence", table=listed)

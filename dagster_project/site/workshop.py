@@ -50,8 +50,8 @@ class Workshop:
         schema, _, table = relation.partition(".")
         found = self.connection.execute(
             "select 1 from information_schema.tables where table_schema = ? and table_name = ? limit 1", [schema, table]
-        ).fetchone()
-        return found is not None
+        ).fetchall()
+        return bool(found)
 
     def columns(self, relation: str) -> frozenset[str]:
         """The names of a relation's columns."""

@@ -224,10 +224,23 @@ from (values
 ) as t (comparison_id, question, verdict, reason, sentence, baseline_n, candidate_n, baseline_geometric_mean_minutes, candidate_geometric_mean_minutes, ratio, ratio_low, ratio_high, welch_p);
 
 create table marts.mart_roi_lines as
-select * from (values ('investigation', 'hours saved × rate', 1200.0, 'EUR', 'configured'), ('licence', 'cost a year', -400.0, 'EUR', 'configured'))
-as t (line, formula, amount, currency, basis);
+select 'shop' as estimate_id, 'all_lines' as basis, *, amount as present_value, 'EUR' as currency, kind <> 'transfer' as is_credited,
+    ['labour.hours']::varchar[] as inputs, []::varchar[] as unsupported_inputs
+from (values
+    (1, 'licence', 'cost', 'Licence', '400 EUR', 1, 4e2), (1, 'licence', 'cost', 'Licence', '400 EUR', 2, 4e2),
+    (2, 'labour', 'benefit', '=Hours <saved>', '10 hours x 60 EUR', 1, 6e2), (3, 'refunds', 'transfer', 'Refunds', '90 EUR', 1, 9e1)
+) as t (position, line_id, kind, label, formula, year, amount);
+
 create table marts.mart_roi_summary as
-select * from (values ('net', 800.0, 'EUR'), ('payback_months', 4.0, 'months')) as t (name, value, unit);
+select 'shop' as estimate_id, 'The shop <i>' as title, 'all_lines' as basis, repeat('f', 64) as plan_sha256, 'EUR' as currency, 2 as years, 1e-1 as discount_rate,
+    8e2 as present_costs, 6e2 as present_benefits, -2e2 as net_present_value, -25e-2 as roi, 75e-2 as benefit_cost_ratio, null::double as irr,
+    null::double as payback_months, null::double as stated_ratio, 9e1 as transfers_not_credited, 3 as input_count,
+    ['labour.hours']::varchar[] as unsupported_inputs, 'It costs more than it brings.' as sentence, ['A caveat.']::varchar[] as caveats;
+
+create table marts.mart_roi_inputs as
+select 'shop' as estimate_id, 'labour.hours' as input_id, 1e1 as value, 'hours' as unit, null::double as low, null::double as high,
+    'a guess' as source, null::date as dated_on, 'unsupported' as confidence, false as is_supported;
 
 create table marts.mart_evidence as
-select * from (values (1, 'post_mortem', 'INC-1', 'reports/INC-1.md', repeat('d', 64), 'CC7.4', timestamp '2024-03-05 02:10:00')) as t (seq, type, incident_id, path, sha256, control, collected_at);
+select 1 as seq, 'c0ffee00-0000-5000-8000-000000000000' as id, 'post_mortem' as type, 'Post-mortem of INC-1 (md)' as name, ['SOC2:CC7.4']::varchar[] as controls,
+    'INC-1' as incident_id, null::varchar as rule_id, 'reports/post_mortems/INC-1.md' as source_path, repeat('d', 64) as source_sha256, 8000 as bytes, null::bigint as row_count;
