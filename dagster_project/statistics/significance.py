@@ -216,10 +216,10 @@ def _as_ratio(log_interval: tuple[float, float, float] | None) -> RatioEffect | 
 
 
 def _within(logs: _Logs, confidence: float) -> RatioEffect | None:
-    """The later half of an arm over its earlier half; None when a half is below 5 or nothing varies."""
+    """The later half of an arm over its earlier half; None when a half is below 5 or does not vary."""
     values = logs.values[np.argsort(logs.started_at, kind="stable")]
     earlier, later = values[: values.size // 2], values[values.size // 2 :]
-    if earlier.size < FEW or (np.ptp(earlier) == 0 and np.ptp(later) == 0):
+    if earlier.size < FEW or np.ptp(earlier) == 0 or np.ptp(later) == 0:
         return None
     return ratio_of(welch(earlier, later, confidence=confidence))
 

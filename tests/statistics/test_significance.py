@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dagster_project.statistics.durations import Tier
 from dagster_project.statistics.marts import SIGNIFICANCE_SCHEMA, as_row
@@ -128,3 +130,32 @@ def test_no_row_holds_a_nan_and_every_row_fits_the_schema(arm, plan):
 def test_the_same_digits_twice(arm, plan):
     one, two = (as_row(compare(plan(), arm(draw(1, 300)), arm(draw(2, 90, 3_000.0), label="after"))) for _ in "ab")
     assert one == two
+
+
+ANY_DURATION = st.sampled_from([np.nan, -1.0, 0.0, 1e-9, 1.0, 60.0, 60.0, 61.0, 3_600.0, 1e9])
+ANY_ARM = st.tuples(st.lists(ANY_DURATION, max_size=14), st.lists(st.sampled_from([0.0, 1.0, 1e6]), max_size=4))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANY_ARM, ANY_ARM, st.sampled_from([None, 60.0]), st.booleans())
+def test_whatever_the_arms_there_is_a_verdict_and_no_nan(arm, plan, first, second, step, has_cut):
+    wanted = plan(
+        **(CUT if has_cut else {}),
+        clock_resolution_seconds=step,
+        max_missing_share=0.99,
+        min_mix_overlap=0,
+        permutations=999,
+    )
+    arms = [
+        arm(
+            durations,
+            open_ages=ages,
+            label=label,
+            severities=np.array((["P1", "P2", "P2"] * 9)[: len(durations + ages)]),
+        )
+        for (durations, ages), label in ((first, "before"), (second, "after"))
+    ]
+    row = as_row(compare(wanted, *arms))
+    assert row["verdict"] in set(Verdict)
+    assert not [name for name, value in row.items() if isinstance(value, float) and not np.isfinite(value)]
+    assert not [word for word in ("nan", "inf ", "None") if word in " ".join([row["sentence"], *row["caveats"]])]
