@@ -98,13 +98,14 @@
     (unix_seconds({{ later }}) - unix_seconds({{ earlier }}))
 {%- endmacro %}
 
-{# A timestamp to the microsecond, as incidents have, from one of telemetry. #}
+{# A timestamp to the microsecond, as incidents have, from one of telemetry. DuckDB's own casts round, and so move the last half
+   microsecond of a day into the next. #}
 {% macro to_microseconds(timestamp) -%}
     {{ return(adapter.dispatch('to_microseconds', 'hindcast')(timestamp)) }}
 {%- endmacro %}
 
 {% macro duckdb__to_microseconds(timestamp) -%}
-    cast({{ timestamp }} as timestamp)
+    make_timestamp(epoch_ns({{ timestamp }}) // 1000)
 {%- endmacro %}
 
 {% macro default__to_microseconds(timestamp) -%}
@@ -122,4 +123,14 @@
 
 {% macro default__finite(value) -%}
     case when not isnan({{ value }}) and abs({{ value }}) < double('inf') then {{ value }} end
+{%- endmacro %}
+
+{# The UTC day of a timestamp of telemetry. #}
+{% macro utc_day(timestamp) -%}
+    cast({{ to_microseconds(timestamp) }} as date)
+{%- endmacro %}
+
+{# The minute of a timestamp of telemetry. #}
+{% macro utc_minute(timestamp) -%}
+    date_trunc('minute', {{ to_microseconds(timestamp) }})
 {%- endmacro %}

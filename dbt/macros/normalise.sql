@@ -30,6 +30,22 @@
     end
 {%- endmacro %}
 
+{# True when the column holds one of `values`, a list of texts. #}
+{% macro is_one_of(column, values) -%}
+    {%- set quoted = [] -%}
+    {%- for value in values %}{% do quoted.append("'" ~ (value | replace("'", "''")) ~ "'") %}{% endfor -%}
+    {{ column }} in ({{ quoted | join(', ') }})
+{%- endmacro %}
+
+{# True when no column of the list is null; of an empty list always. #}
+{% macro are_present(columns) -%}
+    {%- for column in columns -%}
+        {{ column }} is not null{{ ' and ' if not loop.last }}
+    {%- else -%}
+        true
+    {%- endfor -%}
+{%- endmacro %}
+
 {# The unit at the end of a metric's name, as Prometheus has it; null when there is none. #}
 {% macro metric_unit(column) -%}
     case

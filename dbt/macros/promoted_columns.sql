@@ -28,6 +28,13 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Every promoted column of an entity, each after a comma, for the end of a select list. #}
+{% macro promoted_columns(entity) -%}
+    {%- for attr in promoted_attributes(entity) -%}
+        , {{ promoted_column(attr) }} as {{ adapter.quote(attr['column']) }}
+    {%- endfor -%}
+{%- endmacro %}
+
 {# The SQL type of a promoted column. #}
 {% macro promoted_type(attr) -%}
     {{ return({'number': 'double', 'text': 'varchar', 'boolean': 'boolean', 'any': 'varchar'}[attr['type']]) }}

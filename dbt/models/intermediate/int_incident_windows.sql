@@ -53,7 +53,7 @@ relevant as (
     where
         started_at is not null
         and (
-            system in ('{{ var("telemetry_systems") | join("', '") }}')
+            {{ is_one_of('system', var('telemetry_systems')) }}
             or service_name in (select service_name from services)
         )
 ),

@@ -22,7 +22,8 @@ with recursive spans as (
     where {{ touches_replay_window(ref('stg_spans')) }}
 ),
 
--- Within a trace a node is known by its number in order of start; the order of kinds is who is nearer to a caller's child.
+-- Within a trace a node is known by its number in order of start. Of two that share an id the one that receives
+-- calls has the lower rank.
 nodes as (
     select
         trace_id,
@@ -85,8 +86,8 @@ linked as (
             and nodes.parent_span_id = receivers.span_id
 ),
 
--- From every node without a parent downwards, a level a step. A path is the numbers of the nodes on the way, each after its
--- count of digits, so that text order is the order of a walk that takes children by start.
+-- From every node without a parent downwards, a level a step. A path is the numbers of the nodes on the way, each
+-- after its count of digits, so that text order is the order of a walk that takes children by start.
 walk as (
     select
         trace_id,
@@ -112,8 +113,8 @@ walk as (
             and walk.node = linked.parent_node
 ),
 
--- What no such walk reaches hangs on a cycle. Following parents {{ 2 ** doublings }} times, by doubling, ends on the cycle from
--- wherever one starts, and passes all of it: its earliest node is where it is cut.
+-- What no such walk reaches hangs on a cycle. Following parents {{ 2 ** doublings }} times, by doubling, ends on the
+-- cycle from wherever one starts, and passes all of it: its earliest node is where it is cut.
 unreached as (
     select
         trace_id,
@@ -123,7 +124,8 @@ unreached as (
     where
         parent_node is not null
         and not exists (
-            select 1 from walk where linked.trace_id = walk.trace_id and linked.node = walk.node
+            select 1 from walk
+            where linked.trace_id = walk.trace_id and linked.node = walk.node
         )
 ),
 
@@ -187,7 +189,8 @@ walk_from_cuts as (
             and walk_from_cuts.node = unreached.parent_node
     where
         not exists (
-            select 1 from cuts where unreached.trace_id = cuts.trace_id and unreached.node = cuts.node
+            select 1 from cuts
+            where unreached.trace_id = cuts.trace_id and unreached.node = cuts.node
         )
 ),
 
@@ -241,7 +244,8 @@ children as (
     where
         linked.parent_node is not null
         and not exists (
-            select 1 from cuts where linked.trace_id = cuts.trace_id and linked.node = cuts.node
+            select 1 from cuts
+            where linked.trace_id = cuts.trace_id and linked.node = cuts.node
         )
     group by linked.trace_id, linked.parent_node
 ),

@@ -85,7 +85,7 @@ final as (
         span_totals.trace_id,
         span_totals.started_at,
         span_totals.ended_at,
-        cast(span_totals.started_at as date) as started_on,
+        {{ utc_day('span_totals.started_at') }} as started_on,
         {{ nanoseconds_between('span_totals.started_at', 'span_totals.ended_at') }} as duration_ns,
         roots.root_service_name,
         roots.root_span_name,

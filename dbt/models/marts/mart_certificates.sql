@@ -76,7 +76,7 @@ reasons as (
         from verdicts
         where reason is not null
         group by rule_id, verdict, reason
-    )
+    ) as by_reason
     group by rule_id
 ),
 

@@ -21,21 +21,26 @@ spans as (
 measured as (
     select
         memberships.incident_id,
+        memberships.period,
         max(memberships.baseline_kind) as baseline_kind,
-        {%- for period, prefix in [('during', ''), ('baseline', 'baseline_')] %}
-        count(*) filter (where memberships.period = '{{ period }}') as {{ prefix }}traces,
-        count(*) filter (where memberships.period = '{{ period }}' and traces.error_log_count > 0)
-            as {{ prefix }}traces_with_error_logs,
-        count(*) filter (where memberships.period = '{{ period }}' and traces.error_span_count > 0)
-            as {{ prefix }}traces_with_error_spans,
-        {{ quantile("case when memberships.period = '" ~ period ~ "' then traces.duration_ns end", 0.5) }} / 1e6
-            as {{ prefix }}median_duration_ms,
-        {{ quantile("case when memberships.period = '" ~ period ~ "' then traces.duration_ns end", 0.95) }} / 1e6
-            as {{ prefix }}p95_duration_ms{{ ',' if not loop.last }}
-        {%- endfor %}
+        count(*) as traces,
+        count(*) filter (where traces.error_log_count > 0) as traces_with_error_logs,
+        count(*) filter (where traces.error_span_count > 0) as traces_with_error_spans,
+        {{ quantile('traces.duration_ns', 0.5) }} as median_duration_ns,
+        {{ quantile('traces.duration_ns', 0.95) }} as p95_duration_ns
     from memberships
     inner join traces on memberships.trace_id = traces.trace_id
-    group by memberships.incident_id
+    group by memberships.incident_id, memberships.period
+),
+
+during as (
+    select * from measured
+    where period = 'during'
+),
+
+baseline as (
+    select * from measured
+    where period = 'baseline'
 ),
 
 reached as (
@@ -54,21 +59,22 @@ final as (
         windows.window_from,
         windows.window_until,
         windows.baseline_from,
-        measured.baseline_kind,
-        coalesce(measured.traces, 0) as traces,
-        coalesce(measured.traces_with_error_logs, 0) as traces_with_error_logs,
-        coalesce(measured.traces_with_error_spans, 0) as traces_with_error_spans,
+        baseline.baseline_kind,
+        coalesce(during.traces, 0) as traces,
+        coalesce(during.traces_with_error_logs, 0) as traces_with_error_logs,
+        coalesce(during.traces_with_error_spans, 0) as traces_with_error_spans,
         coalesce(reached.services_reached, []) as services_reached,
         cast(len(coalesce(reached.services_reached, [])) as bigint) as services_reached_count,
-        measured.median_duration_ms,
-        measured.p95_duration_ms,
-        coalesce(measured.baseline_traces, 0) as baseline_traces,
-        coalesce(measured.baseline_traces_with_error_logs, 0) as baseline_traces_with_error_logs,
-        coalesce(measured.baseline_traces_with_error_spans, 0) as baseline_traces_with_error_spans,
-        measured.baseline_median_duration_ms,
-        measured.baseline_p95_duration_ms
+        during.median_duration_ns,
+        during.p95_duration_ns,
+        coalesce(baseline.traces, 0) as baseline_traces,
+        coalesce(baseline.traces_with_error_logs, 0) as baseline_traces_with_error_logs,
+        coalesce(baseline.traces_with_error_spans, 0) as baseline_traces_with_error_spans,
+        baseline.median_duration_ns as baseline_median_duration_ns,
+        baseline.p95_duration_ns as baseline_p95_duration_ns
     from windows
-    left join measured on windows.incident_id = measured.incident_id
+    left join during on windows.incident_id = during.incident_id
+    left join baseline on windows.incident_id = baseline.incident_id
     left join reached on windows.incident_id = reached.incident_id
 )
 

@@ -6,14 +6,14 @@ metric_shifts as (
     select * from {{ ref('int_incident_metric_shifts') }}
 ),
 
--- Of a metric's series of one service (its pods) the one that moved most speaks for it: a fault in one pod of ten would drown
--- in their pool.
+-- Of a metric's series of one service (its pods) the one that moved most speaks for it: a fault in one pod of ten
+-- would drown in their pool.
 strongest_series as (
     select *
     from metric_shifts
     qualify row_number() over (
         partition by incident_id, service_name, metric_name
-        order by shift desc nulls last, series_id
+        order by shift desc nulls last, series_id asc
     ) = 1
 ),
 
@@ -57,7 +57,7 @@ services as (
         service_name,
         row_number() over (
             partition by incident_id
-            order by max(shift) desc nulls last, service_name
+            order by max(shift) desc nulls last, service_name asc
         ) as service_rank
     from signals
     group by incident_id, service_name
@@ -79,7 +79,8 @@ final as (
         signals.shift,
         row_number() over (
             partition by signals.incident_id
-            order by signals.shift desc nulls last, signals.service_name, signals.signal
+            order by
+                signals.shift desc nulls last, signals.service_name asc, signals.signal asc, signals.signal_kind asc
         ) as rank_in_incident,
         services.service_rank
     from signals

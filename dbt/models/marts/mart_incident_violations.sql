@@ -15,7 +15,8 @@ verdicts as (
     where verdict in ('violated', 'inconclusive')
 ),
 
--- Traces are counted, not scopes, so that a count has the number of traces as its denominator whatever a rule groups by.
+-- Traces are counted, not scopes, so that a count has the number of traces as its denominator whatever a rule
+-- groups by.
 involved as (
     select
         rule_id,
@@ -37,28 +38,36 @@ traces as (
     group by incident_id
 ),
 
-counted as (
+-- How a verdict meets an incident, as four conditions that counts filter on.
+met as (
     select
         memberships.incident_id,
         involved.rule_id,
-        count(distinct memberships.trace_id)
-            filter (where involved.verdict = 'violated' and memberships.period = 'during') as violated_during,
-        count(distinct memberships.trace_id)
-            filter (where involved.verdict = 'violated' and memberships.period = 'baseline') as violated_baseline,
-        count(distinct memberships.trace_id)
-            filter (where involved.verdict = 'inconclusive' and memberships.period = 'during') as inconclusive_during,
-        count(distinct memberships.trace_id)
-            filter (where involved.verdict = 'inconclusive' and memberships.period = 'baseline')
-            as inconclusive_baseline,
-        count(distinct involved.violation_id)
-            filter (where involved.verdict = 'violated' and memberships.period = 'during') as violations_during,
-        min(involved.first_span_at)
-            filter (where involved.verdict = 'violated' and memberships.period = 'during') as first_violation_at,
-        max(involved.last_span_at)
-            filter (where involved.verdict = 'violated' and memberships.period = 'during') as last_violation_at
+        memberships.trace_id,
+        involved.violation_id,
+        involved.first_span_at,
+        involved.last_span_at,
+        involved.verdict = 'violated' and memberships.period = 'during' as is_violated_during,
+        involved.verdict = 'violated' and memberships.period = 'baseline' as is_violated_baseline,
+        involved.verdict = 'inconclusive' and memberships.period = 'during' as is_inconclusive_during,
+        involved.verdict = 'inconclusive' and memberships.period = 'baseline' as is_inconclusive_baseline
     from memberships
     inner join involved on memberships.trace_id = involved.trace_id
-    group by memberships.incident_id, involved.rule_id
+),
+
+counted as (
+    select
+        incident_id,
+        rule_id,
+        count(distinct trace_id) filter (where is_violated_during) as violated_during,
+        count(distinct trace_id) filter (where is_violated_baseline) as violated_baseline,
+        count(distinct trace_id) filter (where is_inconclusive_during) as inconclusive_during,
+        count(distinct trace_id) filter (where is_inconclusive_baseline) as inconclusive_baseline,
+        count(distinct violation_id) filter (where is_violated_during) as violations_during,
+        min(first_span_at) filter (where is_violated_during) as first_violation_at,
+        max(last_span_at) filter (where is_violated_during) as last_violation_at
+    from met
+    group by incident_id, rule_id
 ),
 
 final as (

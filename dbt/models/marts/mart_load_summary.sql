@@ -24,7 +24,7 @@ refused as (
             count(*) as records
         from quarantine
         group by load_id, reason
-    )
+    ) as by_reason
     group by load_id
 ),
 

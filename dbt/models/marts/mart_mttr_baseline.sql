@@ -41,9 +41,7 @@ sliced as (
         is_inconsistent,
         time_to_resolve_seconds
     from incidents
-    {% if columns -%}
-    where {% for column in columns %}{{ column }} is not null{{ ' and ' if not loop.last }}{% endfor %}
-    {% endif -%}
+    where {{ are_present(columns) }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
@@ -60,11 +58,12 @@ measured as (
         count(*) filter (where is_open) as n_open,
         count(*) filter (where is_inconsistent) as n_inconsistent,
         count(*) filter (where time_to_resolve_seconds = 0) as n_zero,
-        -- Logarithms are summed as decimals: a sum of doubles would depend on the order of threads.
-        exp(
-            cast(sum(cast(ln(nullif(time_to_resolve_seconds, 0) / 60.0) as decimal(20, 12))) as double)
+        -- Logarithms are summed as decimals: a sum of doubles would depend on the order of threads. What they lose,
+        -- rounding hides.
+        round(exp(
+            cast(sum(cast(ln(nullif(time_to_resolve_seconds, 0) / 60.0) as decimal(30, 16))) as double)
             / nullif(count(nullif(time_to_resolve_seconds, 0)), 0)
-        ) as geometric_mean_minutes,
+        ), 9) as geometric_mean_minutes,
         cast(sum(time_to_resolve_seconds) as double) / nullif(count(time_to_resolve_seconds), 0) / 60.0 as mean_minutes,
         {{ quantile('time_to_resolve_seconds', 0.5) }} / 60.0 as median_minutes,
         {{ quantile('time_to_resolve_seconds', 0.9) }} / 60.0 as p90_minutes,

@@ -5,10 +5,10 @@ with violations as (
 final as (
     select
         rule_id,
-        date_trunc('minute', first_span_at) as minute_at,
+        {{ utc_minute('first_span_at') }} as minute_at,
         count(*) as violations
     from violations
-    group by rule_id, date_trunc('minute', first_span_at)
+    group by rule_id, {{ utc_minute('first_span_at') }}
 )
 
 select *

@@ -13,14 +13,14 @@
 with logs as (
     select *
     from {{ source('raw', 'logs') }}
-    where {{ in_replay_window('cast(occurred_at as date)') }}
+    where {{ in_replay_window('occurred_at') }}
 ),
 
 final as (
     select
         occurred_at,
         observed_at,
-        cast(occurred_at as date) as occurred_on,
+        {{ utc_day('occurred_at') }} as occurred_on,
         trace_id,
         span_id,
         service_name,
@@ -35,10 +35,7 @@ final as (
         resource_attributes,
         load_id,
         line,
-        record
-        {%- for attr in promoted_attributes('log') %},
-        {{ promoted_column(attr) }} as {{ adapter.quote(attr['column']) }}
-        {%- endfor %}
+        record{{ promoted_columns('log') }}
     from logs
 )
 

@@ -10,7 +10,7 @@
 with points as (
     select *
     from {{ source('raw', 'metric_points') }}
-    where {{ in_replay_window('cast(observed_at as date)') }}
+    where {{ in_replay_window('observed_at') }}
 ),
 
 series as (

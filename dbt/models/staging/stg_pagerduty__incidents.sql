@@ -39,9 +39,9 @@ acknowledgements as (
     from (
         select
             ticket_id,
-            unnest(cast(json_extract(payload, '$.acknowledgements') as json [])) as entry
+            unnest(cast(json_extract(payload, '$.acknowledgements') as json[])) as entry
         from newest
-    )
+    ) as entries
 ),
 
 first_acknowledgement as (

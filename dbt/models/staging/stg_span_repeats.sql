@@ -34,7 +34,11 @@ keys as (
         line,
         record
     from spans
-    where trace_id in (select trace_id from spans where {{ in_replay_window('cast(started_at as date)') }})
+    where
+        trace_id in (
+            select spans_in_window.trace_id from spans as spans_in_window
+            where {{ in_replay_window('spans_in_window.started_at') }}
+        )
 ),
 {% else %}
 keys as (
@@ -71,12 +75,13 @@ final as (
         repeats.trace_id,
         repeats.span_id,
         {{ span_kind('repeats.kind') }} as kind,
-        cast(repeats.started_at as date) as started_on,
-        repeats.parent_span_id is not distinct from kept.parent_span_id
-        and repeats.service_name is not distinct from kept.service_name
-        and repeats.span_name = kept.span_name
+        {{ utc_day('repeats.started_at') }} as started_on,
+        repeats.span_name = kept.span_name
         and repeats.started_at = kept.started_at
-        and repeats.ended_at = kept.ended_at as is_identical
+        and repeats.ended_at = kept.ended_at
+        and coalesce(repeats.parent_span_id, 0) = coalesce(kept.parent_span_id, 0)
+        and coalesce(repeats.service_name, '') = coalesce(kept.service_name, '')
+            as is_identical
     from firsts
     inner join spans as repeats
         on
@@ -90,7 +95,7 @@ final as (
             and firsts.origin.record = kept.record
     where
         firsts.origin < struct_pack(load_id := repeats.load_id, line := repeats.line, record := repeats.record)
-        and {{ in_replay_window('cast(repeats.started_at as date)') }}
+        and {{ in_replay_window('repeats.started_at') }}
 )
 
 select *

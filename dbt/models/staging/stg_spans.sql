@@ -13,7 +13,7 @@
 with spans as (
     select *
     from {{ source('raw', 'spans') }}
-    where {{ in_replay_window('cast(started_at as date)') }}
+    where {{ in_replay_window('started_at') }}
 ),
 
 repeats as (
@@ -63,13 +63,10 @@ final as (
         resource_attributes,
         events,
         links,
-        cast(started_at as date) as started_on,
+        {{ utc_day('started_at') }} as started_on,
         load_id,
         line,
-        record
-        {%- for attr in promoted_attributes('span') %},
-        {{ promoted_column(attr) }} as {{ adapter.quote(attr['column']) }}
-        {%- endfor %}
+        record{{ promoted_columns('span') }}
     from firsts
 )
 
