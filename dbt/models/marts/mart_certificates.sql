@@ -1,5 +1,6 @@
 with rules as (
     select * from {{ ref('dim_rules') }}
+    where status <> 'retired'
 ),
 
 spans as (

@@ -4,6 +4,7 @@ with windows as (
 
 rules as (
     select * from {{ ref('rule_catalogue') }}
+    where status <> 'retired'
 ),
 
 memberships as (
