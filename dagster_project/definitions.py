@@ -18,7 +18,7 @@ from dagster_project.resources import Warehouse
 from dagster_project.schedules import build_schedules
 from dagster_project.sensors import build_sensors
 from dagster_project.settings import Project, find_project
-from dagster_project.sources.declaration import read_declaration
+from dagster_project.sources import declaration
 from dagster_project.transformation import prepare
 
 
@@ -50,7 +50,7 @@ def build_defs(project: Project | None = None, resource_overrides: Mapping[str, 
         ),
     }
     return dg.Definitions(
-        assets=build_assets(project, event_days(read_declaration(project).first_day)),
+        assets=build_assets(project, event_days(declaration.read(project.sources_file).first_day)),
         asset_checks=build_checks(),
         jobs=jobs,
         schedules=build_schedules(by_name["nightly"]),

@@ -12,6 +12,7 @@ def build_assets(project: Project, event_days: dg.PartitionsDefinition[str]) -> 
     """Every asset of the project, each group after those that it reads."""
     transformed = models.build(project, event_days)
     inferred = statistics.build(project)
-    written = papers.build(project, served=sorted(transformed.keys))
-    published = publication.build(project, after=sorted(key for each in (*inferred, *written) for key in each.keys))
+    served = sorted({*transformed.keys, *(key for each in inferred for key in each.keys)})
+    written = papers.build(project, served=served)
+    published = publication.build(project, after=sorted(key for each in written for key in each.keys))
     return [*landing.build(project), transformed, *inferred, *written, *published]

@@ -119,5 +119,10 @@ def _ledger(project: Project, table: Table) -> list[str]:
             " count(*) filter (where status = 'failed'),"
             " count(*) filter (where records_read <> records_landed + records_rejected) from audit.loads"
         ).fetchall()
+        refusals = connection.execute(
+            "select reason, count(*) from audit.quarantine group by all order by 2 desc, 1"
+        ).fetchall()
     table.add_row("ledger", f"{loads:,} files, {landed:,} records landed, {refused:,} refused, {failed:,} files failed")
+    for reason, count in refusals:
+        table.add_row("  refused", f"{reason} {count:,}")
     return [f"{wrong} loads whose records do not add up"] if wrong else []

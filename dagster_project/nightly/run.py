@@ -1,4 +1,4 @@
-"""The night: prepare, land, replay what is due, publish, and say what changed. The same jobs that Dagster's schedule runs.
+"""The night: prepare, land, replay what is due, publish, say what changed. The same jobs that the schedule runs.
 
 No daemon is needed: cron calls `hindcast nightly`, which comes here. A night that was killed can be run again at once.
 """
@@ -19,7 +19,7 @@ from dagster_project.nightly import changes
 from dagster_project.partitions import range_tags
 from dagster_project.progress import Listener, Step, listening
 from dagster_project.settings import Project
-from dagster_project.sources.declaration import read_declaration
+from dagster_project.sources import declaration
 from dagster_project.transformation import prepare, replay_window
 from dagster_project.warehouse import generations, lock, state
 from dagster_project.warehouse.connection import connect, migrate
@@ -123,7 +123,7 @@ def _execute(defs: dg.Definitions, job: str, dagster: dg.DagsterInstance, tags: 
 
 def _days(project: Project) -> tuple[date, date]:
     """The event days to replay: what is due, from the first day that the sources declare."""
-    first_day = read_declaration(project).first_day
+    first_day = declaration.read(project.sources_file).first_day
     with lock.hold(project.lock_file, "ask what is due"), connect(project.warehouse_file) as connection:
         migrate(connection)
         due = replay_window.due(connection, prepare.models_fingerprint(project))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -63,12 +64,15 @@ class Declaration(_Strict):
 
     Parameters
     ----------
+    first_day
+        The first event day that is replayed; older records land and are counted, but belong to no partition.
     folders
         What lies outside of these is not read, whatever a glob or a symbolic link says; relative to the project's root,
         or absolute.
     """
 
     version: Literal[1]
+    first_day: date = date(2020, 1, 1)
     folders: Annotated[list[str], Field(min_length=1)]
     sources: Annotated[list[Source], Field(min_length=1)]
 

@@ -1,0 +1,62 @@
+"""What a night would do, without doing it: which files are new, which event days are due already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dagster_project import rule_language
+from dagster_project.settings import Project
+from dagster_project.sources.declaration import declared_files
+from dagster_project.transformation import prepare, replay_window
+from dagster_project.transformation.replay_window import ReplayWindow
+from dagster_project.warehouse import lock
+from dagster_project.warehouse.connection import connect
+from dagster_project.warehouse.landing import InputFile
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """What the next night would find."""
+
+    rules: int
+    new_files: tuple[InputFile, ...]
+    known_files: int
+    due: ReplayWindow | None
+
+    def lines(self) -> Iterator[str]:
+        """The plan for people, a line a fact."""
+        yield f"{self.rules} rules would be replayed"
+        size = sum(file.path.stat().st_size for file in self.new_files)
+        yield f"{len(self.new_files)} files would be loaded ({size / 2**20:.1f} MiB), {self.known_files} are known:"
+        for file in self.new_files:
+            yield f"  {file.format.name:12} {file.path}"
+        if self.due and self.due.due_days:
+            yield f"{self.due.due_days} event days from {self.due.first_day} to {self.due.last_day} are due already"
+        yield "nothing was changed"
+
+
+def plan_night(project: Project) -> NightPlan:
+    """Look at sources, rules and ledger; write nothing.
+
+    Raises
+    ------
+    rule_language.RuleErrors
+        When a rule is wrong: the night would stop there.
+    """
+    catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
+    files = tuple(declared_files(project))
+    known: set[tuple[str, str]] = set()
+    due = None
+    if project.warehouse_file.exists():
+        with lock.hold(project.lock_file, "plan"), connect(project.warehouse_file, read_only=True) as connection:
+            known = set(connection.execute("select path, sha256 from audit.loads").fetchall())
+            due = replay_window.due(connection, prepare.models_fingerprint(project))
+    new = tuple(file for file in files if (file.ledger_path, _sha256(file)) not in known)
+    return NightPlan(len(catalogue.rules), new, len(files) - len(new), due)
+
+
+def _sha256(file: InputFile) -> str:
+    with file.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
