@@ -12,8 +12,8 @@ from dagster_dbt import DbtCliResource
 from dagster_project.assets import build_assets
 from dagster_project.checks import build_checks
 from dagster_project.jobs import build_jobs
+from dagster_project.loggers import progress_logger
 from dagster_project.partitions import event_days
-from dagster_project.progress import progress_logger
 from dagster_project.resources import Warehouse
 from dagster_project.schedules import build_schedules
 from dagster_project.sensors import build_sensors

@@ -1,0 +1,41 @@
+"""A Dagster logger that tells `progress` of each step. Jobs in process have no callback; loggers see every event."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import dagster as dg
+
+from dagster_project.progress import Step, tell
+
+_STATES: dict[dg.DagsterEventType, Literal["started", "succeeded", "failed", "skipped"]] = {
+    dg.DagsterEventType.STEP_START: "started",
+    dg.DagsterEventType.STEP_SUCCESS: "succeeded",
+    dg.DagsterEventType.STEP_FAILURE: "failed",
+    dg.DagsterEventType.STEP_SKIPPED: "skipped",
+}
+
+
+class _Teller(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        state = _STATES.get(event.event_type) if event is not None and event.step_key else None
+        if state:
+            tell(Step(event.step_key, state, _cause(event) if state == "failed" else None))
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """What the step itself said: the innermost cause, without Dagster's wrapping."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else (event.message or "failed")
+
+
+@dg.logger(description="Tells the listener of `progress.listening` how far the run is")
+def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
+    """The Dagster logger; silent when nobody listens."""
+    logger = logging.Logger("hindcast.progress", level=logging.DEBUG)
+    logger.addHandler(_Teller())
+    return logger
