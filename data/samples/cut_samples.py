@@ -37,7 +37,7 @@ SEED = "hindcast samples 1"
 # Seven faults of three kinds on five services; the first follows the quiet stretch, the third holds the log
 # records of the year 1754. Small ones were preferred: 6 MB is the limit of the folder.
 INCIDENTS = tuple(f"INC-2023-01-29-{number:03d}" for number in (2, 7, 9, 15, 23, 25, 27))
-QUIET = (datetime(2023, 1, 29, 8, 48, 50, tzinfo=UTC), datetime(2023, 1, 29, 8, 52, 6, tzinfo=UTC))
+QUIET = (datetime(2023, 1, 29, 8, 49, tzinfo=UTC), datetime(2023, 1, 29, 8, 52, 6, tzinfo=UTC))
 # The recording's page fires 60 s after the injection and its traces begin at most 70 s before it.
 TRACES_BEFORE_PAGE = timedelta(seconds=130)
 METRICS_BEFORE_PAGE = timedelta(minutes=16)
