@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dagster_project.policy.document import DocumentError
+from dagster_project.replay.formats import FormatNotSupported
+from dagster_project.replay.query import NothingToReplay, ReplayFailed
+from dagster_project.replay.window import WindowError
 from dagster_project.rule_language import RuleErrors
 from dagster_project.settings import ProjectNotFound
 from dagster_project.sources.declaration import SourcesInvalid
@@ -16,13 +19,17 @@ EXPECTED = (
     SourcesInvalid,
     DocumentError,
     FileNotFoundError,
+    FormatNotSupported,
     GenerationNotFound,
     NotPrepared,
+    NothingToReplay,
     PermissionError,
     ProjectNotFound,
+    ReplayFailed,
     RuleErrors,
     WarehouseLocked,
     WarehouseTooNew,
+    WindowError,
 )
 
 

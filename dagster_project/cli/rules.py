@@ -1,6 +1,96 @@
-"""placeholder"""
+"""`hindcast rules check | test | list | explain`: working on rules. No warehouse is opened but for `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.table import Table
+
+from dagster_project import rule_language
+from dagster_project.cli.options import GenerationOption, ProjectOption
+from dagster_project.cli.terminal import stderr, stdout
+from dagster_project.replay import rule_tests
+from dagster_project.replay.query import explain as explained
+from dagster_project.rule_language import Catalogue, Rule, RuleErrors
+from dagster_project.rule_language.errors import did_you_mean
+from dagster_project.settings import Project, find_project
+from dagster_project.transformation import prepare
+from dagster_project.warehouse import generations
+
+rules = typer.Typer(help="Check, test and explain rules.", no_args_is_help=True)
+FilesArgument = Annotated[
+    list[Path] | None, typer.Argument(help="Rule files; none: all of the project.", show_default=False)
+]
 
 
-def register(app: typer.Typer) -> None: ...
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    rules.command(epilog="[bold]Example:[/] hindcast rules check rules/payments/payment-idempotency.yml")(check)
+    rules.command("test", epilog="[bold]Example:[/] hindcast rules test")(test_)
+    rules.command("list", epilog="[bold]Example:[/] hindcast rules list")(list_)
+    rules.command(epilog="[bold]Example:[/] hindcast rules explain payment-idempotency")(explain)
+    app.add_typer(rules, name="rules")
+
+
+def check(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
+    """Read rules and run their tests; every mistake is shown as file:line:column. Exit code 2 when there is one."""
+    catalogue = _catalogue(find_project(project_dir), files)
+    _require_passing(catalogue)
+    stdout.print(f"{len(catalogue.rules)} rules are well", style="green")
+
+
+def test_(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
+    """Run the test traces that rules carry, and show each outcome."""
+    catalogue = _catalogue(find_project(project_dir), files)
+    outcomes = rule_tests.run(catalogue)
+    for outcome in outcomes:
+        mark, style = ("passed", "green") if outcome.passed else ("FAILED", "bold red")
+        stdout.print(f"[{style}]{mark}[/]  {outcome.rule_id}: {outcome.test}", highlight=False)
+    failed = rule_tests.failures(outcomes)
+    stdout.print(f"{len(outcomes) - len(failed)} passed, {len(failed)} failed", highlight=False)
+    if failed:
+        raise RuleErrors(failed)
+
+
+def list_(project_dir: ProjectOption = None) -> None:
+    """Show the rules of the project."""
+    table = Table("rule", "severity", "status", "scope", "title", box=None, pad_edge=False)
+    for rule in _catalogue(find_project(project_dir), None):
+        table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, rule.title)
+    stdout.print(table)
+
+
+def explain(
+    rule_id: Annotated[str, typer.Argument(help="Id of a rule of the project.", show_default=False)],
+    generation: GenerationOption = None,
+    project_dir: ProjectOption = None,
+) -> None:
+    """Show the SQL that a rule becomes, and the engine's plan for it over the published telemetry."""
+    project = find_project(project_dir)
+    rule = rule_named(_catalogue(project, None), rule_id)
+    with generations.open_generation(generations.find(project.generations_dir, generation)) as connection:
+        typer.echo(explained(connection, rule))
+
+
+def rule_named(catalogue: Catalogue, rule_id: str) -> Rule:
+    """The rule of that id, or an error that names the nearest one."""
+    try:
+        return catalogue.rule(rule_id)
+    except KeyError:
+        hint = did_you_mean(rule_id, (rule.id for rule in catalogue))
+        raise typer.BadParameter(f"there is no rule `{rule_id}`; {hint or '`hindcast rules list` shows all'}") from None
+
+
+def _catalogue(project: Project, files: list[Path] | None) -> Catalogue:
+    if not files:
+        return rule_language.load_catalogue(prepare.rule_texts(project))
+    return rule_language.load_catalogue({str(file): file.read_text(encoding="utf-8") for file in files})
+
+
+def _require_passing(catalogue: Catalogue) -> None:
+    with stderr.status("running the rules' tests"):
+        failed = rule_tests.failures(rule_tests.run(catalogue))
+    if failed:
+        raise RuleErrors(failed)

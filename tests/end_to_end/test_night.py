@@ -1,0 +1,90 @@
+"""Whole nights over the samples: what they build, that running again changes nothing, that killing them loses nothing."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from dagster_project.settings import Project
+from dagster_project.warehouse import generations, state
+from dagster_project.warehouse.connection import connect
+from tests.end_to_end.conftest import HINDCAST, hindcast
+
+pytestmark = pytest.mark.xdist_group("night")
+
+DETERMINISTIC_SCHEMAS = ("staging", "intermediate", "violations", "marts")
+KILLS = int(os.environ.get("HINDCAST_TEST_KILLS", "2"))
+
+
+def marts(project):
+    """A hash of each deterministic table. Ledger columns (when something was loaded) are not among them."""
+    with connect(project.warehouse_file, read_only=True) as connection:
+        tables = connection.execute(
+            "select schema_name || '.' || table_name from duckdb_tables() where list_contains(?, schema_name) order by 1",
+            [list(DETERMINISTIC_SCHEMAS)],
+        ).fetchall()
+        return generations.table_hashes(connection, [name for (name,) in tables])
+
+
+def copied(project, target):
+    """The project without what was built from it."""
+    shutil.copytree(project.root, target, ignore=shutil.ignore_patterns("warehouse", "state", "site", "post_mortems"))
+    return Project(target)
+
+
+def test_a_night_publishes_a_generation_with_every_mart(sample_project):
+    generation = generations.find(sample_project.generations_dir)
+    with generations.open_generation(generation) as connection:
+        counts = {
+            table: connection.execute(f"select count(*) from {table}").fetchall()[0][0]
+            for table in ("staging.stg_spans", "violations.fct_violations", "marts.fct_incidents", "marts.mart_evidence")
+        }
+    assert all(counts.values()), counts
+
+
+def test_running_again_changes_no_row_and_finds_nothing_new(sample_project):
+    before, generation = marts(sample_project), generations.find(sample_project.generations_dir).id
+    done = hindcast("nightly", project=sample_project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert marts(sample_project) == before
+    assert generations.find(sample_project.generations_dir).id == generation
+    (last,) = state.nights(sample_project.state_file, limit=1)
+    assert (last["exit_code"], last["generation"]) == (0, generation)
+
+
+def test_a_night_that_was_killed_is_simply_run_again(sample_project, tmp_path):
+    """SIGKILL hits the night at random moments, dbt's subprocess included or spared; the marts come out the same."""
+    project = copied(sample_project, tmp_path / "killed")
+    moments = random.Random(20230129)
+    for attempt in range(KILLS):
+        process = subprocess.Popen(
+            [HINDCAST, "nightly", "--project", str(project.root)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(4, 35))
+        if attempt % 2:
+            os.kill(process.pid, signal.SIGKILL)  # dbt, if it runs, is an orphan now
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = hindcast("nightly", project=project)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert marts(project) == marts(sample_project)
+
+
+def test_the_morning_tells_what_was_loaded_refused_and_found(sample_project):
+    page = (sample_project.site_dir / "morning.html").read_text()
+    for word in ("loaded", "refused", "new", "gone"):
+        assert word in page.lower()
+
+
+def test_doctor_finds_the_project_well(sample_project):
+    done = hindcast("doctor", project=sample_project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all is well" in done.stdout
