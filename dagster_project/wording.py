@@ -117,7 +117,13 @@ def share(part: int, whole: int) -> str:
     """`12.5 %` of a whole; `of none` when there is no whole, for 0 % would say more than is known."""
     if not whole:
         return "of none"
-    return f"{100 * part / whole:.3g} %"
+    return percent(part / whole)
+
+
+def percent(fraction: float) -> str:
+    """`12.5 %` of 0.125, to three digits; whole percents from 100 on."""
+    value = 100 * fraction
+    return f"{value:,.0f} %" if abs(value) >= 100 else f"{value:.3g} %"
 
 
 def size(octets: int | None) -> str:

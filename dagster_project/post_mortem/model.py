@@ -69,13 +69,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Lines with named columns; `total` is how many there are, of which the first are in `rows`."""
+    """Lines with named columns; `total` is how many there are, of which the first are in `rows`.
+
+    `numeric`, `times` and `wide` are positions of columns that are set to the right, on one line, or with room.
+    """
 
     caption: str
     columns: tuple[str, ...]
-    numeric: tuple[int, ...]
     rows: tuple[Row, ...]
     total: int
+    numeric: tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
+    wide: tuple[int, ...] = ()
 
 
 Block = Statement | Bullets | Hypothesis | Table

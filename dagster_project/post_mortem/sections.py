@@ -91,7 +91,7 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
         return []
     most = max(violated, key=lambda rule: rule.excess)
     sentence = (
-        "{rules} of {replayed} replayed were violated in it. Furthest above its baseline is {rule}: {during} of "
+        "{rules} of {replayed} replayed {were} violated in it. Furthest above its baseline is {rule}: {during} of "
         "{traces} traces ({part}), against {before} of {baseline} ({rest})."
     )
     return [
@@ -100,6 +100,7 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
             "fact",
             references.cite(most.reference),
             rules=strong(counted(len(violated), "rule")),
+            were="was" if len(violated) == 1 else "were",
             replayed=count(max(len(facts.certificates), len(violated))),
             rule=code(most.rule_id),
             during=count(most.violated_during),
@@ -234,6 +235,8 @@ def timeline(facts: IncidentFacts, references: References) -> Section:
         caption="Events in order; T is the recorded start",
         columns=("Time (UTC)", "T", "Kind", "What", "Said by"),
         numeric=(1,),
+        times=(0, 2),
+        wide=(3,),
         rows=rows,
         total=facts.timeline_total,
     )
@@ -276,6 +279,7 @@ def metrics(facts: IncidentFacts, references: References) -> Section:
         caption="Response times, each with its clock",
         columns=("Measure", "Duration", "Clock starts", "Clock stops", "Said by"),
         numeric=(1,),
+        times=(2, 3),
         rows=rows,
         total=len(rows),
     )
@@ -395,7 +399,7 @@ def replay(facts: IncidentFacts, references: References) -> Section:
         rows = tuple(_rule_row(rule, references) for rule in facts.violations)
         columns = ("Rule", "Severity", "During", "Baseline", "Undecided", "First (UTC)", "Last (UTC)")
         caption = "Violated of recorded traces, during the window and in the baseline"
-        blocks.append(Table(caption, columns, (2, 3, 4), rows, len(rows)))
+        blocks.append(Table(caption, columns, rows, len(rows), numeric=(2, 3, 4), times=(5, 6)))
         examples = [(rule, one) for rule in facts.violations for one in rule.examples]
         if examples:
             lines = tuple(
@@ -455,7 +459,7 @@ def _certificates(certificates: tuple[Certificate, ...], references: References)
         for one in certificates
     )
     columns = ("Rule", "Window (UTC)", "Spans", "Logs", "Complete traces", "Undecided", "Refused records")
-    return Table("Certificate: what the replay scanned", columns, (2, 3, 4, 5, 6), rows, len(rows))
+    return Table("Certificate: what the replay scanned", columns, rows, len(rows), numeric=(2, 3, 4, 5, 6))
 
 
 def action_items(facts: IncidentFacts, references: References) -> Section:
@@ -472,7 +476,7 @@ def action_items(facts: IncidentFacts, references: References) -> Section:
         for one in facts.action_items
     )  # fmt: skip
     columns = ("Id", "Kind", "What", "Owner", "Due", "Status")
-    return Section("actions", "Action items", (Table("Recorded action items", columns, (), rows, len(rows)),))
+    return Section("actions", "Action items", (Table("Recorded action items", columns, rows, len(rows), wide=(2,)),))
 
 
 def _clock(facts: IncidentFacts, name: str) -> Clock:

@@ -10,6 +10,7 @@ import duckdb
 
 from dagster_project.facts import NightSummary, Stamp, WrittenDocument
 from dagster_project.site import data, incidents, morning, overview, resolve_times, results, rules
+from dagster_project.site.recorded import Recorded
 from dagster_project.site.workshop import Workshop, lay_assets, set_aside
 
 MORNING = "morning.html"
@@ -46,9 +47,10 @@ def build(
     with set_aside(site_dir) as folder:
         workshop = Workshop(connection, folder, stamp)
         lay_assets(folder)
-        overview.write(workshop, documents)
-        incidents.write(workshop, documents)
-        rules.write(workshop)
+        recorded = Recorded(workshop, frozenset(document.slug for document in documents))
+        overview.write(workshop, recorded)
+        incidents.write(workshop, recorded, documents)
+        rules.write(workshop, recorded)
         resolve_times.write(workshop)
         results.write(workshop)
         data.write(workshop)

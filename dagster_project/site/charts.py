@@ -92,7 +92,12 @@ def over_time(
             xaxis=axis(
                 type="date", range=[_x(window[0]), _x(window[1])], anchor="y3", showgrid=False, hoverformat="%H:%M"
             ),
-            yaxis=axis(domain=[0.24, 0.86], title={"text": "violations", "standoff": 4}, rangemode="tozero", nticks=5),
+            yaxis=axis(
+                domain=[0.24, 0.86],
+                title={"text": "violations", "standoff": 4},
+                rangemode="tozero",
+                **_ticks_of(violations),
+            ),
             yaxis2=axis(domain=[0.89, 1], showticklabels=False, showgrid=False, range=[0, 1]),
             yaxis3=axis(domain=[0, 0.16], title={"text": "traces", "standoff": 4}, rangemode="tozero", nticks=3),
             meta={"narrow": {"margin.l": 40, "yaxis.title.text": "", "yaxis3.title.text": "", "xaxis.nticks": 4}},
@@ -108,6 +113,14 @@ def over_time(
         "Shaded: incidents. Below: traces recorded, for a stretch without traces says nothing about violations."
     )
     return Figure(name, summary, caption, csv, spec, "27rem")
+
+
+def _ticks_of(violations: Sequence[Values]) -> dict[str, Any]:
+    """Whole numbers on the axis: half a violation is none."""
+    peaks: dict[datetime, int] = {}
+    for one in violations:
+        peaks[one["bucket_at"]] = peaks.get(one["bucket_at"], 0) + one["violations"]
+    return {"dtick": 1} if max(peaks.values(), default=0) <= 5 else {"nticks": 6, "tickformat": ",d"}
 
 
 def _bars(violations: Sequence[Values], width: int) -> list[dict[str, Any]]:
@@ -329,7 +342,8 @@ def present_values(name: str, *, rows: Sequence[Values], currency: str, csv: str
                                 "fgcolor": "var(--ink-3)", "bgcolor": "var(--paper)"},
                 },
                 "text": [f"{value:,.0f}" for value in signed],
-                "textposition": "auto",
+                "textposition": "outside",
+                "cliponaxis": False,
                 "hovertemplate": "%{y}<br>" + label(currency) + " %{x:,.0f}<extra></extra>",
             }
         ],
@@ -337,7 +351,12 @@ def present_values(name: str, *, rows: Sequence[Values], currency: str, csv: str
             margin={"l": 8, "r": 16, "t": 8, "b": 44},
             showlegend=False,
             bargap=0.35,
-            xaxis=axis(title={"text": f"{label(currency)}, present value"}, zeroline=True, zerolinecolor="var(--ink)"),
+            xaxis=axis(
+                title={"text": f"{label(currency)}, present value"},
+                range=_with_room(signed),
+                zeroline=True,
+                zerolinecolor="var(--ink)",
+            ),
             yaxis=axis(automargin=True, autorange="reversed", showgrid=False),
         ),
     }  # fmt: skip
@@ -346,6 +365,13 @@ def present_values(name: str, *, rows: Sequence[Values], currency: str, csv: str
         "Present value of each line over all years: costs to the left, benefits to the right; hatched is not credited."
     )
     return Figure(name, summary, caption, csv, spec, f"{max(9, 5 + 2.6 * len(rows)):g}rem")
+
+
+def _with_room(values: Sequence[float]) -> list[float]:
+    """A range around the values and 0, with room for a number beside each bar."""
+    low, high = min([0, *values]), max([0, *values])
+    room = 0.14 * (high - low or 1)
+    return [low - room if low < 0 else 0, high + room if high > 0 else 0]
 
 
 def _x(moment: datetime) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from dagster_project.facts import WrittenDocument
 from dagster_project.site import charts
-from dagster_project.site.tables import Column, table
+from dagster_project.site.recorded import Recorded
+from dagster_project.site.tables import Column, Table, table
 from dagster_project.site.workshop import Row, Workshop
 
 MOST_LISTED = 200
@@ -44,35 +45,23 @@ from marts.fct_incidents group by system order by incidents desc, system
 ALL = "select * from marts.fct_incidents order by system, started_at, incident_id"
 
 WINDOW = """
-select
-    i.incident_id, i.severity, i.title, i.started_at, i.time_to_resolve_seconds as seconds,
-    least(m.window_from, i.started_at) - interval 10 minute as first_at, m.window_until + interval 10 minute as last_at,
-    coalesce(case when i.resolved_at >= i.started_at then i.resolved_at end, m.window_until) as until
-from marts.fct_incidents as i inner join marts.mart_incident_impact as m using (incident_id)
-where i.incident_id = $incident_id and m.traces > 0
+select least(window_from, started_at) - interval 5 minute as first_at, window_until + interval 5 minute as last_at
+from marts.mart_incident_impact inner join marts.fct_incidents using (incident_id)
+where incident_id = $incident_id and traces > 0
 """
-AROUND_VIOLATIONS = """
-select
-    rule_id as rule, 1 as position, time_bucket(to_seconds($bucket), first_span_at::timestamp) as bucket_at,
-    count(*) as violations
+AROUND_CSV = """
+select rule_id, violation_id, scope_key, first_span_at, last_span_at, service_names
 from violations.fct_violations
 where first_span_at >= $first and first_span_at < $last
-group by all order by rule, bucket_at
+order by first_span_at, rule_id, violation_id
 """
-AROUND_TRACES = """
-select time_bucket(to_seconds($bucket), started_at::timestamp) as bucket_at, count(*) as traces
-from intermediate.int_traces where started_at >= $first and started_at < $last
-group by all order by bucket_at
-"""
-BUCKETS = (10, 30, 60, 300, 900, 3600, 86_400)
 
 
-def write(workshop: Workshop, documents: Sequence[WrittenDocument]) -> None:
+def write(workshop: Workshop, recorded: Recorded, documents: Sequence[WrittenDocument]) -> None:
     """The list, then every document in the site's frame with its Markdown and JSON beside it."""
-    pages = {document.slug for document in documents}
     found = workshop.rows(LIST, most=MOST_LISTED)
     for row in found:
-        row["href"] = workshop.incident_page(row["incident_id"], pages, prefix="")
+        row["href"] = workshop.incident_page(row["incident_id"], recorded.pages, prefix="")
     workshop.page(
         "incidents/index.html",
         "incidents.html.j2",
@@ -82,10 +71,10 @@ def write(workshop: Workshop, documents: Sequence[WrittenDocument]) -> None:
         documents=len(documents),
     )
     for document in documents:
-        _page(workshop, document)
+        _page(workshop, recorded, document)
 
 
-def _list(found: list[Row], total: int, csv: str) -> object:
+def _list(found: list[Row], total: int, csv: str) -> Table:
     columns = (
         Column("started_at", "Began (UTC)", "time"),
         Column("incident_id", "Incident", "code", link="href"),
@@ -101,7 +90,7 @@ def _list(found: list[Row], total: int, csv: str) -> object:
     return table("Incidents with their own record or with telemetry in their window", columns, found, total, csv)
 
 
-def _systems(found: list[Row]) -> object:
+def _systems(found: list[Row]) -> Table:
     columns = (
         Column("system", "System"),
         Column("incidents", "Incidents", "count"),
@@ -114,7 +103,7 @@ def _systems(found: list[Row]) -> object:
     return table("Where incidents come from", columns, found)
 
 
-def _page(workshop: Workshop, document: WrittenDocument) -> None:
+def _page(workshop: Workshop, recorded: Recorded, document: WrittenDocument) -> None:
     for path in (document.markdown_path, document.json_path):
         target = workshop.folder / "incidents" / path.name
         target.parent.mkdir(exist_ok=True)
@@ -124,24 +113,14 @@ def _page(workshop: Workshop, document: WrittenDocument) -> None:
         "incident.html.j2",
         current="incidents",
         document=document,
-        figure=_around(workshop, document),
+        figure=_around(workshop, recorded, document),
     )
 
 
-def _around(workshop: Workshop, document: WrittenDocument) -> charts.Figure | None:
+def _around(workshop: Workshop, recorded: Recorded, document: WrittenDocument) -> charts.Figure | None:
     found = workshop.rows(WINDOW, incident_id=document.incident_id)
     if not found:
         return None
-    row = found[0]
-    first, last = row["first_at"], row["last_at"]
-    bucket = next((size for size in BUCKETS if (last - first).total_seconds() / size <= 240), BUCKETS[-1])
-    between = {"bucket": bucket, "first": first, "last": last}
-    return charts.over_time(
-        "around",
-        violations=workshop.rows(AROUND_VIOLATIONS, **between),
-        traces=workshop.rows(AROUND_TRACES, **between),
-        incidents=[{**row, "href": ""}],
-        bucket_seconds=bucket,
-        window=(first, last),
-        csv=workshop.csv(f"incident-{document.slug}-violations", AROUND_VIOLATIONS, **between),
-    )
+    first, last = found[0]["first_at"], found[0]["last_at"]
+    csv = workshop.csv(f"incident-{document.slug}-violations", AROUND_CSV, first=first, last=last)
+    return recorded.figure("around", csv, window=(first, last), up="../")

@@ -31,7 +31,7 @@ _BASES = (
     Column("present_benefits", "Benefits", "count"),
     Column("net_present_value", "Net", "count"),
     Column("roi", "Return", "share"),
-    Column("payback_months", "Months to pay back", "number"),
+    Column("payback_months", "Months to pay back", "months"),
     Column("input_count", "Assumptions", "count"),
     Column("unsupported", "of them unsupported", "count"),
 )

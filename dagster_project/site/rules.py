@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from dagster_project.site import charts
+from dagster_project.site.recorded import Recorded
 from dagster_project.site.tables import Column, Table, table
 from dagster_project.site.workshop import Row, Workshop
 from dagster_project.wording import slug
 
 MOST_VIOLATIONS = 50
-BARS = 240
-BUCKETS = (60, 300, 900, 3600, 6 * 3600, 86_400, 7 * 86_400)
 
 RULES = "select * from marts.dim_rules order by violated desc, rule_id"
 REASONS = """
@@ -20,20 +16,6 @@ from violations.fct_verdicts where rule_id = $rule_id
 group by all order by verdict, scopes desc, reason limit 20
 """
 CERTIFICATE = "select * from marts.mart_certificates where rule_id = $rule_id"
-EXTENT = (
-    "select min(started_at)::timestamp as first_at, max(ended_at)::timestamp as last_at from intermediate.int_traces"
-)
-MINUTES = """
-select
-    rule_id as rule, 1 as position, time_bucket(to_seconds($bucket), minute_at::timestamp) as bucket_at,
-    sum(violations)::bigint as violations
-from marts.mart_violation_timeline where rule_id = $rule_id
-group by all order by bucket_at
-"""
-TRACES = """
-select time_bucket(to_seconds($bucket), started_at::timestamp) as bucket_at, count(*) as traces
-from intermediate.int_traces group by all order by bucket_at
-"""
 VIOLATIONS = """
 select first_span_at::timestamp as first_span_at, scope_key, service_names, violation_id
 from violations.fct_violations where rule_id = $rule_id
@@ -79,7 +61,7 @@ def rule_rows(workshop: Workshop, prefix: str = "rules/") -> list[Row]:
     return found
 
 
-def write(workshop: Workshop) -> None:
+def write(workshop: Workshop, recorded: Recorded) -> None:
     """The catalogue page and a page a rule."""
     found = rule_rows(workshop, prefix="")
     catalogue = workshop.csv("rules", RULES)
@@ -87,36 +69,30 @@ def write(workshop: Workshop) -> None:
         "rules/index.html",
         "rules.html.j2",
         current="rules",
-        rules=found,
         table=table("The catalogue", RULE_COLUMNS, found, csv=catalogue),
     )
-    window = _window(workshop)
     for row in found:
-        _rule(workshop, row, window)
+        _rule(workshop, recorded, row)
 
 
-def _window(workshop: Workshop) -> tuple[datetime, datetime] | None:
-    extent = workshop.row(EXTENT)
-    if extent["first_at"] is None:
-        return None
-    pad = timedelta(minutes=2)
-    return extent["first_at"] - pad, extent["last_at"] + pad
-
-
-def _rule(workshop: Workshop, rule: Row, window: tuple[datetime, datetime] | None) -> None:
+def _rule(workshop: Workshop, recorded: Recorded, rule: Row) -> None:
     name = slug(rule["rule_id"])
     key = {"rule_id": rule["rule_id"]}
     certificate = workshop.rows(CERTIFICATE, **key)
+    figure = None
+    if rule["violated"]:
+        csv = workshop.csv(f"rule-{name}-by-minute", MINUTES_CSV, **key)
+        figure = recorded.figure("violations", csv, rule_id=rule["rule_id"], up="../")
     workshop.page(
         f"rules/{name}.html",
         "rule.html.j2",
         current="rules",
         rule=rule,
-        expression=rule.get("expression") or rule.get("source"),
+        expression=rule.get("expression"),
         certificate=certificate[0] if certificate else None,
         reasons=_reasons(workshop, rule["rule_id"]),
-        figure=_figure(workshop, rule, window) if window and rule["violated"] else None,
-        incidents=_incidents(workshop, rule["rule_id"]),
+        figure=figure,
+        incidents=_incidents(workshop, recorded.pages, rule["rule_id"]),
         violations=_violations(workshop, rule),
     )
 
@@ -130,30 +106,23 @@ def _reasons(workshop: Workshop, rule_id: str) -> Table:
     return table("Verdicts with their reasons", columns, workshop.rows(REASONS, rule_id=rule_id))
 
 
-def _figure(workshop: Workshop, rule: Row, window: tuple[datetime, datetime]) -> charts.Figure:
-    bucket = next((size for size in BUCKETS if (window[1] - window[0]).total_seconds() / size <= BARS), BUCKETS[-1])
-    return charts.over_time(
-        "violations",
-        violations=workshop.rows(MINUTES, rule_id=rule["rule_id"], bucket=bucket),
-        traces=workshop.rows(TRACES, bucket=bucket),
-        incidents=[],
-        bucket_seconds=bucket,
-        window=window,
-        csv=workshop.csv(f"rule-{slug(rule['rule_id'])}-by-minute", MINUTES_CSV, rule_id=rule["rule_id"]),
-    )
-
-
-def _incidents(workshop: Workshop, rule_id: str) -> Table:
+def _incidents(workshop: Workshop, pages: frozenset[str], rule_id: str) -> Table:
     found = workshop.rows(INCIDENTS, rule_id=rule_id)
+    largest = max(
+        (share for row in found for share in (row["share_during"], row["share_baseline"]) if share), default=1
+    )
     for row in found:
-        row["href"] = f"../incidents/{slug(row['incident_id'])}.html"
+        row["href"] = workshop.incident_page(row["incident_id"], pages, prefix="../incidents/")
+        # Bars are drawn against the largest share of the page: most shares of most rules are small.
+        row["bar_during"] = (row["share_during"] or 0) / largest
+        row["bar_baseline"] = (row["share_baseline"] or 0) / largest
     columns = (
         Column("incident_id", "Incident", "code", link="href"),
         Column("started_at", "Began (UTC)", "time"),
         Column("violated_during", "Violating", "count"),
         Column("traces_during", "of traces", "count"),
-        Column("share_during", "During", "share", share="share_during"),
-        Column("share_baseline", "Baseline", "share", share="share_baseline"),
+        Column("share_during", "During", "share", share="bar_during"),
+        Column("share_baseline", "Baseline", "share", share="bar_baseline"),
     )
     return table("Traces that violate the rule, during each incident and in its baseline", columns, found)
 

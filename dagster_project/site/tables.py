@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.site.workshop import Row
-from dagster_project.wording import count, duration, quantity, size, utc, visible
+from dagster_project.wording import count, duration, percent, quantity, size, utc, visible
 
 DASH = "\N{EN DASH}"
 
@@ -28,7 +28,7 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        return self.kind in {"count", "number", "seconds", "minutes", "bytes", "share", "p"}
+        return self.kind in {"count", "number", "seconds", "minutes", "bytes", "share", "p", "months"}
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,14 @@ def _p(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _share(value: Any) -> str:
-    return f"{100 * float(value):.3g} %"
-
-
 FORMATS: dict[str, Callable[[Any], str]] = {
-    "count": lambda value: count(int(value)),
+    "count": lambda value: count(round(value)),
     "number": lambda value: quantity(float(value)),
     "seconds": lambda value: duration(float(value)),
     "minutes": lambda value: duration(float(value) * 60),
     "bytes": lambda value: size(int(value)),
     "time": lambda value: utc(value).removesuffix(" UTC"),
-    "share": _share,
+    "share": lambda value: percent(float(value)),
+    "months": lambda value: f"{value:.1f}",
     "p": _p,
 }

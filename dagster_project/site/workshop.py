@@ -53,10 +53,6 @@ class Workshop:
         ).fetchall()
         return bool(found)
 
-    def columns(self, relation: str) -> frozenset[str]:
-        """The names of a relation's columns."""
-        return frozenset(self.connection.table(relation).columns)
-
     def csv(self, name: str, query: str, **values: Any) -> str:
         """Write a query's rows to `csv/<name>.csv` and return that path. Texts cannot act as formulas in it."""
         target = self.folder / "csv" / f"{name}.csv"
@@ -65,7 +61,7 @@ class Workshop:
         rows.select(*_inert(rows)).write_csv(str(target), header=True)
         return f"csv/{name}.csv"
 
-    def incident_page(self, incident_id: str, pages: set[str], prefix: str = "incidents/") -> str | None:
+    def incident_page(self, incident_id: str, pages: frozenset[str], prefix: str = "incidents/") -> str | None:
         """The address of an incident's page, when it has one."""
         name = slug(incident_id)
         return f"{prefix}{name}.html" if name in pages else None
