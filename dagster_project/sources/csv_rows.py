@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from dagster_project.sources.columns import Numbers, int64
 from dagster_project.sources.reading import UTF8_MARK, ByteStream
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
@@ -50,31 +51,32 @@ def rows(stream: ByteStream) -> Iterator[Rows]:
         if start.strip():
             yield _no_rows([], [Refusal(1, None, Reason.OTHER_FORMAT, "no header of text", clipped(start))])
         return
-    refused: list[tuple[int, Refusal]] = []
+    refused: list[Refusal] = []
+    gone: list[int] = []  # the lines of refused rows that are not yet passed by
 
     def refuse(row: pa.csv.InvalidRow) -> str:
-        # Arrow counts the header it skips as row 1.
+        # Arrow counts the header that it skips as row 1.
         detail = f"{row.actual_columns} columns where the header has {row.expected_columns}"
-        refused.append((row.number, Refusal(row.number, None, Reason.ROW_MALFORMED, detail, clipped(row.text))))
+        refused.append(Refusal(row.number, None, Reason.ROW_MALFORMED, detail, clipped(row.text)))
+        gone.append(row.number)
         return "skip"
 
     next_line = 2
     try:
         for batch in _reader(file, names, refuse):
-            gone = np.array([number for number, _ in refused], np.int64)
             line = _lines(next_line, batch.num_rows, gone)
             next_line = int(line[-1]) + 1 if len(line) else next_line
-            taken = [refusal for _, refusal in refused]
-            refused.clear()
-            yield Rows(pa.array(line), pa.StructArray.from_arrays(batch.columns, names=names), taken)
+            gone = [number for number in gone if number >= next_line]
+            taken, refused = refused, []
+            yield Rows(int64(line), pa.StructArray.from_arrays(batch.columns, names=names), taken)
     except pa.ArrowInvalid as error:
         detail = f"nothing after line {next_line - 1} can be read: {error}"
-        refused.append((next_line, Refusal(next_line, None, Reason.ROW_MALFORMED, detail, None)))
+        refused.append(Refusal(next_line, None, Reason.ROW_MALFORMED, detail, None))
     if stream.broken is not None:
         detail = f"{stream.broken.detail} (byte {stream.broken.offset} of the compressed file)"
-        refused.append((next_line, Refusal(next_line, None, stream.broken.reason, detail, None)))
+        refused.append(Refusal(next_line, None, stream.broken.reason, detail, None))
     if refused:
-        yield _no_rows(names, [refusal for _, refusal in refused])
+        yield _no_rows(names, refused)
 
 
 def _no_rows(names: list[str], refusals: list[Refusal]) -> Rows:
@@ -95,16 +97,14 @@ def _reader(file: io.BufferedReader, names: list[str], refuse: object) -> Iterat
     )
 
 
-def _lines(
-    first: int, count: int, gone: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _lines(first: int, count: int, gone: list[int]) -> Numbers:
     """The lines of `count` rows from line `first` on, with the refused lines left out."""
     candidates = np.arange(first, first + count + len(gone))
     return candidates[~np.isin(candidates, gone)][:count]
 
 
 class _StreamFile(io.RawIOBase):
-    """The decoded stream as a file that Arrow can read from; a line that a break of the stream cut short is left out."""
+    """The decoded stream as a file for Arrow to read; a line that a break of the stream cut short is left out."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._parts = self._whole_lines(stream)

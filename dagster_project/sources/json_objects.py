@@ -34,8 +34,8 @@ class Entity:
     columns
         From an object to the target's columns without origin and payload; raises `Malformed`.
     known
-        The names of fields that Hindcast has a use for: others are kept in the payload and named in the ledger. None for
-        a format that adds fields as it likes.
+        The names of fields that Hindcast has a use for: others are kept in the payload and named in the ledger. None
+        for a format that adds fields as it likes.
     """
 
     objects: Callable[[object], Sequence[object]]

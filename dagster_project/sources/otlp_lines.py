@@ -22,7 +22,7 @@ from dagster_project.sources import otlp_salvage
 from dagster_project.sources.columns import carries, int64, parents
 from dagster_project.sources.otlp_salvage import Shape
 from dagster_project.sources.otlp_values import attribute_texts, attributes_type, string_attributes
-from dagster_project.sources.reading import LINE_LIMIT_BYTES, Block, ByteStream, blocks
+from dagster_project.sources.reading import BLOCK_BYTES, LINE_LIMIT_BYTES, Block, ByteStream, blocks
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Refusal
@@ -89,7 +89,7 @@ class _NotForArrow(ValueError):
     """Arrow read the block, but not as OTLP means it."""
 
 
-def batches(stream: ByteStream, signal: Signal) -> Iterator[Batch]:
+def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) -> Iterator[Batch]:
     """Decode a stream of OTLP/JSON lines; memory is bounded by a few blocks.
 
     Raises
@@ -97,7 +97,7 @@ def batches(stream: ByteStream, signal: Signal) -> Iterator[Batch]:
     Unreadable
         When the container cannot be opened.
     """
-    with ahead(_one_request_a_line(blocks(stream))) as pieces:
+    with ahead(_one_request_a_line(blocks(stream, block_bytes))) as pieces:
         for piece in pieces:
             if isinstance(piece, Refusal):
                 yield Batch(refusals=[piece])

@@ -3,8 +3,8 @@
 Both give the same text. An attribute list becomes `{"key": value}`; of a repeated key the first value is kept. Kinds
 of value stay apart: int 2 is `2`, double 2 is `2.0`, a string is `"2"`, a boolean `true`, no value `null`, an array
 `[…]`, a key-value list `{…}`. What JSON cannot say is kept in OTLP's own form, an object with one of the names in
-`ESCAPES`: `{"bytesValue": "…"}`, `{"doubleValue": "NaN"}`, `{"intValue": "…"}` when it is no 64-bit integer. A key-value
-list that would look like one of these is wrapped once more: `{"kvlistValue": {"bytesValue": …}}`.
+`ESCAPES`: `{"bytesValue": "…"}`, `{"doubleValue": "NaN"}`, `{"intValue": "…"}` when it is no 64-bit integer. A
+key-value list that would look like one of these is wrapped once more: `{"kvlistValue": {"bytesValue": …}}`.
 """
 
 from __future__ import annotations

@@ -52,8 +52,9 @@ class ByteStream:
         The break, once it was met.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chunk_bytes: int = CHUNK_BYTES) -> None:
         self.path = path
+        self._chunk_bytes = chunk_bytes
         self.bytes_done = 0
         self.decoded_bytes = 0
         self.broken: Break | None = None
@@ -72,7 +73,7 @@ class ByteStream:
             elif magic == ZIP_MAGIC:
                 yield from self._unzipped(file)
             else:
-                while chunk := file.read(CHUNK_BYTES):
+                while chunk := file.read(self._chunk_bytes):
                     self.bytes_done += len(chunk)
                     yield chunk
 
@@ -81,7 +82,7 @@ class ByteStream:
         waiting = b""
         while True:
             if not waiting:
-                waiting = file.read(CHUNK_BYTES // 4)
+                waiting = file.read(self._chunk_bytes)
                 self.bytes_done += len(waiting)
                 if not waiting:
                     break
@@ -91,7 +92,7 @@ class ByteStream:
                     continue
                 member = zlib.decompressobj(wbits=31)
             try:
-                chunk = member.decompress(waiting, CHUNK_BYTES)
+                chunk = member.decompress(waiting, self._chunk_bytes)
             except zlib.error as error:
                 self.broken = Break(Reason.CORRUPT_GZIP, self.bytes_done - len(waiting), str(error))
                 return
@@ -110,7 +111,7 @@ class ByteStream:
                 if len(members) != 1:
                     raise Unreadable(f"{self.path}: a zip of {len(members)} files; unpack it, or zip one file alone")
                 with archive.open(members[0]) as member:
-                    while chunk := member.read(CHUNK_BYTES):
+                    while chunk := member.read(self._chunk_bytes):
                         self.bytes_done = file.tell()
                         yield chunk
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

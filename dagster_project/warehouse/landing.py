@@ -310,7 +310,8 @@ _REFUSED = Template("select line, record, reason, detail from ($select) where re
 def _land_batch(
     connection: duckdb.DuckDBPyConnection, table: str, load_id: int, batch: Batch
 ) -> tuple[int, Sequence[Refusal]]:
-    landed, refusals = 0, batch.refusals
+    landed = 0
+    refused: list[Refusal] = []
     if batch.records:
         with _registered(connection, batch.tables):
             # Table and query are the format's own text, never a value from a file.
@@ -318,10 +319,13 @@ def _land_batch(
             landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
             if landed < batch.records:
                 rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
-                found = [Refusal(*row, batch.raw_of(row[0], row[1])) for row in rows]
-                refusals = [*refusals, *found]
-        if landed + len(refusals) - len(batch.refusals) != batch.records:
-            raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refusals)} refused")
+                refused = [
+                    Refusal(line, record, reason, detail, batch.raw_of(line, record))
+                    for line, record, reason, detail in rows
+                ]
+        if landed + len(refused) != batch.records:
+            raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refused)} refused")
+    refusals = [*batch.refusals, *refused]
     quarantine.write(connection, load_id, refusals)
     return landed, refusals
 

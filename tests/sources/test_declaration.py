@@ -1,0 +1,82 @@
+"""`data/sources.yml`: what may be said, what is refused, and where the message points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagster_project.settings import Project
+from dagster_project.sources.declaration import SourcesInvalid, declared_files, read
+
+GOOD = """
+version: 1
+folders: [landing]
+sources:
+  - name: traces
+    format: otlp_traces
+    path: landing/**/*.jsonl
+  - {name: incidents, format: incidents, path: landing/incidents.json, optional: true}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "landing" / "deep").mkdir(parents=True)
+    for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl", "other.txt"):
+        (tmp_path / "landing" / name).touch()
+    (tmp_path / "data/sources.yml").write_text(GOOD)
+    return Project(tmp_path)
+
+
+def test_files_come_in_the_order_of_sources_and_paths(project):
+    files = declared_files(project)
+    assert [file.ledger_path for file in files] == ["landing/a.jsonl", "landing/b.jsonl", "landing/deep/c.jsonl"]
+    assert {(file.source, file.format.name) for file in files} == {("traces", "otlp_traces")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version: 1", "version: 2", "version"),
+        ("format: otlp_traces", "format: xml", "sources.0.format.*known are otlp_traces"),
+        ("path: landing/**/*.jsonl", "path: landing/../x", "sources.0.path.*climb"),
+        ("name: traces", "name: 'Bad Name'", "sources.0.name"),
+        ("name: traces", "name: incidents", "declared twice: incidents"),
+        ("optional: true", "optionale: true", "sources.1.optionale"),
+        ("folders: [landing]", "folders: []", "folders"),
+        ("folders: [landing]", "folders: [landing", "no YAML"),
+        ("version: 1", "version: !!python/object/apply:os.system ['true']", "no YAML"),
+        ("landing/**/*.jsonl", "landing/*.nothing", "source traces: no file matches"),
+        ("folders: [landing]", "folders: [data]", "outside of the declared folders"),
+        ("landing/incidents.json", "landing/a.jsonl", "matched by the sources traces and incidents"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_field(project, old, new, message):
+    assert old in GOOD
+    project.sources_file.write_text(GOOD.replace(old, new))
+    with pytest.raises(SourcesInvalid, match=r"(?s)sources\.yml.*" + message):
+        declared_files(project)
+
+
+def test_a_symbolic_link_does_not_lead_out(project):
+    (project.root / "secret").touch()
+    (project.root / "landing" / "link.jsonl").symlink_to(project.root / "secret")
+    with pytest.raises(SourcesInvalid, match="outside of the declared folders"):
+        declared_files(project)
+
+
+def test_an_absolute_folder_that_is_declared_is_read(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "x.jsonl").touch()
+    declared = GOOD.replace("[landing]", f"[landing, {elsewhere}]").replace(
+        "landing/**/*.jsonl", f"{elsewhere}/*.jsonl"
+    )
+    project.sources_file.write_text(declared)
+    assert [file.ledger_path for file in declared_files(project)] == [str(elsewhere.resolve() / "x.jsonl")]
+
+
+def test_no_file_at_all_says_how_to_make_one(tmp_path):
+    with pytest.raises(SourcesInvalid, match="hindcast init"):
+        read(tmp_path / "sources.yml")

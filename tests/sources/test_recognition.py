@@ -1,0 +1,94 @@
+"""`hindcast load DIR` takes what it knows and lists the rest."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from dagster_project.sources.recognition import recognise, recognise_all
+from dagster_project.sources.registry import FORMATS
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+CONTENTS = {
+    "otlp_traces": b'{"resourceSpans":[]}\n',
+    "otlp_logs": b'{"resourceLogs":[]}\n',
+    "prometheus": b'{"status":"success","data":{"resultType":"matrix","result":[]}}',
+    "incidents": b'[{"incident_id":"1","created_at":"2023-01-29T08:44:04Z"}]',
+    "pagerduty": b'{"incidents":[],"limit":25}',
+    "servicenow": b"number,sys_mod_count,sys_updated_at\n",
+    "deploys": b'[{"deploy_id":"1","deployed_at":"2023-01-29T08:44:04Z"}]',
+}
+
+
+def test_every_format_has_an_example_here():
+    assert CONTENTS.keys() == FORMATS.keys()
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_format_is_known_by_its_content_alone(tmp_path, name, packed):
+    path = tmp_path / "whatever.txt"
+    path.write_bytes(gzip.compress(CONTENTS[name]) if packed else CONTENTS[name])
+    found = recognise(path)
+    assert found is not None
+    assert found.name == name
+    assert [known.name for known in FORMATS.values() if known.recognises(CONTENTS[name])] == [name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Apache License",
+        b'[{"incident_id":"1","injected_at":"x"}]',
+        b"source,target\na,b\n",
+        b"\x00\x01",
+        b"PK\x03\x04",
+        b"\x1f\x8b",
+    ],
+)
+def test_anything_else_is_left_out(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    found = recognise_all([tmp_path])
+    assert found.files == ()
+    assert [left.path.name for left in found.left_out] == ["file"]
+
+
+def test_an_empty_file_is_known_by_its_name(tmp_path):
+    for name in ("traces.otlp.jsonl.gz", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    found = recognise_all([tmp_path])
+    assert [file.format.name for file in found.files] == ["otlp_traces"]
+
+
+def test_hidden_files_and_second_names_are_passed_by(tmp_path):
+    (tmp_path / ".hidden").write_bytes(CONTENTS["incidents"])
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "a").write_bytes(CONTENTS["incidents"])
+    (tmp_path / "a").write_bytes(CONTENTS["incidents"])
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    found = recognise_all([tmp_path, tmp_path / "a"])
+    assert [file.path.name for file in found.files] == ["a"]
+    assert found.left_out == ()
+
+
+def test_paths_in_the_project_are_recorded_relative_to_it(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(CONTENTS["incidents"])
+    (file,) = recognise_all([tmp_path / "in"], project_root=tmp_path).files
+    assert file.ledger_path == "in/a"
+    (file,) = recognise_all([tmp_path / "in"], project_root=tmp_path / "elsewhere").files
+    assert file.ledger_path == str((tmp_path / "in" / "a").resolve())
+
+
+def test_a_path_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        recognise_all([tmp_path / "nowhere"])
+
+
+def test_the_samples_are_all_recognised():
+    found = recognise_all([SAMPLES])
+    assert {file.format.name for file in found.files} == set(FORMATS)
+    assert {left.path.suffix for left in found.left_out} <= {"", ".md", ".py"}
