@@ -15,6 +15,7 @@ from dagster_project.rule_language.model import Field, Items, Judgement, Type
 from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.syntax import Entity
 
+SPAN: frozenset[Entity] = frozenset({"span"})
 ColumnType = Literal["number", "text", "boolean", "any"]
 
 
@@ -34,7 +35,7 @@ class PromotedAttribute:
 def promoted_column(path: str, type_: ColumnType) -> str:
     """The name of the column of one attribute read as one type.
 
-    Identifiers of DuckDB ignore case and attributes do not, so a path that is not plain lower case gets a hash of itself.
+    DuckDB ignores case in identifiers and attributes do not: a path that is not plain lower case gets a hash of itself.
     """
     plain = re.sub(r"[^a-z0-9_]", "_", path.lower())
     if plain != path:
@@ -72,7 +73,7 @@ def promoted(judgements: Iterable[Judgement]) -> tuple[PromotedAttribute, ...]:
     for judgement in judgements:
         read = set(fields_of(judgement))
         # A lost span is looked for by its key in spans whatever the rule selects.
-        for entity in entities_of(judgement) | {"span"}:
+        for entity in sorted(entities_of(judgement).union(SPAN)):
             read.update(group_key(key, entity) for key in judgement.group_by)
         found.update(
             PromotedAttribute(field.entity, field.key, column_type(field.type))

@@ -1,12 +1,12 @@
 """Conditions and values of one span or log record → SQL expressions, three-valued.
 
-The SQL keeps Kleene's logic: null is unknown. Where attributes were dropped a missing one may be anything, so `exists` is
-null there too; what is true (or false) nevertheless stays so whatever the lost values were.
+The SQL keeps Kleene's logic: null is unknown. Where attributes were dropped a missing one may be anything, so `exists`
+is null there too; what is true (or false) nevertheless stays so whatever the lost values were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from sqlglot import exp
 from dagster_project.rule_language import model
 from dagster_project.rule_language.attributes import column_type, fields_of, promoted_column
 from dagster_project.rule_language.model import ENUMERATIONS, Type
+from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, is_true, one_of, text
 from dagster_project.rule_language.syntax import Entity
 
 ALIASES: dict[Entity, str] = {"span": "s", "log": "l"}
@@ -48,65 +49,6 @@ _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ARITHMETIC: dict[str, type[exp.Binary]] = {"+": exp.Add, "-": exp.Sub, "*": exp.Mul, "/": exp.Div}
 
 
-def column(name: str, table: str | None = None) -> exp.Column:
-    """A quoted column; every identifier of generated SQL comes from here."""
-    return exp.Column(
-        this=exp.Identifier(this=name, quoted=True),
-        table=exp.Identifier(this=table, quoted=True) if table else None,
-    )
-
-
-def text(value: str) -> exp.Literal:
-    """A string literal; sqlglot escapes it."""
-    return exp.Literal.string(value)
-
-
-def cast(expression: exp.Expression, type_: str) -> exp.Cast:
-    """`cast(expression as type_)`, with a type of DuckDB."""
-    return exp.Cast(this=expression, to=data_type(type_))
-
-
-_TYPES: dict[str, exp.DataType] = {}
-
-
-def data_type(type_: str) -> exp.DataType:
-    """A type of DuckDB by its name; parsed once."""
-    if type_ not in _TYPES:
-        _TYPES[type_] = exp.DataType.build(type_, dialect="duckdb")
-    return _TYPES[type_].copy()
-
-
-def call(name: str, *arguments: exp.Expression) -> exp.Anonymous:
-    """A function that sqlglot need not know."""
-    return exp.Anonymous(this=name, expressions=list(arguments))
-
-
-def is_true(expression: exp.Expression) -> exp.Expression:
-    """Unknown counts as not true."""
-    return call("coalesce", expression, exp.false())
-
-
-def every_of(parts: list[exp.Expression]) -> exp.Expression:
-    """`and` of any number of parts, with brackets; true of none."""
-    return _joined(exp.And, parts, exp.true())
-
-
-def one_of(parts: list[exp.Expression]) -> exp.Expression:
-    """`or` of any number of parts, with brackets; false of none."""
-    return _joined(exp.Or, parts, exp.false())
-
-
-def _joined(kind: type[exp.Connector], parts: list[exp.Expression], empty: exp.Expression) -> exp.Expression:
-    if not parts:
-        return empty
-    # Balanced, so that a thousand operands nest ten deep and no recursion of the generator runs out.
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    left, right = _joined(kind, parts[:middle], empty), _joined(kind, parts[middle:], empty)
-    return exp.Paren(this=kind(this=left, expression=right))
-
-
 @dataclass(frozen=True)
 class ItemSql:
     """Compiles what is said of one item.
@@ -117,9 +59,9 @@ class ItemSql:
         Per entity the promoted columns that the tables have; None when all are there, as in generated models.
     """
 
-    columns: dict[Entity, Set[str]] | None = None
+    columns: Mapping[Entity, Set[str]] | None = None
 
-    def condition(self, node: model.Condition) -> exp.Expression:
+    def condition(self, node: model.Condition) -> exp.Expression:  # noqa: PLR0911  # one return a kind of node
         """A three-valued boolean."""
         if isinstance(node, model.Negation):
             return exp.Paren(this=exp.Not(this=self.condition(node.operand)))
@@ -128,7 +70,7 @@ class ItemSql:
         if isinstance(node, model.Disjunction):
             return one_of([self.condition(operand) for operand in node.operands])
         if isinstance(node, model.Comparison):
-            return exp.Paren(this=self._comparison(node))
+            return self._comparison(node)
         if isinstance(node, model.Membership):
             return self._membership(node)
         if isinstance(node, model.PatternFound):
@@ -169,7 +111,7 @@ class ItemSql:
         if node.left.type is Type.SEVERITY and isinstance(node.right, model.Constant):
             return self._severity(node.op, str(node.right.value))
         left, right = (self._finite(term) for term in (node.left, node.right))
-        return _COMPARISONS[node.op](this=left, expression=right)
+        return exp.Paren(this=_COMPARISONS[node.op](this=left, expression=right))
 
     def _severity(self, op: str, word: str) -> exp.Expression:
         """Each word stands for four numbers of OpenTelemetry; 0 is no severity."""
@@ -177,13 +119,13 @@ class ItemSql:
         number = _severity_number()
         if op in {"==", "!="}:
             between = exp.Between(this=number, low=exp.Literal.number(first), high=exp.Literal.number(first + 3))
-            return between if op == "==" else exp.Not(this=exp.Paren(this=between))
+            return exp.Paren(this=between if op == "==" else exp.Not(this=exp.Paren(this=between)))
         bound = first if op in {">=", "<"} else first + 3
-        return _COMPARISONS[op](this=number, expression=exp.Literal.number(bound))
+        return exp.Paren(this=_COMPARISONS[op](this=number, expression=exp.Literal.number(bound)))
 
     def _membership(self, node: model.Membership) -> exp.Expression:
         if node.term.type is Type.SEVERITY:
-            return one_of([exp.Paren(this=self._severity("==", str(value.value))) for value in node.values])
+            return one_of([self._severity("==", str(value.value)) for value in node.values])
         values = [_constant(value) for value in node.values]
         return exp.Paren(this=exp.In(this=self._finite(node.term), expressions=values))
 

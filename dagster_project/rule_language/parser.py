@@ -9,7 +9,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path as FilePath
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from lark import Lark, Token, Transformer, Tree, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
@@ -175,8 +175,8 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
 
 def _offset(error: UnexpectedInput) -> int:
     if isinstance(error, UnexpectedCharacters):
-        return int(error.pos_in_stream)
-    return int(error.pos_in_stream or 0)
+        return int(cast("Any", error).pos_in_stream)
+    return int(cast("Any", error).pos_in_stream or 0)
 
 
 def _hint_at(text: str, position: int) -> str:
@@ -204,6 +204,10 @@ def _later_construct(text: str, position: int) -> ExpressionError | None:
     if word in LATER_WORDS:
         return ExpressionError(not_in_this_version(f"`{word}`", LATER_WORDS[word]), start, start + len(word))
     return None
+
+
+# A method of the builder is called `list`, after the grammar's rule.
+Children: TypeAlias = list[Any]
 
 
 def _at(meta: Any) -> At:
@@ -240,43 +244,43 @@ def _unescaped(token: Token) -> str:
 class _TreeBuilder(Transformer[Token, Any]):
     """Parse tree → syntax tree. A method a grammar rule or alias."""
 
-    def condition(self, _meta: Any, children: list[Any]) -> Expression:
+    def condition(self, _meta: Any, children: Children) -> Expression:
         return cast("Expression", children[0])
 
     report = condition
 
-    def definition(self, meta: Any, children: list[Any]) -> Expression:
+    def definition(self, meta: Any, children: Children) -> Expression:
         items, where = children
         return cast("Expression", items) if where is None else syntax.Filtered(items, where, _at(meta))
 
-    def disjunction(self, meta: Any, children: list[Any]) -> Expression:
+    def disjunction(self, meta: Any, children: Children) -> Expression:
         return syntax.Or(tuple(children), _at(meta))
 
-    def conjunction(self, meta: Any, children: list[Any]) -> Expression:
+    def conjunction(self, meta: Any, children: Children) -> Expression:
         return syntax.And(tuple(children), _at(meta))
 
-    def negated(self, meta: Any, children: list[Any]) -> Expression:
+    def negated(self, meta: Any, children: Children) -> Expression:
         return syntax.Not(children[0], _at(meta))
 
-    def compared(self, meta: Any, children: list[Any]) -> Expression:
+    def compared(self, meta: Any, children: Children) -> Expression:
         left, op, right = children
         symbol = "==" if op.value == "=" else op.value
         return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, _at(meta))
 
-    def matched(self, meta: Any, children: list[Any]) -> Expression:
+    def matched(self, meta: Any, children: Children) -> Expression:
         return syntax.Matches(children[0], children[1], _at(meta))
 
-    def contained(self, meta: Any, children: list[Any]) -> Expression:
+    def contained(self, meta: Any, children: Children) -> Expression:
         return syntax.In(children[0], children[1], _at(meta))
 
-    def not_contained(self, meta: Any, children: list[Any]) -> Expression:
+    def not_contained(self, meta: Any, children: Children) -> Expression:
         return syntax.Not(self.contained(meta, children), _at(meta))
 
-    def arithmetic(self, meta: Any, children: list[Any]) -> Expression:
+    def arithmetic(self, meta: Any, children: Children) -> Expression:
         left, op, right = children
         return syntax.Arithmetic(op.value, left, right, _at(meta))
 
-    def sign(self, meta: Any, children: list[Any]) -> Expression:
+    def sign(self, meta: Any, children: Children) -> Expression:
         sign, operand = children
         if sign.value == "+":
             return cast("Expression", operand)
@@ -284,58 +288,58 @@ class _TreeBuilder(Transformer[Token, Any]):
             return syntax.Value(-operand.value, operand.unit, _at(meta))
         return syntax.Arithmetic("-", syntax.Value(Decimal(0), "number", _at(meta)), operand, _at(meta))
 
-    def number(self, meta: Any, children: list[Any]) -> Expression:
+    def number(self, meta: Any, children: Children) -> Expression:
         return syntax.Value(_decimal(children[0]), "number", _at(meta))
 
-    def duration(self, meta: Any, children: list[Any]) -> Expression:
+    def duration(self, meta: Any, children: Children) -> Expression:
         try:
             return syntax.Value(parse_duration(children[0].value), "duration", _at(meta))
         except ValueError as error:
             raise ExpressionError(str(error), *_extent(children[0])) from None
 
-    def size(self, meta: Any, children: list[Any]) -> Expression:
+    def size(self, meta: Any, children: Children) -> Expression:
         number, unit = cast("re.Match[str]", re.match(r"([\d.]+)(\w+)", children[0].value)).groups()
         return syntax.Value(Decimal(number) * _BYTES[unit], "number", _at(meta))
 
-    def text(self, meta: Any, children: list[Any]) -> Expression:
+    def text(self, meta: Any, children: Children) -> Expression:
         return syntax.Value(_unescaped(children[0]), "text", _at(meta))
 
-    def raw_text(self, meta: Any, children: list[Any]) -> Expression:
+    def raw_text(self, meta: Any, children: Children) -> Expression:
         return syntax.Value(children[0].value[2:-1], "text", _at(meta))
 
-    def true(self, meta: Any, _children: list[Any]) -> Expression:
+    def true(self, meta: Any, _children: Children) -> Expression:
         return syntax.Value(True, "boolean", _at(meta))
 
-    def false(self, meta: Any, _children: list[Any]) -> Expression:
+    def false(self, meta: Any, _children: Children) -> Expression:
         return syntax.Value(False, "boolean", _at(meta))
 
-    def null(self, meta: Any, _children: list[Any]) -> Expression:
+    def null(self, meta: Any, _children: Children) -> Expression:
         return syntax.Value(None, "null", _at(meta))
 
-    def list(self, meta: Any, children: list[Any]) -> Expression:
+    def list(self, meta: Any, children: Children) -> Expression:
         return syntax.ValueList(tuple(child for child in children if child is not None), _at(meta))
 
-    def name(self, meta: Any, children: list[Any]) -> Expression:
+    def name(self, meta: Any, children: Children) -> Expression:
         return syntax.Name(children[0].value, _at(meta))
 
-    def path(self, meta: Any, children: list[Any]) -> Expression:
+    def path(self, meta: Any, children: Children) -> Expression:
         return syntax.Path(children[0].value, children[1], _at(meta))
 
-    def field(self, _meta: Any, children: list[Any]) -> str:
+    def field(self, _meta: Any, children: Children) -> str:
         token = children[0]
         return _unescaped(token) if token.type == "STRING" else str(token.value)
 
-    def presence(self, meta: Any, children: list[Any]) -> Expression:
+    def presence(self, meta: Any, children: Children) -> Expression:
         return syntax.Presence(children[0].value == "exists", children[1], _at(meta))
 
-    def selector(self, meta: Any, children: list[Any]) -> Expression:
+    def selector(self, meta: Any, children: Children) -> Expression:
         entity, *arguments = [child for child in children if child is not None]
         name = None
         if arguments and isinstance(arguments[0], syntax.Value) and isinstance(arguments[0].value, str):
             name = arguments.pop(0).value
         return syntax.Selector(cast("syntax.Entity", entity.value), name, tuple(arguments), _at(meta))
 
-    def call(self, meta: Any, children: list[Any]) -> Expression:
+    def call(self, meta: Any, children: Children) -> Expression:
         function, items, field_name, where = children
         return syntax.Call(cast("syntax.Function", function.value), items, field_name, where, _at(meta))
 

@@ -122,7 +122,9 @@ def _collect(made: Plan, condition: Condition) -> None:
                 made.field_of(one.field)
 
 
-def _anchor(made: Plan, condition: Condition, *, wanted: bool) -> frozenset[int] | None:
+def _anchor(  # noqa: PLR0911  # one return a kind of node
+    made: Plan, condition: Condition, *, wanted: bool
+) -> frozenset[int] | None:
     """Sets of which at least one item exists wherever the condition can have the wanted value; None: nowhere sure.
 
     Losses aside: a lost span can be an item of any set, so scopes with losses are candidates anyhow.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import cast
+from typing import Literal, cast
 
 from dagster_project.rule_language import model, syntax
 from dagster_project.rule_language.errors import ExpressionError, did_you_mean
@@ -24,10 +24,10 @@ _LATER_BASES = {"root": "the root span's fields", "parent": "a parent's fields"}
 class Bindings:
     """The `let` names seen so far, and which of them were used.
 
-    `accepts_pattern` says why RE2 refuses a pattern, or None; the engine that will run it is asked.
+    `refuses_pattern` says why RE2 would refuse a pattern, or None.
     """
 
-    accepts_pattern: Callable[[str], str | None]
+    refuses_pattern: Callable[[str], str | None]
     items: dict[str, Items] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
@@ -91,7 +91,7 @@ def resolve_reported(name: str, node: Expression, bindings: Bindings) -> model.R
         hint = "write first(x.field), sum(x.field), count(x) or distinct(x.field)"
         raise ExpressionError("no value to report", node.at.start, node.at.end, hint)
     items = _call_items(node, bindings)
-    function = cast("model.Literal['first', 'sum', 'count', 'distinct']", node.function)
+    function = cast("Literal['first', 'sum', 'count', 'distinct']", node.function)
     field_ = _call_field(node, items, bindings)
     if function == "sum" and field_ is not None:
         field_ = _as_type(field_, Type.NUMBER) if field_.type is Type.ANY else field_
@@ -235,7 +235,7 @@ class _ItemResolver:
     binding: str | None
     bindings: Bindings
 
-    def condition(self, node: Expression) -> model.Condition:
+    def condition(self, node: Expression) -> model.Condition:  # noqa: PLR0911  # one return a kind of node
         if isinstance(node, syntax.Not):
             return model.Negation(self.condition(node.operand))
         if isinstance(node, syntax.And):
@@ -367,7 +367,7 @@ class _ItemResolver:
         if len(pattern.value) > MAX_PATTERN_CHARACTERS:
             message = f"a pattern of {len(pattern.value)} characters; the limit is {MAX_PATTERN_CHARACTERS}"
             raise ExpressionError(message, pattern.at.start, pattern.at.end)
-        complaint = self.bindings.accepts_pattern(pattern.value)
+        complaint = self.bindings.refuses_pattern(pattern.value)
         if complaint:
             hint = "patterns are RE2: linear time, hence no look-around and no back references"
             raise ExpressionError(f"no pattern of RE2: {complaint}", pattern.at.start, pattern.at.end, hint)

@@ -194,7 +194,7 @@ def _whole(entry: dict[str, Node], key: str) -> int:
     value = entry[key].value
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
         raise ExampleError(f"`{key}` is a whole number from 0", entry[key])
-    return value
+    return int(value)
 
 
 def _json(entry: dict[str, Node], key: str) -> str:

@@ -232,7 +232,7 @@ class _Reader:
         if isinstance(node.value, bool) or not isinstance(node.value, str):
             self._complain(f"{what} is an expression", node)
             return None
-        return node.value
+        return str(node.value)
 
     def _bindings(self) -> Bindings:
         bindings = Bindings(patterns.complaint)

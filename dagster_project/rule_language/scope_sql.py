@@ -1,7 +1,7 @@
 """Conditions on a whole scope → SQL over its counters, as what is possible under detectable loss.
 
-A condition becomes a pair: can it be true, can it be false, for some way in which the lost spans may have been. Counts become
-intervals. The counters of `sql` count what is sure; a loss opens them upwards.
+A condition becomes a pair: can it be true, can it be false, for some way in which the lost spans may have been. Counts
+become intervals. The counters of `sql` count what is sure; a loss opens them upwards.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from decimal import Decimal
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.item_sql import call, cast, column, every_of, number, one_of, text
+from dagster_project.rule_language.item_sql import number
 from dagster_project.rule_language.planner import Plan, compare, quantities
+from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, one_of, text
 from dagster_project.rule_language.syntax import CompareOp
 
 LOST = "has_loss"
@@ -38,7 +39,7 @@ class Interval:
 
 
 def is_two_or_more_enough(made: Plan, distinct: model.Distinct) -> bool:
-    """Whether every comparison of this count of values is decided by knowing 0, 1 or more: smallest <> largest then does."""
+    """Whether 0, 1 or more decides every comparison of this count of values: smallest <> largest then does."""
     return all(
         _decided_by_two(one, distinct) for one in _comparisons(made.judgement.when) + _comparisons(made.judgement.bad)
     )

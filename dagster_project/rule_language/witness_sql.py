@@ -1,7 +1,7 @@
 """Which spans show that a scope violates a rule: the canonical witness, as SQL over the lists of a plan.
 
-any → the earliest match; all → the earliest counterexample; count > n → the first n + 1; distinct → the earliest spans of the
-first two values; absence → the witness of `when`. Ties go by (start, trace, span).
+any → the earliest match; all → the earliest counterexample; count > n → the first n + 1; distinct → the earliest spans
+of the first two values; absence → the witness of `when`. Ties go by (start, trace, span).
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ from math import floor
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.item_sql import call, column
 from dagster_project.rule_language.limits import MAX_WITNESS_SPANS
 from dagster_project.rule_language.planner import Plan, compare, quantities
-from dagster_project.rule_language.scope_sql import (
-    OPPOSITE,
-    ScopeSql,
-    against_number,
-    empty_list,
-    joined_lists,
-)
+from dagster_project.rule_language.scope_sql import OPPOSITE, ScopeSql, against_number, empty_list, joined_lists
+from dagster_project.rule_language.sql_nodes import call, column
 from dagster_project.rule_language.syntax import CompareOp
 
 SPAN_LIST = "STRUCT(trace_id UUID, span_id UBIGINT)[]"

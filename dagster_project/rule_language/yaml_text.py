@@ -7,6 +7,7 @@ not a boolean, and a date is a text. What the nodes mean is `rule_file`'s busine
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -48,7 +49,13 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 _Loader.yaml_implicit_resolvers.setdefault("", []).extend(_Loader.yaml_implicit_resolvers.pop("\0", []))
 
-_READ: Final = {"bool": lambda text: text == "true", "null": lambda _text: None, "int": int, "float": float, "str": str}
+_READ: Final[dict[str, Callable[[str], Scalar]]] = {
+    "bool": lambda text: text == "true",
+    "null": lambda _text: None,
+    "int": int,
+    "float": float,
+    "str": str,
+}
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class YamlText:
         """Look at the events before a tree is built: a tree of a bomb is the bomb."""
         depth = documents = 0
         for event in yaml.parse(self.text, Loader=_Loader):
-            mark = event.start_mark
+            mark: Any = event.start_mark
             where = (mark.line + 1, mark.column + 1)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise RuleErrors([self.error("anchors and aliases are not allowed in a rule", *where)])
@@ -126,7 +133,8 @@ class YamlText:
             value = [self._node(child) for child in raw.value]
         else:
             value = _READ[raw.tag.rsplit(":", 1)[1]](raw.value)
-        start, end = raw.start_mark, raw.end_mark
+        start: Any = raw.start_mark
+        end: Any = raw.end_mark
         return Node(value, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
     def position_in(self, node: Node, offset: int) -> tuple[int, int]:

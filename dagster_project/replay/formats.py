@@ -1,0 +1,220 @@
+"""A replay as a table for terminals, JSON, CSV or Parquet.
+
+Layout only: what was found and how sure it is, `query` says.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from dagster_project.replay.query import Replay
+from dagster_project.replay.window import Window
+
+FORMATS: Final = ("table", "json", "csv", "parquet")
+_SHOWN_ROWS: Final = 20
+# A cell that starts with one of these is run as a formula by spreadsheets; some strip the leading white space first.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class FormatNotSupported(ValueError):
+    """The format is none that a replay can be written in, or cannot go where it was asked to."""
+
+
+def render(replay: Replay, format_: str) -> str:
+    """The replay as text, for the formats `table`, `json` and `csv`.
+
+    Raises
+    ------
+    FormatNotSupported
+        For anything else; Parquet is written with `export`.
+    """
+    if format_ == "table":
+        console = Console(width=120, file=io.StringIO(), record=True)
+        console.print(as_table(replay))
+        return console.export_text()
+    if format_ == "json":
+        return json.dumps(as_json(replay), indent=2, ensure_ascii=False) + "\n"
+    if format_ == "csv":
+        return as_csv(replay)
+    raise _refused(format_)
+
+
+def export(replay: Replay, format_: str, path: Path) -> None:
+    """Write the replay to a file.
+
+    Raises
+    ------
+    FormatNotSupported
+        For a format that is not in `FORMATS`.
+    """
+    if format_ == "parquet":
+        pq.write_table(_with_certificate(replay), path)
+        return
+    path.write_text(render(replay, format_), encoding="utf-8")
+
+
+def as_table(replay: Replay) -> Group:
+    """What a terminal shows: the counts, the first violations, and what was scanned."""
+    certificate = replay.certificate
+    headline = Text(
+        f"{replay.rule.id}: {certificate.violated} violated", style="bold red" if certificate.violated else "bold green"
+    )
+    headline.append(f", {certificate.satisfied} satisfied, {certificate.inconclusive} inconclusive", style="default")
+    if certificate.not_applicable is not None:
+        headline.append(f", {certificate.not_applicable} not applicable", style="default")
+    parts: list[Any] = [headline, Text(replay.rule.title, style="italic")]
+    if certificate.violated:
+        parts.append(_violations(replay))
+    parts += [_certificate(replay), Text(replay.confidence), Text(certificate.undetectable_loss_note, style="dim")]
+    return Group(*parts)
+
+
+def as_json(replay: Replay) -> dict[str, Any]:
+    """The violations with all their values, and what the answer rests on. Times are ISO 8601 in UTC."""
+    return {
+        "rule": replay.rule.id,
+        "title": replay.rule.title,
+        "severity": replay.rule.severity,
+        "violations": replay.certificate.violated,
+        "first_violation": _iso(replay.first_violation_at),
+        "last_violation": _iso(replay.last_violation_at),
+        "affected": [_affected(row) for row in replay.violations.to_pylist()],
+        "inconclusive": [_affected(row) for row in replay.inconclusive.to_pylist()],
+        "confidence": replay.confidence,
+        "certificate": certificate_json(replay),
+    }
+
+
+def certificate_json(replay: Replay) -> dict[str, Any]:
+    """The certificate with plain values."""
+    plain: dict[str, Any] = {}
+    for name, value in vars(replay.certificate).items():
+        if isinstance(value, Window):
+            plain[name] = [_iso(value.start), _iso(value.end)]
+        elif isinstance(value, tuple):
+            plain[name] = [_iso(moment) for moment in value]
+        else:
+            plain[name] = round(value, 3) if isinstance(value, float) else value
+    return plain
+
+
+def as_csv(replay: Replay) -> str:
+    """One line a violation; reported values are columns of their own. Cells cannot start a formula."""
+    names = [reported.name for reported in replay.rule.judgement.report]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    fixed = ["scope_key", "first_span_at", "last_span_at", "service_names", "trace_ids", "violation_id", "reason"]
+    writer.writerow([*fixed, *(_inert(name) for name in names)])
+    for row in replay.violations.to_pylist():
+        reported = json.loads(row["reported"])
+        values = [_cell(row[name]) for name in fixed] + [_cell(reported.get(name)) for name in names]
+        writer.writerow(values)
+    return out.getvalue()
+
+
+def _refused(format_: str) -> FormatNotSupported:
+    if format_ == "parquet":
+        return FormatNotSupported("parquet is no text: write it to a file with `--export FILE`")
+    if format_ == "html":
+        return FormatNotSupported("html is not in this version; write one of: table, json, csv, parquet")
+    return FormatNotSupported(f"`{format_}` is no format; write one of: {', '.join(FORMATS)}")
+
+
+def _violations(replay: Replay) -> Table:
+    names = [reported.name for reported in replay.rule.judgement.report]
+    table = Table("first span", "scope", "services", *names, "witness", box=None, pad_edge=False)
+    for row in replay.violations.slice(0, _SHOWN_ROWS).to_pylist():
+        reported = json.loads(row["reported"])
+        witness = Text(_few([str(span["span_id"]) for span in row["witness"]], 2))
+        values = [Text(_shown(reported.get(name))) for name in names]
+        services = Text(_few(row["service_names"], 2))
+        table.add_row(_iso(row["first_span_at"]), Text(row["scope_key"]), services, *values, witness)
+    left = replay.certificate.violated - _SHOWN_ROWS
+    if left > 0:
+        table.caption = f"and {left} more: export them as json, csv or parquet"
+    return table
+
+
+def _few(words: list[str], count: int) -> str:
+    return " ".join(words[:count]) + (f" +{len(words) - count}" if len(words) > count else "")
+
+
+def _certificate(replay: Replay) -> Table:
+    certificate = replay.certificate
+    table = Table(title="What was scanned", title_justify="left", show_header=False, box=None, pad_edge=False)
+    first, last = certificate.window_available
+    asked = certificate.window_asked
+    table.add_row("asked", f"{_iso(asked.start) or 'the beginning'} to {_iso(asked.end) or 'the end'}")
+    table.add_row("available", f"{_iso(first) or 'nothing'} to {_iso(last) or 'nothing'}")
+    table.add_row("spans, logs", f"{certificate.spans_scanned:,}, {certificate.logs_scanned:,}")
+    table.add_row("traces", f"{certificate.traces_scanned:,}, of which incomplete {certificate.traces_incomplete:,}")
+    quarantined = certificate.records_quarantined
+    table.add_row("quarantined", "not known here" if quarantined is None else f"{quarantined:,} records")
+    if certificate.null_keys is not None:
+        table.add_row("without a key", f"{certificate.null_keys:,} items")
+    if certificate.unsettled is not None:
+        table.add_row("unsettled", f"{certificate.unsettled:,} groups may still grow")
+    for reason, count in certificate.inconclusive_reasons.items():
+        table.add_row("inconclusive", f"{count:,}: {reason}")
+    table.add_row("took", f"{certificate.seconds:.2f} s, {certificate.engine}, hindcast {certificate.code_version}")
+    return table
+
+
+def _affected(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "scope_key": row["scope_key"],
+        **json.loads(row["reported"]),
+        "first_span_at": _iso(row["first_span_at"]),
+        "last_span_at": _iso(row["last_span_at"]),
+        "services": row["service_names"],
+        "versions": row["service_versions"],
+        "trace_ids": row["trace_ids"],
+        "witness": row["witness"],
+        "reason": row["reason"],
+        "violation_id": row["violation_id"],
+    }
+
+
+def _with_certificate(replay: Replay) -> pa.Table:
+    """The violations, with the certificate in the metadata of the file."""
+    table = replay.violations
+    certificate = json.dumps(certificate_json(replay)).encode()
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"hindcast.certificate": certificate})
+
+
+def _cell(value: Any) -> str:
+    return _inert(" ".join(map(str, value)) if isinstance(value, list) else _shown(value))
+
+
+def _inert(cell: str) -> str:
+    """A quote before what a spreadsheet would run; numbers stay numbers."""
+    if not cell.lstrip(" ").startswith(_FORMULA_STARTS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return "'" + cell
+    return cell
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return _iso(value) or ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%S.%f}".rstrip("0").rstrip(".") + "Z"

@@ -1,0 +1,270 @@
+"""A catalogue → the text of the dbt models and macros that judge it: one model a plan group, not one a rule.
+
+Pure functions from a catalogue to {path in the dbt project: text}. Writing the files is `transformation`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sqlglot import exp
+
+from dagster_project.rule_language.catalogue import Catalogue
+from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.scan_sql import TABLES, Source
+from dagster_project.rule_language.sql import RESULT_TYPES, to_sql, verdicts_query
+from dagster_project.rule_language.sql_nodes import aliased, call, cast, column, one_of, text, union_all
+
+MODELS = "models/violations/generated"
+MACROS = "macros/generated"
+TRACE_GROUP = "verdicts__trace"
+
+_CATALOGUE_TYPES = {
+    "rule_id": "VARCHAR",
+    "title": "VARCHAR",
+    "description": "VARCHAR",
+    "severity": "VARCHAR",
+    "status": "VARCHAR",
+    "owner": "VARCHAR",
+    "domain": "VARCHAR",
+    "controls": "VARCHAR[]",
+    "meaning_hash": "VARCHAR",
+    "group_by": "VARCHAR[]",
+    "scope_kind": "VARCHAR",
+    "file": "VARCHAR",
+}
+
+_NOTE = "Generated from the rules by `hindcast prepare`; changes here are lost."
+
+
+def generate(catalogue: Catalogue) -> dict[str, str]:
+    """Every generated file of the dbt project.
+
+    Returns
+    -------
+    dict
+        Path relative to the dbt project, with forward slashes → text. Equal catalogues give equal texts.
+    """
+    groups = plan_groups(catalogue)
+    files = {
+        f"{MODELS}/rule_catalogue.sql": _rule_catalogue(catalogue),
+        f"{MODELS}/_generated__models.yml": _descriptions(groups),
+        f"{MACROS}/plan_groups.sql": _plan_groups_macro(groups),
+        f"{MACROS}/promoted_attributes.sql": _promoted_macro(catalogue),
+        f"{MACROS}/judged_traces.sql": f"{{# {_NOTE} #}}\n{_judged_traces_macros()}",
+    }
+    for name, rules in groups.items():
+        model = _trace_model(rules) if name == TRACE_GROUP else _group_model(rules)
+        files[f"{MODELS}/{name}.sql"] = model
+    return dict(sorted(files.items()))
+
+
+def plan_groups(catalogue: Catalogue) -> dict[str, list[Rule]]:
+    """The name of each generated model and the rules it judges; the trace pack is always there, even empty."""
+    groups: dict[str, list[Rule]] = {TRACE_GROUP: []}
+    for rule in catalogue.judged:
+        groups.setdefault(group_name(rule.judgement.group_by), []).append(rule)
+    return dict(sorted(groups.items()))
+
+
+def group_name(group_by: tuple[str, ...]) -> str:
+    """`verdicts__trace`, or `verdicts__by_<key>`; keys that are no plain words get a hash: names never collide."""
+    if not group_by:
+        return TRACE_GROUP
+    joined = "__".join(group_by)
+    plain = re.sub(r"[^a-z0-9_]", "_", joined.lower())
+    if plain != joined or any("__" in key for key in group_by):
+        plain += "_" + hashlib.sha256(json.dumps(group_by).encode()).hexdigest()[:8]
+    return f"verdicts__by_{plain}"
+
+
+def _reference(name: str, alias: str | None) -> exp.Expression:
+    """`{{ ref('stg_spans') }}`: a name that dbt fills in."""
+    table = exp.Table(this=exp.Var(this=f"{{{{ ref('{TABLES[name][1]}') }}}}"))
+    if alias:
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    return table
+
+
+def _trace_model(rules: list[Rule]) -> str:
+    """Incremental: touched traces and rules whose meaning is new are judged, everything else stays."""
+    names = json.dumps([_judged_as(rule) for rule in rules])
+    head = (
+        "{{\n    config(\n        materialized='incremental',\n        incremental_strategy='append',\n"
+        "        on_schema_change='fail',\n"
+        f'        pre_hook="{{{{ delete_outdated_verdicts({_quoted_for_hook(names)}) }}}}"\n    )\n}}}}\n'
+        f"-- {_NOTE}\n"
+        "{%- set judged_before = rules_judged_before() %}\n\n"
+    )
+
+    def query(rule: Rule) -> exp.Select:
+        return verdicts_query(rule, Source(table=_reference, touched=_touched(rule)))
+
+    return head + "with touched as (\n    {{ touched_traces() }}\n)\n\n" + _model_text(rules, query)
+
+
+def _group_model(rules: list[Rule]) -> str:
+    """Built whole: a late span can join two groups, wherever they are."""
+    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
+    return head + _model_text(rules, lambda rule: verdicts_query(rule, Source(table=_reference)))
+
+
+def _model_text(rules: list[Rule], query: Callable[[Rule], exp.Select]) -> str:
+    """Each rule is a query of its own, anchored where it is rare, under its name."""
+    parts: list[exp.Expression] = [
+        exp.Subquery(this=query(rule), alias=_alias(number)) for number, rule in enumerate(rules)
+    ]
+    if not parts:
+        return to_sql(_nothing(RESULT_TYPES)) + "\n"
+    selects = []
+    for number, part in enumerate(parts):
+        columns = [column(name, f"rule_{number}") for name in RESULT_TYPES]
+        selects.append(exp.Select(expressions=columns).from_(part, copy=False))
+    return to_sql(_without_jinja(union_all(selects))) + "\n"
+
+
+def _alias(number: int) -> exp.TableAlias:
+    return exp.TableAlias(this=exp.to_identifier(f"rule_{number}", quoted=True))
+
+
+def _touched(rule: Rule) -> Callable[[exp.Expression], exp.Expression]:
+    """A condition that dbt fills in: `true` for a rule that is new, else that the trace is touched."""
+
+    def condition(trace_id: exp.Expression) -> exp.Expression:
+        template = f"{{{{ is_to_be_judged(judged_before, '{_judged_as(rule)}') }}}}"
+        chosen = exp.Select(expressions=[column("trace_id")]).from_(exp.table_("touched", quoted=True), copy=False)
+        return one_of([exp.Var(this=template), exp.In(this=trace_id, query=exp.Subquery(this=chosen))])
+
+    return condition
+
+
+def _judged_as(rule: Rule) -> str:
+    """What a row of the table must carry to be current: ids and hashes hold no quotes."""
+    return f"{rule.id}:{rule.meaning_hash}"
+
+
+def _quoted_for_hook(names: str) -> str:
+    return names.replace('"', "'")
+
+
+def _rule_catalogue(catalogue: Catalogue) -> str:
+    selects = [_catalogue_row(rule) for rule in catalogue.rules] or [_nothing(_CATALOGUE_TYPES)]
+    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
+    return head + to_sql(_without_jinja(union_all(selects))) + "\n"
+
+
+def _catalogue_row(rule: Rule) -> exp.Select:
+    values: dict[str, str | tuple[str, ...]] = {
+        "rule_id": rule.id,
+        "title": rule.title,
+        "description": rule.description,
+        "severity": rule.severity,
+        "status": rule.status,
+        "owner": rule.owner,
+        "domain": rule.domain,
+        "controls": rule.controls,
+        "meaning_hash": rule.meaning_hash,
+        "group_by": rule.judgement.group_by,
+        "scope_kind": rule.scope_kind,
+        "file": rule.path,
+    }
+    return exp.Select(
+        expressions=[aliased(cast(_literal(value), _CATALOGUE_TYPES[name]), name) for name, value in values.items()]
+    )
+
+
+def _literal(value: str | tuple[str, ...]) -> exp.Expression:
+    return exp.Array(expressions=[text(part) for part in value]) if isinstance(value, tuple) else text(value)
+
+
+def _nothing(types: dict[str, str]) -> exp.Select:
+    """A table of these columns without a row."""
+    columns = [aliased(cast(exp.null(), type_), name) for name, type_ in types.items()]
+    return exp.Select(expressions=columns).where(exp.false(), copy=False)
+
+
+def _without_jinja(query: exp.Expression) -> exp.Expression:
+    """Break up `{{`, `{%` and `{#` in the texts of rules, or dbt would run them as templates."""
+
+    def broken_up(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Literal) and node.is_string and re.search(r"\{[{%#]", node.this):
+            parts = re.split(r"(?<=\{)(?=[{%#])", node.this)
+            return call("concat", *(text(part) for part in parts))
+        return node
+
+    return query.transform(broken_up, copy=False)
+
+
+def _plan_groups_macro(groups: Iterable[str]) -> str:
+    names = ", ".join(f"'{name}'" for name in groups)
+    return f"{{# {_NOTE} #}}\n{{% macro plan_groups() %}}{{{{ return([{names}]) }}}}{{% endmacro %}}\n"
+
+
+def _judged_traces_macros() -> str:
+    """The macros that no rule changes; a file of their own, because they are written in dbt's language."""
+    return Path(__file__).with_name("judged_traces.jinja").read_text(encoding="utf-8")
+
+
+def _promoted_macro(catalogue: Catalogue) -> str:
+    """A list per entity of {"column", "path", "type"}, as JSON in which no name can look like a template."""
+    listed: dict[str, list[dict[str, str]]] = {"span": [], "log": []}
+    for one in catalogue.promoted_attributes():
+        listed[one.entity].append({"column": one.column, "path": one.path, "type": one.type})
+    # Escaping the braces of names keeps them out of Jinja's sight; they are the same JSON strings.
+    body = json.dumps(listed, indent=4)
+    body = re.sub(
+        r'"(?:\\.|[^"\\])*"', lambda found: found.group().replace("{", "\\u007b").replace("}", "\\u007d"), body
+    )
+    body = re.sub(r'"(?:\\.|[^"\\])*"', lambda found: found.group().replace("%", "\\u0025"), body)
+    head = f"{{# {_NOTE} #}}\n{{% macro promoted_attributes(entity) %}}\n"
+    return f"{head}{{{{ return(fromjson('{_jinja_text(body)}')[entity]) }}}}\n{{% endmacro %}}\n"
+
+
+def _jinja_text(body: str) -> str:
+    """A text between single quotes of Jinja, whose escapes are Python's."""
+    return body.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+
+
+def _descriptions(groups: dict[str, list[Rule]]) -> str:
+    """What the models are, for dbt's documentation and Dagster's asset graph."""
+    lines = ["version: 2", "", f"# {_NOTE}", "models:"]
+    lines += [
+        "  - name: rule_catalogue",
+        "    description: One row a rule, retired ones included, as the rule files say.",
+    ]
+    for name, rules in groups.items():
+        keys = rules[0].judgement.group_by if rules else ()
+        scope = f"groups of spans by {', '.join(keys)}" if keys else "traces"
+        count = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
+        lines.append(f"  - name: {name}")
+        lines.append(
+            f"    description: {json.dumps(f'Verdicts of {count} over {scope}; a row a rule and scope it applies to.')}"
+        )
+        lines.append("    columns:")
+        for column_name, meaning in _COLUMN_MEANINGS.items():
+            lines.append(f"      - name: {column_name}")
+            lines.append(f"        description: {json.dumps(meaning)}")
+    return "\n".join(lines) + "\n"
+
+
+_COLUMN_MEANINGS = {
+    "rule_id": "The rule.",
+    "meaning_hash": "What the rule meant when this was judged.",
+    "scope_kind": "trace or group.",
+    "scope_key": "The trace id, or the JSON text of the group's key.",
+    "trace_ids": "The traces of the scope.",
+    "verdict": "violated, satisfied or inconclusive; scopes the rule does not apply to have no row.",
+    "reason": "The clause that is broken, or what was lost.",
+    "first_span_at": "Start of the first item that the rule looks at; of the trace when there is none.",
+    "last_span_at": "Start of the last item that the rule looks at; end of the trace when there is none.",
+    "started_on": "UTC day on which the scope starts.",
+    "service_names": "Services of the items that the rule looks at; empty for satisfied scopes.",
+    "service_versions": "Their versions.",
+    "witness": "The spans that show the violation, canonical.",
+    "reported": "The values that the rule reports.",
+    "violation_id": "Hash of rule, meaning, scope key and first span.",
+}
