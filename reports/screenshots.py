@@ -92,7 +92,7 @@ def find_browser() -> str:
         return found
     looked_for = named or ", ".join(BROWSERS)
     raise BrowserMissing(
-        f"no browser to take pictures with (looked for {looked_for}). Install one (on Debian: apt-get install chromium) "
+        f"no browser to take pictures with (looked for {looked_for}). Install one (Debian: apt-get install chromium) "
         "or name one: CHROME=/path/to/chrome. Pictures are the only thing that needs it."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -71,9 +71,10 @@ def _code_span(text: str) -> str:
     return fence + pad + text.replace("|", "\\|") + pad + fence
 
 
-def _environment(*, escaping: bool = True, templates: Path | None = None) -> Environment:
+@cache
+def _environment(*, escaping: bool = True) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(templates or shipped("reports") / "templates"),
+        loader=FileSystemLoader(shipped("reports") / "templates"),
         undefined=StrictUndefined,
         autoescape=escaping,  # noqa: S701 - Markdown has its own escaping: every value passes escape_markdown
         trim_blocks=True,

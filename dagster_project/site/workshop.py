@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def write_page(target: Path, template: str, **values: Any) -> None:
     aside.replace(target)
 
 
+@cache
 def environment() -> Environment:
     """Templates in which a missing value is an error and every value is escaped."""
     made = Environment(

@@ -1,0 +1,142 @@
+"""What is gathered, for whom, and that each statement's reference leads to a row."""
+
+from __future__ import annotations
+
+import time
+
+import duckdb
+import pytest
+
+from dagster_project import post_mortem
+from dagster_project.facts import IncidentFacts, Reference, Stamp
+from dagster_project.post_mortem.model import Document, Table, statements
+
+STAMP = Stamp(None, None)
+
+
+def facts_of(connection: duckdb.DuckDBPyConnection, incident_id: str) -> IncidentFacts:
+    (found,) = post_mortem.gather(connection, [incident_id])
+    return found
+
+
+def document_of(connection: duckdb.DuckDBPyConnection, incident_id: str) -> Document:
+    return post_mortem.build_document(facts_of(connection, incident_id), STAMP)
+
+
+def said(document: Document, section: str | None = None) -> str:
+    kept = [one for one in document.sections if section in (None, one.key)]
+    (only,) = kept if section else (None,)
+    shown = Document(**{**vars(document), "sections": tuple(kept)}) if only else document
+    return "\n".join(one.text for one in statements(shown))
+
+
+def test_every_reference_resolves_to_a_row(connection):
+    for facts in post_mortem.gather(connection):
+        document = post_mortem.build_document(facts, STAMP)
+        assert document.references
+        for one in document.references:
+            assert post_mortem.resolve(connection, one.reference) >= 1, one
+
+
+def test_every_statement_and_line_names_references_that_the_document_lists(connection):
+    for facts in post_mortem.gather(connection):
+        document = post_mortem.build_document(facts, STAMP)
+        known = {one.number for one in document.references}
+        for statement in statements(document):
+            assert statement.kind == "note" or statement.references, statement.text
+            assert set(statement.references) <= known
+        rows = [row for s in document.sections for b in s.blocks if isinstance(b, Table) for row in b.rows]
+        assert rows
+        assert all(row.references and set(row.references) <= known for row in rows)
+
+
+def test_every_listed_reference_is_quoted(connection):
+    document = document_of(connection, "INC-1")
+    quoted = {number for statement in statements(document) for number in statement.references}
+    quoted |= {
+        n for s in document.sections for b in s.blocks if isinstance(b, Table) for row in b.rows for n in row.references
+    }
+    assert {one.number for one in document.references} == quoted
+
+
+def test_a_reference_that_leads_nowhere_resolves_to_none(connection):
+    gone = Reference("marts.fct_incidents", (("incident_id", "INC-1' or 'a'='a"),))
+    assert post_mortem.resolve(connection, gone) == 0
+    with pytest.raises(duckdb.Error):
+        post_mortem.resolve(connection, Reference("marts.fct_incidents", (('"; drop table x', "1"),)))
+
+
+def test_tickets_that_no_telemetry_saw_get_no_document(connection):
+    ids = [facts.incident_id for facts in post_mortem.gather(connection)]
+    assert ids == ["../../<INC>-4", "INC-1", "INC-2", "INC-3"]
+    assert facts_of(connection, "TK0003").system == "servicenow"
+
+
+def test_a_ticket_with_traces_in_its_window_gets_one(connection):
+    connection.execute("update marts.fct_incidents set system = 'servicenow' where incident_id = 'INC-1'")
+    assert "INC-1" in [facts.incident_id for facts in post_mortem.gather(connection)]
+
+
+def test_an_incident_that_is_not_there_is_named(connection):
+    with pytest.raises(post_mortem.UnknownIncident, match="INC-404"):
+        post_mortem.gather(connection, ["INC-1", "INC-404"])
+
+
+def test_an_incident_without_end_is_not_said_to_be_resolved(connection):
+    document = document_of(connection, "INC-2")
+    assert "has no end in the data" in said(document, "summary")
+    assert "no time to resolve" in said(document, "unknowns")
+    assert "resolved after" not in said(document)
+    assert "appears in no telemetry" in said(document, "unknowns")
+    assert "no baseline trace" in said(document, "unknowns")
+
+
+def test_clocks_that_contradict_give_no_duration_and_are_a_conflict(connection):
+    document = document_of(connection, "INC-3")
+    assert "its clocks give no length" in said(document, "summary")
+    assert "resolved before created" in said(document, "unknowns")
+    assert "resolved 1 h before it was started" in said(document, "unknowns")
+    assert "No trace" in said(document, "summary")
+    assert "not known in terms of P1 to P5" in said(document, "unknowns")
+
+
+def test_the_timeline_begins_before_the_incident(connection):
+    first = facts_of(connection, "INC-1").timeline[0]
+    assert first.kind == "deploy"
+    assert first.at < facts_of(connection, "INC-1").started.at
+
+
+def test_no_cause_is_named_and_hypotheses_have_both_sides(connection):
+    document = document_of(connection, "INC-1")
+    (section,) = [one for one in document.sections if one.key == "hypotheses"]
+    claims = [block for block in section.blocks if hasattr(block, "contradicting")]
+    assert [claim.heading.text for claim in claims] == ["cart", "front"]
+    assert all(claim.supporting and claim.contradicting for claim in claims)
+    assert "root cause" not in said(document).lower()
+    assert all(one.kind in {"hypothesis", "note"} for block in claims for one in block.supporting + block.contradicting)
+
+
+def test_a_rule_that_quiet_traces_violate_as_often_dates_no_onset(connection):
+    before = said(document_of(connection, "INC-1"), "detection")
+    assert "cart-needs-stock" in before
+    connection.execute("update marts.mart_incident_violations set violated_baseline = traces_baseline")
+    assert "cart-needs-stock" not in said(document_of(connection, "INC-1"), "detection")
+
+
+def test_equal_facts_give_equal_versions_whatever_the_generation(connection):
+    facts = facts_of(connection, "INC-1")
+    one, other = (post_mortem.build_document(facts, Stamp(name, None)) for name in ("a", "b"))
+    assert one.version == other.version
+    connection.execute("update marts.fct_incidents set title = 'Another' where incident_id = 'INC-1'")
+    assert document_of(connection, "INC-1").version != one.version
+
+
+def test_a_hundred_thousand_violations_take_seconds(connection, tmp_path):
+    connection.execute("""
+        insert into violations.fct_violations
+        select v.* replace (md5(t.i::varchar) as violation_id)
+        from range(100000) as t (i), (select * from violations.fct_violations where scope_kind = 'trace' limit 1) as v
+    """)
+    start = time.monotonic()
+    post_mortem.write(connection, tmp_path)
+    assert time.monotonic() - start < 5

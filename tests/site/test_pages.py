@@ -1,0 +1,239 @@
+"""What holds for every page: links, escaping, offline, totals, determinism."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import duckdb
+import plotly.graph_objects as go
+import pytest
+
+from dagster_project import post_mortem, site
+from dagster_project.facts import Stamp
+
+PAGES = {
+    *("index.html", "morning.html", "mttr.html", "significance.html", "roi.html", "evidence.html", "data.html"),
+    *("incidents/index.html", "incidents/INC-1.html", "rules/index.html", "rules/cart-needs-stock.html"),
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a page as (tag, attributes), the ids, and the texts of its JSON scripts."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.figures: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        self._is_json = False
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._is_json = tag == "script" and dict(attrs).get("type") == "application/json"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_json = False
+
+    def handle_data(self, data: str) -> None:
+        if self._is_json:
+            self.figures.append(json.loads(data))
+        else:
+            self.text.append(data)
+
+    def ids(self) -> set[str]:
+        return {attributes["id"] for _, attributes in self.found if attributes.get("id")}
+
+    def addresses(self) -> Iterator[str]:
+        for _, attributes in self.found:
+            for name in ("href", "src"):
+                if address := attributes.get(name):
+                    yield address
+
+
+def test_every_page_is_there(built):
+    assert {page.relative_to(built.folder).as_posix() for page in built.pages()} >= PAGES
+
+
+def test_internal_links_and_fragments_resolve(built):
+    ids = {page.resolve(): Elements(page).ids() for page in built.pages()}
+    for page in built.pages():
+        for address in Elements(page).addresses():
+            if address.startswith("data:"):
+                continue
+            parts = urlsplit(address)
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page.resolve()
+            assert target.is_file(), f"{page}: {address}"
+            assert not parts.fragment or parts.fragment in ids[target], f"{page}: {address}"
+
+
+def test_no_page_leads_or_reaches_outside(built):
+    ours = [*built.pages(), built.folder / "assets/hindcast.css", built.folder / "assets/charts.js"]
+    for file in ours:
+        text = file.read_text(encoding="utf-8")
+        assert not re.findall(r"(?i)(?:https?:)?//[a-z0-9-]+\.[a-z]", text), file
+        assert "url(" not in text.replace("url(data:", ""), file
+    for page in built.pages():
+        assert all(not urlsplit(address).netloc for address in Elements(page).addresses())
+
+
+def test_hostile_text_stays_text(built):
+    allowed_scripts = re.compile(r"(\.\./)?assets/(charts|plotly\.min)\.js")
+    for page in built.pages():
+        elements = Elements(page)
+        for tag, attributes in elements.found:
+            assert tag not in {"img", "iframe", "object", "embed", "form", "base", "b", "math"}, page
+            assert not any(name.startswith("on") for name in attributes), page
+            assert not str(attributes.get("href", "")).lower().strip().startswith("javascript"), page
+            if tag == "script":
+                is_ours = allowed_scripts.fullmatch(attributes.get("src") or "")
+                assert is_ours or attributes.get("type") == "application/json", page
+        assert not set("\u202e\u202c\u200b") & set(page.read_text(encoding="utf-8")), page
+    title = "".join(Elements(built.folder / "incidents/INC-4-1e52b2aef0.html").text)
+    assert '</title><script>alert("x")</script>' in title
+    assert "⟨U+202E⟩evil" in title
+
+
+def test_titles_in_charts_cannot_be_markup(built):
+    texts = json.dumps(Elements(built.folder / "index.html").figures)
+    assert "<script" not in texts
+    assert "<a" not in texts
+    assert "&lt;script" in texts
+
+
+def test_figures_are_valid_and_described(built):
+    seen = 0
+    for page in built.pages():
+        elements = Elements(page)
+        for figure in elements.figures:
+            plain = json.loads(re.sub(r'"var\(--[\w-]+\)"', '"#123456"', json.dumps(figure)))
+            go.Figure(plain)  # raises on a property that plotly does not know
+            seen += 1
+        plots = [attributes for _, attributes in elements.found if attributes.get("class") == "plot"]
+        assert len(plots) == len(elements.figures)
+        assert all(len(attributes["aria-label"] or "") > 20 for attributes in plots)
+    assert seen >= 6
+
+
+def test_colours_of_figures_are_in_the_style_sheet(built):
+    style = (built.folder / "assets/hindcast.css").read_text(encoding="utf-8")
+    for page in built.pages():
+        for name in re.findall(r"var\((--[\w-]+)\)", page.read_text(encoding="utf-8")):
+            assert f"{name}:" in style, name
+
+
+def test_every_page_says_what_it_was_made_from(built):
+    for page in built.pages():
+        text = "".join(Elements(page).text)
+        assert "3f2a9c01bd77" in text, page
+        assert "2024-03-05 02:00:05 UTC" in text, page
+
+
+def test_formulas_in_files_are_only_text(built):
+    cells = [
+        cell
+        for file in (built.folder / "csv").glob("*.csv")
+        for row in csv.reader(file.open(encoding="utf-8", newline=""))
+        for cell in row
+    ]
+    numbers = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+    acting = [cell for cell in cells if re.match(r"\s*[=+@-]|[\t\r]", cell) and not numbers.fullmatch(cell)]
+    assert acting == []
+    assert any(cell.startswith("'=order-") for cell in cells)
+    assert "'=Hours <saved>" in cells
+
+
+def test_a_negative_number_stays_a_number(built):
+    rows = list(csv.DictReader((built.folder / "csv/roi-summary.csv").open(encoding="utf-8")))
+    assert float(rows[0]["net_present_value"]) == -200
+
+
+def test_files_hold_all_rows_and_tables_say_how_many_they_leave_out(connection, tmp_path):
+    connection.execute(
+        "insert into violations.fct_violations select v.* replace (md5(t.i::varchar) as violation_id)"
+        " from range(500) as t (i),"
+        " (select * from violations.fct_violations where rule_id = 'cart-needs-stock' limit 1) as v"
+    )
+    connection.execute("update marts.dim_rules set violated = 540 where rule_id = 'cart-needs-stock'")
+    site.build(connection, tmp_path / "site", Stamp(None, None))
+    page = (tmp_path / "site/rules/cart-needs-stock.html").read_text(encoding="utf-8")
+    assert "50 of 540 shown" in page
+    rows = list(csv.reader((tmp_path / "site/csv/rule-cart-needs-stock-violations.csv").open(encoding="utf-8")))
+    assert len(rows) == 541
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_same_state_gives_the_same_bytes(connection, tmp_path, night):
+    for name in ("one", "two"):
+        documents = post_mortem.write(connection, tmp_path / f"{name}-papers")
+        site.build(connection, tmp_path / name, Stamp("g", None), documents=documents, night=night)
+    assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+
+
+def test_a_build_that_fails_leaves_the_old_site(built, connection):
+    before = _digests(built.folder)
+    connection.execute("drop table marts.mart_load_summary")
+    with pytest.raises(duckdb.CatalogException):
+        site.build(connection, built.folder, Stamp("other", None))
+    assert _digests(built.folder) == before
+    assert [path.name for path in built.folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_build_removes_what_a_killed_one_left(built, connection):
+    left = built.folder.with_name(".site.4242.partial")
+    (left / "assets").mkdir(parents=True)
+    site.build(connection, built.folder, Stamp("g", None))
+    assert not left.exists()
+
+
+def test_pages_without_their_mart_say_so(connection, tmp_path):
+    for mart in ("mart_significance", "mart_roi_lines", "mart_roi_summary", "mart_roi_inputs", "mart_evidence"):
+        connection.execute(f"drop table marts.{mart}")
+    site.build(connection, tmp_path / "site", Stamp("g", None))
+    for page, said in {"significance": "No comparison", "roi": "No return", "evidence": "No evidence"}.items():
+        assert said in (tmp_path / f"site/{page}.html").read_text(encoding="utf-8")
+
+
+def test_an_empty_warehouse_has_a_site(connection, tmp_path):
+    tables = connection.execute("select table_schema || '.' || table_name from information_schema.tables").fetchall()
+    for (table,) in tables:
+        connection.execute(f"delete from {table}")
+    site.build(connection, tmp_path / "site", Stamp(None, None))
+    index = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert "Nothing is recorded yet" in index
+    assert "No incident was resolved yet" in index
+
+
+def test_an_incident_without_a_post_mortem_is_not_a_link(connection, tmp_path):
+    site.build(connection, tmp_path / "site", Stamp(None, None))
+    index = Elements(tmp_path / "site/index.html")
+    assert not [address for address in index.addresses() if re.search(r"incidents/INC", address)]
+    assert "INC-1" in "".join(index.text)
+
+
+def test_every_incident_that_was_resolved_is_a_point(built, connection):
+    figure = next(f for f in Elements(built.folder / "mttr.html").figures)
+    points = sum(len(trace["x"]) for trace in figure["data"] if trace["name"] not in {"median", "90th percentile"})
+    ((resolved,),) = connection.execute(
+        "select count(*) from marts.fct_incidents where time_to_resolve_seconds > 0"
+    ).fetchall()
+    assert points == resolved > 100
+    assert figure["layout"]["xaxis"]["type"] == "log"
+
+
+def test_bars_add_up_to_the_violations(built, connection):
+    figure = Elements(built.folder / "index.html").figures[0]
+    bars = sum(sum(trace["y"]) for trace in figure["data"] if trace["type"] == "bar" and trace.get("yaxis") is None)
+    assert connection.execute("select count(*) from violations.fct_violations").fetchall() == [(bars,)]
