@@ -182,3 +182,14 @@ def test_the_catalogue_is_small_and_every_rule_is_owned():
 def test_the_sample_holds_a_fault_of_every_kind():
     truth = json.loads(SAMPLE_TRUTH.read_text())
     assert {fault["fault_type"] for fault in truth} == {"return", "exception", "cpu_contention"}
+
+
+def test_the_readme_says_what_the_sample_holds(sampled):
+    readme = (REPOSITORY / "README.md").read_text()
+    rows = sampled.execute(
+        "select rule_id, count(*) filter (verdict = 'violated'), count(*) from violations.fct_verdicts group by rule_id"
+    ).fetchall()
+    titles = {rule.id: rule.title for rule in MEASURED}
+    assert len(rows) == len(MEASURED)
+    for rule_id, violated, judged in rows:
+        assert f"| {titles[rule_id]} | {violated:,} of {judged:,} |" in readme
