@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
-from typing import Protocol
+from typing import Protocol, Self
 
 import duckdb
 import pyarrow as pa
@@ -287,9 +287,9 @@ def _land_rows(
 ) -> _Tally:
     tally = _Tally()
     decoding = file.format.open(file.path)
-    with ahead(decoding) as batches:
+    with ahead(decoding) as batches, _Slots(connection) as slots:
         for batch in batches:
-            landed, refusals = _land_batch(connection, file.format.table, load_id, batch)
+            landed, refusals = _land_batch(connection, slots, file.format.table, load_id, batch)
             tally.landed += landed
             tally.rejected += len(refusals)
             tally.unknown_fields |= batch.unknown_fields
@@ -308,12 +308,12 @@ _REFUSED = Template("select line, record, reason, detail from ($select) where re
 
 
 def _land_batch(
-    connection: duckdb.DuckDBPyConnection, table: str, load_id: int, batch: Batch
+    connection: duckdb.DuckDBPyConnection, slots: _Slots, table: str, load_id: int, batch: Batch
 ) -> tuple[int, Sequence[Refusal]]:
     landed = 0
     refused: list[Refusal] = []
     if batch.records:
-        with _registered(connection, batch.tables):
+        with slots.filled(batch.tables):
             # Table and query are the format's own text, never a value from a file.
             insert = _INSERT.substitute(table=table, select=batch.select)
             landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
@@ -330,15 +330,49 @@ def _land_batch(
     return landed, refusals
 
 
-@contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> Iterator[None]:
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)
+class _Slot:
+    """An Arrow table that a query reads under a name, and that can be exchanged for the next one."""
+
+    def __init__(self) -> None:
+        self.table: pa.Table | None = None
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        if self.table is None:
+            raise ValueError("the slot is empty")
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class _Slots:
+    """The names under which a file's batches are read, each registered once.
+
+    A name that is registered anew for every batch keeps every batch in memory until the transaction ends: it must be
+    able to come back on a rollback.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._slots: dict[str, tuple[_Slot, pa.Schema]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._slots:
+            self._connection.unregister(name)
+
+    @contextmanager
+    def filled(self, tables: Mapping[str, pa.Table]) -> Iterator[None]:
+        for name, table in tables.items():
+            slot, schema = self._slots.get(name, (_Slot(), None))
+            slot.table = table
+            if schema != table.schema:
+                self._connection.register(name, slot)
+                self._slots[name] = (slot, table.schema)
+        try:
+            yield
+        finally:
+            for name in tables:
+                self._slots[name][0].table = None
 
 
 @contextmanager
