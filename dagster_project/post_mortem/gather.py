@@ -172,6 +172,10 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _milliseconds(nanoseconds: Any) -> float | None:
+    return None if nanoseconds is None else float(nanoseconds) / 1e6
+
+
 def _impact(row: Row) -> Impact:
     return Impact(
         window_from=row["window_from"],
@@ -179,13 +183,13 @@ def _impact(row: Row) -> Impact:
         traces=int(row["traces"] or 0),
         traces_with_error_logs=int(row["traces_with_error_logs"] or 0),
         services_reached=tuple(sorted(_shown_list(row["services_reached"]))),
-        median_duration_ms=_number(row["median_duration_ms"]),
-        p95_duration_ms=_number(row["p95_duration_ms"]),
+        median_duration_ms=_milliseconds(row["median_duration_ns"]),
+        p95_duration_ms=_milliseconds(row["p95_duration_ns"]),
         baseline_kind=_shown(row["baseline_kind"]),
         baseline_traces=int(row["baseline_traces"] or 0),
         baseline_traces_with_error_logs=int(row["baseline_traces_with_error_logs"] or 0),
-        baseline_median_duration_ms=_number(row["baseline_median_duration_ms"]),
-        baseline_p95_duration_ms=_number(row["baseline_p95_duration_ms"]),
+        baseline_median_duration_ms=_milliseconds(row["baseline_median_duration_ns"]),
+        baseline_p95_duration_ms=_milliseconds(row["baseline_p95_duration_ns"]),
         reference=_reference("marts.mart_incident_impact", row, "incident_id"),
     )
 

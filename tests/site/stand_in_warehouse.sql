@@ -121,7 +121,7 @@ from marts.dim_rules as r;
 create table marts.mart_violation_timeline as
 select rule_id, date_trunc('minute', first_span_at) as minute_at, count(*) as violations from violations.fct_violations group by all;
 
-create table intermediate.int_incident_windows as
+create temp table stand_in_windows as
 select * from (values
     ('INC-1', timestamp '2024-03-04 10:08:00', timestamp '2024-03-04 10:20:00', 'hour before'),
     ('INC-2', timestamp '2024-03-04 10:23:00', timestamp '2024-03-04 10:30:00', 'hour before'),
@@ -131,7 +131,7 @@ select * from (values
 
 create table intermediate.int_incident_traces as
 select w.incident_id, t.trace_id, case when t.started_at >= w.window_from then 'during' else 'baseline' end as period, w.baseline_kind, t.started_on
-from intermediate.int_incident_windows as w
+from stand_in_windows as w
 inner join intermediate.int_traces as t on t.started_at >= w.window_from - interval 1 hour and t.started_at <= w.window_until
 where t.started_at >= w.window_from or w.incident_id <> 'INC-2';
 
@@ -144,14 +144,14 @@ select
     0 as traces_with_error_spans,
     case when count(*) filter (where m.period = 'during') > 0 then ['<b>pay</b>', 'cart', 'front'] else [] end as services_reached,
     3 as services_reached_count,
-    median(t.duration_ns) filter (where m.period = 'during') / 1e6 as median_duration_ms,
-    quantile_cont(t.duration_ns, 0.95) filter (where m.period = 'during') / 1e6 as p95_duration_ms,
+    median(t.duration_ns) filter (where m.period = 'during') as median_duration_ns,
+    quantile_cont(t.duration_ns, 0.95) filter (where m.period = 'during') as p95_duration_ns,
     count(*) filter (where m.period = 'baseline') as baseline_traces,
     count(*) filter (where m.period = 'baseline' and t.error_log_count > 0) as baseline_traces_with_error_logs,
     0 as baseline_traces_with_error_spans,
-    median(t.duration_ns) filter (where m.period = 'baseline') / 1e6 as baseline_median_duration_ms,
-    quantile_cont(t.duration_ns, 0.95) filter (where m.period = 'baseline') / 1e6 as baseline_p95_duration_ms
-from intermediate.int_incident_windows as w
+    median(t.duration_ns) filter (where m.period = 'baseline') as baseline_median_duration_ns,
+    quantile_cont(t.duration_ns, 0.95) filter (where m.period = 'baseline') as baseline_p95_duration_ns
+from stand_in_windows as w
 left join intermediate.int_incident_traces as m using (incident_id)
 left join intermediate.int_traces as t using (trace_id)
 group by w.incident_id;
