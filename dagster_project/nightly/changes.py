@@ -19,29 +19,24 @@ LISTED = 50
 
 _LABELLED = """
     create or replace temp table violation_changes as
-    select
-        case
-            when b.violation_id is null then 'new'
-            when a.violation_id is null then 'gone'
-            else 'ongoing'
-        end as change,
-        coalesce(a, b) as violation
-    from after_night as a
-    full join before_night as b on a.violation_id = b.violation_id
+    select 'new' as change, a.* from after_night as a anti join before_night as b using (violation_id)
+    union all
+    select 'ongoing' as change, a.* from after_night as a semi join before_night as b using (violation_id)
+    union all
+    select 'gone' as change, b.* from before_night as b anti join after_night as a using (violation_id)
 """
 _COUNTED = """
-    select change, violation.rule_id, count(*) as violations
-    from violation_changes group by all order by change, violations desc, rule_id
+    select change, rule_id, count(*) as violations
+    from violation_changes
+    group by change, rule_id
+    order by change, violations desc, rule_id
 """
 _LISTED = """
     select
-        change, violation.violation_id, violation.rule_id, violation.title, violation.severity, violation.scope_key,
-        violation.first_span_at::timestamp as first_span_at, violation.service_names
+        change, violation_id, rule_id, title, severity, scope_key, first_span_at::timestamp as first_at, service_names
     from violation_changes
-    qualify row_number() over (
-        partition by change order by violation.first_span_at desc, violation.violation_id
-    ) <= $listed
-    order by change, violation.first_span_at desc, violation.violation_id
+    qualify row_number() over (partition by change order by first_span_at desc, violation_id) <= $listed
+    order by change, first_span_at desc, violation_id
 """
 _COLUMNS = "violation_id, rule_id, title, severity, scope_key, first_span_at, service_names"
 

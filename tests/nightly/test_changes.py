@@ -1,0 +1,65 @@
+import pytest
+
+from dagster_project.nightly import changes
+from dagster_project.warehouse import generations
+from dagster_project.warehouse.connection import connect, migrate
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    with connect(tmp_path / "w.duckdb") as connection:
+        migrate(connection)
+        connection.execute("create schema violations")
+        connection.execute(
+            "create table violations.fct_violations (violation_id varchar, rule_id varchar, title varchar,"
+            " severity varchar, scope_key varchar, first_span_at timestamp_ns, service_names varchar[])"
+        )
+        yield connection
+
+
+def violate(connection, *ids, rule="r"):
+    for number, violation_id in enumerate(ids):
+        connection.execute(
+            "insert into violations.fct_violations values (?, ?, 'title', 'high', ?, ?::timestamp_ns, ['cart'])",
+            [violation_id, rule, violation_id, f"2024-01-01 00:00:{number:02d}"],
+        )
+
+
+def test_the_first_night_finds_everything_new(warehouse, tmp_path):
+    violate(warehouse, "a", "b")
+    found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), None)
+    assert (found["new"].total, found["ongoing"].total, found["gone"].total) == (2, 0, 0)
+    assert found["new"].by_rule == (("r", 2),)
+    assert [line.violation_id for line in found["new"].listed] == ["b", "a"], "the newest first"
+
+
+def test_new_ongoing_and_gone_are_told_apart_and_counted_by_rule(warehouse, tmp_path):
+    violate(warehouse, "a", "b")
+    before = generations.publish(warehouse, tmp_path / "g")
+    warehouse.execute("delete from violations.fct_violations where violation_id = 'a'")
+    violate(warehouse, "c", "d", rule="s")
+    found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), before)
+    assert [line.violation_id for line in found["gone"].listed] == ["a"]
+    assert [line.violation_id for line in found["ongoing"].listed] == ["b"]
+    assert found["new"].by_rule == (("s", 2),)
+
+
+def test_lists_are_capped_and_totals_are_not(warehouse, tmp_path):
+    violate(warehouse, *(f"v{number}" for number in range(changes.LISTED + 5)))
+    found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), None)
+    assert (found["new"].total, len(found["new"].listed)) == (changes.LISTED + 5, changes.LISTED)
+
+
+def test_loads_and_refusals_are_those_of_this_night(warehouse):
+    for load_id in (1, 2):
+        warehouse.execute(
+            "insert into audit.loads select ?, 's', 'otlp_logs', 'p', 'h', 'loaded', null, 1, 1, 3, 2, 1, [], [], null,"
+            " now()::timestamp, now()::timestamp, 'v'",
+            [load_id],
+        )
+        warehouse.execute("insert into audit.quarantine values (?, 1, null, 'not_json', 'd', 'raw')", [load_id])
+    (loaded,) = changes.loads_since(warehouse, 1)
+    assert (loaded.records_landed, loaded.records_rejected) == (2, 1)
+    (refused,) = changes.refused_since(warehouse, 1)
+    assert (refused.reason, refused.records) == ("not_json", 1)
+    assert changes.newest_load(warehouse) == 2
