@@ -3,7 +3,7 @@
 {# An ISO date of a variable as a SQL literal. A value that is no date stops the run here and never reaches SQL. #}
 {% macro replay_day(variable) -%}
     {%- set value = var(variable, none) -%}
-    {%- if value is not none and not modules.re.fullmatch('\d{4}-\d{2}-\d{2}', value | string) -%}
+    {%- if value is not none and not modules.re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}', value | string) -%}
         {{ exceptions.raise_compiler_error(
             "variable " ~ variable ~ " is '" ~ value ~ "': give a date such as 2023-01-29") }}
     {%- endif -%}

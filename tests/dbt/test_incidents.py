@@ -1,0 +1,123 @@
+"""Incidents of all systems from what was sent to durations, and what telemetry says about their windows."""
+
+INCIDENT = {
+    "incident_id": "INC-1", "title": "Slow", "severity": "P2", "service": "shop",
+    "created_at": "2024-01-01T10:00:00Z", "resolved_at": "2024-01-01T11:00:00Z",
+}  # fmt: skip
+PAGE = {
+    "id": "PT1", "type": "incident", "incident_key": "INC-1", "title": "Slow page", "status": "resolved",
+    "created_at": "2024-01-01T12:00:30+02:00", "resolved_at": "2024-01-01T10:50:00Z", "teams": [{"summary": "web"}],
+}  # fmt: skip
+ACKNOWLEDGED = {"type": "acknowledge_log_entry", "created_at": "2024-01-01T10:05:00Z", "incident": {"id": "PT1"}}
+TICKET = {
+    "number": "0000045", "sys_mod_count": "2", "sys_updated_at": "5/3/2016 12:00", "ident_state": "Closed",
+    "priority": "3", "cmdb_ci": "?", "assignment_group": "56", "category": "55", "category_1": "170",
+    "closed_code": "5", "opened_at": "29/2/2016 01:16", "resolved_at": "29/2/2016 11:29",
+    "closed_at": "5/3/2016 12:00", "reopen_count": "0",
+}  # fmt: skip
+
+
+def insert_incidents(warehouse):
+    warehouse.insert_payloads(
+        "incidents",
+        [
+            INCIDENT,
+            INCIDENT | {"incident_id": "INC-2", "resolved_at": "2024-01-01T09:59:59Z", "severity": "SEV-1"},
+            INCIDENT | {"incident_id": "INC-3", "resolved_at": None, "created_at": "2024-01-01T13:00:00+01:00"},
+            INCIDENT | {"incident_id": "INC-4", "created_at": "yesterday", "severity": "whatever"},
+        ],
+        incident_id="incident_id",
+    )
+    warehouse.insert_payloads("tickets", [PAGE, ACKNOWLEDGED | {"id": "PT1"}], system="pagerduty", ticket_id="id")
+    warehouse.insert_payloads(
+        "tickets",
+        [
+            TICKET,
+            TICKET | {"sys_mod_count": "10", "category": "56"},
+            TICKET | {"number": "0000046", "resolved_at": "?", "priority": "?"},
+        ],
+        system="servicenow", ticket_id="number",
+    )  # fmt: skip
+
+
+def test_durations_are_measured_between_clocks_that_were_sent(shared_project, warehouse):
+    insert_incidents(warehouse)
+    shared_project.run(warehouse, "run", "-s", "+fct_incidents", "+mart_mttr_baseline")
+    found = warehouse.rows(
+        "select incident_id, system, severity, time_to_detect_seconds, time_to_acknowledge_seconds,"
+        " time_to_resolve_seconds, is_open, clock_problem from marts.fct_incidents order by incident_id"
+    )
+    assert found == [
+        ("0000045", "servicenow", "P3", None, None, 36780, False, None),
+        ("0000046", "servicenow", None, None, None, None, True, "closed, never resolved"),
+        ("INC-1", "incidents", "P2", 30, 300, 3600, False, None),
+        ("INC-2", "incidents", "P1", None, None, None, False, "resolved before created"),
+        ("INC-3", "incidents", "P2", None, None, None, True, None),
+        ("INC-4", "incidents", None, None, None, None, False, "no start"),
+    ]
+    assert warehouse.rows(
+        "select detected_at_source, acknowledged_at_source, resolved_at_source, team, pagerduty_id"
+        " from marts.fct_incidents where incident_id = 'INC-1'"
+    ) == [("pagerduty.created_at", "pagerduty.acknowledge_log_entry.created_at", "incidents.resolved_at", "web", "PT1")]
+    assert warehouse.rows("select category, team from marts.fct_incidents where incident_id = '0000045'") == [
+        ("56", "56")
+    ]
+    assert warehouse.rows(
+        "select system, n_incidents, n, n_open, n_inconsistent from marts.mart_mttr_baseline"
+        " where slice = 'system' order by 1"
+    ) == [("incidents", 4, 1, 1, 2), ("servicenow", 2, 1, 1, 0)]
+
+
+def test_an_incident_is_compared_with_quiet_time(shared_project, warehouse):
+    warehouse.insert_payloads(
+        "incidents",
+        [
+            INCIDENT,
+            INCIDENT
+            | {
+                "incident_id": "INC-0",
+                "created_at": "2024-01-01T09:30:00Z",
+                "resolved_at": "2024-01-01T09:40:00Z",
+            },
+        ],
+        incident_id="incident_id",
+    )
+    warehouse.insert_payloads(
+        "deploys",
+        [
+            {"deploy_id": "d1", "service": "shop", "version": "2", "deployed_at": "2024-01-01T09:59:00Z"},
+            {"deploy_id": "d2", "service": "shop", "version": "1", "deployed_at": "2023-12-25T09:00:00Z"},
+        ],
+    )
+    quiet = [{"line": n, "trace": n, "at": f"2024-01-01 09:{n % 20 + 5:02}:00", "seconds": 1} for n in range(1, 41)]
+    disturbed = [{"line": n, "trace": n, "at": "2024-01-01 09:35:00", "seconds": 60} for n in range(41, 81)]
+    during = [{"line": n, "trace": n, "at": f"2024-01-01 10:{n % 20:02}:00", "seconds": 3} for n in range(81, 101)]
+    warehouse.insert_spans([*quiet, *disturbed, *during])
+    warehouse.write(
+        "insert into raw.metric_points"
+        " select 1, n, m, name, 'shop', '{}', timestamp '2024-01-01 09:00:00' + to_minutes(m),"
+        " if(m >= 58 and m <= 120, 30, 10) + m % 3"
+        " from range(180) as minutes (m), (values (1, 'cpu_percent'), (2, 'node_load')) as metrics (n, name)"
+    )
+    shared_project.run(warehouse)
+    assert warehouse.rows(
+        "select traces, median_duration_ns, baseline_traces, baseline_median_duration_ns, baseline_kind,"
+        " services_reached from marts.mart_incident_impact where incident_id = 'INC-1'"
+    ) == [(20, 3e9, 40, 1e9, "hour before", ["shop"])]
+    # (3 s - 1 s) / 2 % of 1 s; the processor goes from 11 % to 31 % over quartiles 10 % and 12 %.
+    assert warehouse.rows(
+        "select signal, unit, baseline_kind, incident_n, round(shift, 2), rank_in_incident, service_rank"
+        " from marts.mart_incident_services where incident_id = 'INC-1' order by rank_in_incident"
+    ) == [
+        ("duration of buy", "ms", "hour before", 20, 100.0, 1, 1),
+        ("cpu_percent", "%", "hour before", 63, 13.5, 2, 1),
+    ]
+    assert warehouse.rows(
+        "select violated_during, traces_during, violated_baseline, traces_baseline from marts.mart_incident_violations"
+        " where incident_id = 'INC-1'"
+    ) == [(20, 20, 0, 40)]
+    assert warehouse.rows(
+        "select kind from marts.mart_incident_timeline where incident_id = 'INC-1' order by \"at\""
+    ) == [
+        ("deploy",), ("started",), ("violation",), ("resolved",),
+    ]  # fmt: skip
