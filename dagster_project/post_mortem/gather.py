@@ -33,6 +33,7 @@ MOST_EXAMPLES = 3
 MOST_SUSPECTS = 5
 MOST_SIGNALS = 4
 
+ORDER_AT_ONE_TIME = ["deploy", "started", "detected", "acknowledged", "mitigated", "resolved", "closed"]
 COUNTS_OF_A_CERTIFICATE = (
     *("spans_scanned", "spans_repeated", "logs_scanned", "traces_scanned", "traces_complete", "traces_incomplete"),
     *("records_quarantined", "violated", "satisfied", "inconclusive"),
@@ -73,7 +74,9 @@ def gather(connection: duckdb.DuckDBPyConnection, incidents: Sequence[str] | Non
     if missing := sorted(set(ids) - {row["incident_id"] for row in rows}):
         raise UnknownIncident(f"not in marts.fct_incidents: {', '.join(missing)}; `hindcast query` lists what is there")
     impacts = {row["incident_id"]: row for row in _rows(connection, queries.IMPACT, ids=ids)}
-    timelines = _by_incident(_rows(connection, queries.TIMELINE, ids=ids, most=MOST_TIMELINE_ENTRIES))
+    timelines = _by_incident(
+        _rows(connection, queries.TIMELINE, ids=ids, most=MOST_TIMELINE_ENTRIES, clocks=ORDER_AT_ONE_TIME)
+    )
     violations = _by_incident(_rows(connection, queries.VIOLATIONS, ids=ids))
     examples = _by_incident(_rows(connection, queries.EXAMPLES, ids=ids, most=MOST_EXAMPLES))
     suspects = _by_incident(_rows(connection, queries.SUSPECTS, ids=ids, most=MOST_SUSPECTS, moved=MOVED))

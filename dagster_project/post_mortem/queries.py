@@ -33,7 +33,7 @@ select
 from marts.mart_incident_timeline
 where list_contains($ids, incident_id) and "at" is not null
 qualify row_number() over (partition by incident_id order by "at", kind, text) <= $most
-order by incident_id, "at", kind, text
+order by incident_id, "at", coalesce(list_position($clocks, kind), 99), text
 """
 
 VIOLATIONS = """

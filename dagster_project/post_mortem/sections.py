@@ -89,7 +89,15 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
     violated = [rule for rule in facts.violations if rule.violated_during]
     if not violated:
         return []
+    counts: dict[str, str | Run] = {
+        "rules": strong(counted(len(violated), "rule")),
+        "replayed": count(max(len(facts.certificates), len(violated))),
+        "were": "was" if len(violated) == 1 else "were",
+    }
     most = max(violated, key=lambda rule: rule.excess)
+    if most.excess <= 0:
+        sentence = "{rules} of {replayed} replayed {were} violated in it, none in a larger share of traces than before."
+        return [say(sentence, "fact", references.cite(*(rule.reference for rule in violated)), **counts)]
     sentence = (
         "{rules} of {replayed} replayed {were} violated in it. Furthest above its baseline is {rule}: {during} of "
         "{traces} traces ({part}), against {before} of {baseline} ({rest})."
@@ -99,9 +107,6 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
             sentence,
             "fact",
             references.cite(most.reference),
-            rules=strong(counted(len(violated), "rule")),
-            were="was" if len(violated) == 1 else "were",
-            replayed=count(max(len(facts.certificates), len(violated))),
             rule=code(most.rule_id),
             during=count(most.violated_during),
             traces=count(most.traces_during),
@@ -109,6 +114,7 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
             before=count(most.violated_baseline),
             baseline=count(most.traces_baseline),
             rest=share(most.violated_baseline, most.traces_baseline),
+            **counts,
         )
     ]
 

@@ -16,12 +16,13 @@ MOST_LISTED = 200
 LIST = """
 select
     i.incident_id, i.system, i.title, i.severity, i.service_name, i.started_at, i.time_to_resolve_seconds as seconds,
-    i.clock_problem, i.is_open, coalesce(m.traces, 0) as traces, v.violated, v.rules,
+    i.clock_problem, i.is_open, coalesce(m.traces, 0) as traces, v.violations, v.rules,
     s.service_name as suspect, s.shift
 from marts.fct_incidents as i
 left join marts.mart_incident_impact as m using (incident_id)
 left join (
-    select incident_id, sum(violated_during)::bigint as violated, count(*) filter (where violated_during > 0) as rules
+    select incident_id, sum(violations_during)::bigint as violations,
+        count(*) filter (where violated_during > 0) as rules
     from marts.mart_incident_violations group by incident_id
 ) as v using (incident_id)
 left join (
@@ -83,7 +84,8 @@ def _list(found: list[Row], total: int, csv: str) -> Table:
         Column("service_name", "Noticed at", "code"),
         Column("seconds", "Resolved after", "seconds"),
         Column("traces", "Traces", "count"),
-        Column("rules", "Rules violated", "count"),
+        Column("violations", "Violations", "count"),
+        Column("rules", "of rules", "count"),
         Column("suspect", "Most abnormal", "code"),
         Column("shift", "Shift", "number"),
     )

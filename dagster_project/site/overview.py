@@ -55,7 +55,7 @@ def _incident_table(incidents: list[Row]) -> Table:
         Column("incident_id", "Incident", "code", link="href"),
         Column("severity", "Severity", "severity"),
         Column("title", "Title", "wide"),
-        Column("violated", "Violating traces", "count"),
+        Column("violations", "Violations", "count"),
         Column("seconds", "Resolved after", "seconds"),
     )
     return table("Incidents in the recorded time", columns, incidents[-MOST_INCIDENTS:][::-1], len(incidents))

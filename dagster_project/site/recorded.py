@@ -35,11 +35,11 @@ INCIDENTS = """
 select
     i.incident_id, i.system, i.title, i.severity, i.service_name, i.started_at, i.time_to_resolve_seconds as seconds,
     coalesce(case when i.resolved_at >= i.started_at then i.resolved_at end, i.started_at + interval 1 minute) as until,
-    m.traces, v.violated
+    m.traces, v.violations
 from marts.fct_incidents as i
 left join marts.mart_incident_impact as m using (incident_id)
 left join (
-    select incident_id, sum(violated_during)::bigint as violated
+    select incident_id, sum(violations_during)::bigint as violations
     from marts.mart_incident_violations
     group by incident_id
 ) as v using (incident_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster_project.site.recorded import Recorded
 from dagster_project.site.tables import Column, Table, table
 from dagster_project.site.workshop import Row, Workshop
-from dagster_project.wording import slug
+from dagster_project.wording import slug, visible
 
 MOST_VIOLATIONS = 50
 
@@ -89,12 +89,18 @@ def _rule(workshop: Workshop, recorded: Recorded, rule: Row) -> None:
         current="rules",
         rule=rule,
         expression=rule.get("expression"),
+        paragraphs=_paragraphs(rule["description"]),
         certificate=certificate[0] if certificate else None,
         reasons=_reasons(workshop, rule["rule_id"]),
         figure=figure,
         incidents=_incidents(workshop, recorded.pages, rule["rule_id"]),
         violations=_violations(workshop, rule),
     )
+
+
+def _paragraphs(description: str | None) -> list[str]:
+    """A description's paragraphs; its lines are only how the file was wrapped."""
+    return [visible(part, 4000) for part in (description or "").split("\n\n") if part.strip()][:12]
 
 
 def _reasons(workshop: Workshop, rule_id: str) -> Table:

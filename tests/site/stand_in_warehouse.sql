@@ -173,7 +173,7 @@ left join violations.fct_verdicts as v on v.rule_id = r.rule_id and v.trace_ids[
 group by i.incident_id, r.rule_id;
 
 create table marts.mart_incident_services as
-select *, 'metric' as signal_kind, null::varchar as series_id, 'hour before' as baseline_kind,
+select * exclude (best), 'metric' as signal_kind, null::varchar as series_id, 'hour before' as baseline_kind,
     row_number() over (partition by incident_id order by shift desc) as rank_in_incident,
     dense_rank() over (partition by incident_id order by best desc, service_name) as service_rank
 from (select *, max(shift) over (partition by incident_id, service_name) as best from (values
