@@ -273,7 +273,7 @@ def _ticks(
         "x": [one[column] for one in shown],
         "y": [rows[one["system"], one["severity"]] for one in shown],
     }
-    under = {"symbol": "line-ns", "size": size + 3, "line": {"width": width + 3, "color": "var(--paper)"}}
+    under = {"symbol": "line-ns", "size": size + 2, "line": {"width": width + 2, "color": "var(--paper)"}}
     over = {"symbol": "line-ns", "size": size, "line": {"width": width, "color": "var(--ink)"}}
     texts = [f"{name}: {duration(one[column] * 60)}" for one in shown]
     return [

@@ -16,8 +16,7 @@ MOST_LISTED = 200
 LIST = """
 select
     i.incident_id, i.system, i.title, i.severity, i.service_name, i.started_at, i.time_to_resolve_seconds as seconds,
-    i.clock_problem, i.is_open, coalesce(m.traces, 0) as traces, v.violations, v.rules,
-    s.service_name as suspect, s.shift
+    coalesce(m.traces, 0) as traces, v.violations, v.rules, s.service_name as suspect
 from marts.fct_incidents as i
 left join marts.mart_incident_impact as m using (incident_id)
 left join (
@@ -26,7 +25,7 @@ left join (
     from marts.mart_incident_violations group by incident_id
 ) as v using (incident_id)
 left join (
-    select incident_id, service_name, shift from marts.mart_incident_services where rank_in_incident = 1
+    select incident_id, service_name from marts.mart_incident_services where rank_in_incident = 1
 ) as s using (incident_id)
 where i.system = 'incidents' or coalesce(m.traces, 0) > 0
 order by i.started_at desc, i.incident_id desc
@@ -81,13 +80,11 @@ def _list(found: list[Row], total: int, csv: str) -> Table:
         Column("incident_id", "Incident", "code", link="href"),
         Column("severity", "Severity", "severity"),
         Column("title", "Title", "wide"),
-        Column("service_name", "Noticed at", "code"),
         Column("seconds", "Resolved after", "seconds"),
         Column("traces", "Traces", "count"),
         Column("violations", "Violations", "count"),
         Column("rules", "of rules", "count"),
         Column("suspect", "Most abnormal", "code"),
-        Column("shift", "Shift", "number"),
     )
     return table("Incidents with their own record or with telemetry in their window", columns, found, total, csv)
 
@@ -98,7 +95,7 @@ def _systems(found: list[Row]) -> Table:
         Column("incidents", "Incidents", "count"),
         Column("open", "Open", "count"),
         Column("seen", "With telemetry", "count"),
-        Column("clock_problems", "Clocks contradict", "count"),
+        Column("clock_problems", "Clock problem", "count"),
         Column("first_at", "First began (UTC)", "time"),
         Column("last_at", "Last began (UTC)", "time"),
     )

@@ -17,7 +17,7 @@ group by all order by verdict, scopes desc, reason limit 20
 """
 CERTIFICATE = "select * from marts.mart_certificates where rule_id = $rule_id"
 VIOLATIONS = """
-select first_span_at::timestamp as first_span_at, scope_key, service_names, violation_id
+select first_span_at::timestamp as first_span_at, scope_key, service_names, left(violation_id, 12) as violation
 from violations.fct_violations where rule_id = $rule_id
 order by first_span_at, violation_id limit $most
 """
@@ -141,7 +141,7 @@ def _violations(workshop: Workshop, rule: Row) -> Table | None:
         Column("first_span_at", "First span (UTC)", "time"),
         Column("scope_key", "Trace or group", "code"),
         Column("service_names", "Services", "wide"),
-        Column("violation_id", "Violation", "code"),
+        Column("violation", "Id begins", "code"),
     )
     return table(
         "The earliest violations",
