@@ -194,7 +194,9 @@ def detection(facts: IncidentFacts, references: References) -> Section:
         blocks.append(say("No detection time is recorded.", "unknown", cite))
     else:
         sentence = "Detected {at}{after}, according to {source}."
-        after = f", {duration(detected.seconds)} after the start" if detected.seconds is not None else ""
+        after = "" if detected.seconds is None else f", {duration(detected.seconds)} after the recorded start"
+        if detected.seconds == 0:
+            after = ", at the recorded start itself"
         source = detected.said_by or "the incident's own row"
         blocks.append(say(sentence, "fact", cite, at=utc(detected.at), after=after, source=source))
     # A rule that quiet traces violate as often says nothing about when trouble began.
