@@ -5,8 +5,10 @@ Neither `pyarrow.array` nor `to_numpy` is used: both import pandas, which takes 
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -17,6 +19,14 @@ import pyarrow.compute as pc
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _thread = threading.local()
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """In memory, of one thread, as the callers are the parallel part; making one takes longer than a small file."""
+    found = duckdb.connect(":memory:", config={"threads": 1})
+    atexit.register(found.close)
+    return found
 
 
 def int64(values: Numbers) -> pa.Array:
@@ -47,12 +57,9 @@ def parents(lists: pa.ListArray) -> Numbers:
 
 
 def query(sql: str, columns: Mapping[str, pa.Array]) -> pa.Array:
-    """The column `text` of a query over the table `flat`, row by row in the same order.
-
-    A DuckDB in memory of one thread is kept for each thread: the callers are the parallel part.
-    """
+    """The column `text` of a query over the table `flat`, row by row in the same order."""
     if not hasattr(_thread, "connection"):
-        _thread.connection = duckdb.connect(":memory:", config={"threads": 1})
+        _thread.connection = _memory().cursor()
     connection: duckdb.DuckDBPyConnection = _thread.connection
     connection.register("flat", pa.table(dict(columns)))
     try:

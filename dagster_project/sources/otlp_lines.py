@@ -1,13 +1,12 @@
-"""OTLP/JSON, one export request a line: from blocks of lines to flat Arrow tables. What traces and logs share.
+"""OTLP/JSON, one export request a line: from a stream to flat batches. What traces and logs share.
 
-The fast way reads a block with `pyarrow.json` and flattens its lists by their offsets, without touching a record. A
-block that Arrow refuses is halved until its bad lines stand alone; `otlp_salvage.py` reads those one by one. What a
-record must have, and how it becomes a row, is SQL in `otlp_traces.py` and `otlp_logs.py`.
+The fast way reads blocks into nested Arrow tables (`otlp_reading.py`) and flattens their lists by the offsets, without
+touching a record; lines that Arrow cannot read go the slow way (`otlp_salvage.py`). What a record must have, and how it
+becomes a row, is SQL in `otlp_traces.py` and `otlp_logs.py`.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +15,18 @@ from functools import cached_property
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.json
 
 from dagster_project.sources import otlp_salvage
 from dagster_project.sources.columns import carries, int64, parents
+from dagster_project.sources.otlp_reading import LineReader, Piece
 from dagster_project.sources.otlp_salvage import Shape
-from dagster_project.sources.otlp_values import attribute_texts, attributes_type, string_attributes
+from dagster_project.sources.otlp_values import (
+    SPELLINGS,
+    Spelling,
+    attribute_texts,
+    attributes_type,
+    string_attributes,
+)
 from dagster_project.sources.reading import BLOCK_BYTES, LINE_LIMIT_BYTES, Block, ByteStream, blocks
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.landing import Batch
@@ -40,7 +45,7 @@ class Signal:
     shape
         The names of the lists, and how the slow way reads a record.
     record
-        A record as Arrow reads it.
+        A record as Arrow reads it, in one spelling of integers.
     columns
         From records in Arrow to the columns of `shape.rows`, those of origin, resource and scope left out.
     select
@@ -48,45 +53,21 @@ class Signal:
     """
 
     shape: Shape
-    record: pa.StructType
+    record: Callable[[Spelling], pa.StructType]
     columns: Callable[[pa.StructArray], dict[str, pa.Array]]
     select: str
 
     @cached_property
-    def schema(self) -> pa.Schema:
-        resource = pa.struct([("attributes", attributes_type()), ("droppedAttributesCount", pa.uint32())])
-        scope = pa.struct(
-            [
-                ("name", pa.string()),
-                ("version", pa.string()),
-                ("attributes", attributes_type()),
-                ("droppedAttributesCount", pa.uint32()),
-            ]
-        )
-        records = [("scope", scope), (self.shape.records, pa.list_(self.record)), ("schemaUrl", pa.string())]
-        scopes = pa.list_(pa.struct(records))
-        return pa.schema(
-            [
-                (
-                    self.shape.root,
-                    pa.list_(
-                        pa.struct([("resource", resource), (self.shape.scopes, scopes), ("schemaUrl", pa.string())])
-                    ),
-                )
-            ]
-        )
+    def schemas(self) -> tuple[pa.Schema, ...]:
+        return tuple(self._schema(spelling) for spelling in SPELLINGS)
 
-
-@dataclass(frozen=True)
-class Flat:
-    """The records of some lines, and the names that were read over."""
-
-    rows: pa.Table
-    unknown_fields: frozenset[str]
-
-
-class _NotForArrow(ValueError):
-    """Arrow read the block, but not as OTLP means it."""
+    def _schema(self, spelling: Spelling) -> pa.Schema:
+        described = [("attributes", attributes_type(spelling)), ("droppedAttributesCount", pa.uint32())]
+        scope = pa.struct([("name", pa.string()), ("version", pa.string()), *described])
+        records = (self.shape.records, pa.list_(self.record(spelling)))
+        scopes = (self.shape.scopes, pa.list_(pa.struct([("scope", scope), records, ("schemaUrl", pa.string())])))
+        resources = pa.struct([("resource", pa.struct(described)), scopes, ("schemaUrl", pa.string())])
+        return pa.schema([(self.shape.root, pa.list_(resources))])
 
 
 def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) -> Iterator[Batch]:
@@ -97,12 +78,13 @@ def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) 
     Unreadable
         When the container cannot be opened.
     """
+    reader = LineReader(signal.schemas)
     with ahead(_one_request_a_line(blocks(stream, block_bytes))) as pieces:
         for piece in pieces:
             if isinstance(piece, Refusal):
                 yield Batch(refusals=[piece])
             else:
-                yield from _decoded(piece, signal)
+                yield from _decoded(piece, reader, signal)
 
 
 def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | Refusal]:
@@ -124,11 +106,10 @@ def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | R
     yield from pieces
 
 
-def _decoded(block: Block, signal: Signal) -> Iterator[Batch]:
-    parts = list(_parts(block, signal))
-    rows = [part.rows for part in parts if isinstance(part, Flat)]
-    names = frozenset[str]().union(*(part.unknown_fields for part in parts if isinstance(part, Flat)))
-    bad = [part for part in parts if isinstance(part, Block)]
+def _decoded(block: Block, reader: LineReader, signal: Signal) -> Iterator[Batch]:
+    good, bad = reader.read(block)
+    flat = [_flat(piece, signal) for piece in good]
+    rows, names = [table for table, _ in flat], frozenset[str]().union(*(found for _, found in flat))
     refusals: list[Refusal] = []
     if bad:
         salvaged = otlp_salvage.salvage(bad, signal.shape)
@@ -139,27 +120,10 @@ def _decoded(block: Block, signal: Signal) -> Iterator[Batch]:
         yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw)
 
 
-def _parts(block: Block, signal: Signal) -> Iterator[Flat | Block]:
-    """The block as Arrow reads it; where Arrow cannot, its halves; a single line that it cannot read comes back."""
-    if not block.data.strip():
-        return
-    try:
-        yield _flat(block, signal)
-    except (pa.ArrowInvalid, UnicodeDecodeError, _NotForArrow):
-        if block.line_count == 1:
-            yield block
-        else:
-            for half in block.halves():
-                yield from _parts(half, signal)
-
-
-def _flat(block: Block, signal: Signal) -> Flat:
-    table = _read(block, signal.schema)
-    names = _unexpected(signal.schema, table.schema)
+def _flat(piece: Piece, signal: Signal) -> tuple[pa.Table, frozenset[str]]:
+    """The records of some lines as one table, and the names that were read over."""
     shape = signal.shape
-    by_line = table[shape.root].combine_chunks()
-    if by_line.null_count:
-        raise _NotForArrow("a line without the root field")  # `{}` is one too, and is let through by the slow way
+    by_line = piece.table.column(shape.root).combine_chunks()
     resources = by_line.flatten()
     by_resource = resources.field(shape.scopes)
     scopes = by_resource.flatten()
@@ -168,11 +132,11 @@ def _flat(block: Block, signal: Signal) -> Flat:
 
     scope = parents(by_scope)
     resource = parents(by_resource)[scope]
-    line = parents(by_line)[resource]
-    record = np.arange(len(line)) - np.searchsorted(line, line) + 1
+    row = parents(by_line)[resource]
+    record = np.arange(len(row)) - np.searchsorted(row, row) + 1
     named, attributes = scopes.field("scope"), resources.field("resource").field("attributes")
     columns = {
-        "line": int64(line + block.first_line),
+        "line": int64(piece.line[row]),
         "record": int64(record),
         "service_name": string_attributes(attributes, "service.name").take(int64(resource)),
         "service_version": string_attributes(attributes, "service.version").take(int64(resource)),
@@ -181,66 +145,9 @@ def _flat(block: Block, signal: Signal) -> Flat:
         "scope_version": named.field("version").take(int64(scope)),
         **signal.columns(records),
     }
-    names |= _not_kept({shape.root: resources, f"{shape.root}.{shape.scopes}": scopes, shape.path: records})
-    names |= _not_kept_of_scope(named, f"{shape.root}.{shape.scopes}.scope")
-    return Flat(pa.table(columns).select(shape.rows.names).cast(shape.rows), frozenset(names))
-
-
-def _read(block: Block, schema: pa.Schema) -> pa.Table:
-    """One row a line.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid, _NotForArrow
-        The block holds a line that is no JSON, an odd type, bad UTF-8, or does not hold one object a line.
-    """
-    _check_utf8(block.data)
-    table = pa.json.read_json(
-        pa.BufferReader(block.data),
-        read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
-        # 'infer' finds what the schema does not know: names for the ledger, and values that nest deeper.
-        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
-    )
-    if table.num_rows != block.line_count:
-        raise _NotForArrow("blank lines, two objects on a line, or an object over several")
-    return table
-
-
-def _check_utf8(data: bytes) -> None:
-    """Arrow's JSON reader does not look; a string that is not UTF-8 would get as far as the warehouse."""
-    offsets = pa.py_buffer(struct.pack("<qq", 0, len(data)))
-    pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)]).cast(pa.large_string())
-
-
-def _unexpected(expected: pa.Schema, found: pa.Schema) -> set[str]:
-    """The paths of fields that the schema does not have.
-
-    Raises
-    ------
-    _NotForArrow
-        When one is an AnyValue that nests deeper than the schema.
-    """
-    if found.equals(expected):
-        return set()
-    names: set[str] = set()
-    for path, depth_reached in _extra(pa.struct(list(expected)), pa.struct(list(found)), ""):
-        if depth_reached:
-            raise _NotForArrow(f"{path} nests deeper than the schema")
-        names.add(path)
-    return names
-
-
-def _extra(expected: pa.DataType, found: pa.DataType, path: str) -> Iterator[tuple[str, bool]]:
-    if pa.types.is_list(expected):
-        yield from _extra(expected.value_type, found.value_type, path)
-    elif pa.types.is_struct(expected):
-        known = {field.name: field.type for field in expected}
-        for field in found:
-            where = f"{path}.{field.name}".removeprefix(".")
-            if field.name in known:
-                yield from _extra(known[field.name], field.type, where)
-            else:
-                yield where, "stringValue" in known and field.name in ("arrayValue", "kvlistValue")
+    above = {shape.root: resources, f"{shape.root}.{shape.scopes}": scopes, shape.path: records}
+    names = piece.unexpected | _not_kept(above) | _not_kept_of_scope(named, f"{shape.root}.{shape.scopes}.scope")
+    return pa.table(columns).select(shape.rows.names).cast(shape.rows), names
 
 
 def _not_kept(arrays: Mapping[str, pa.StructArray]) -> set[str]:

@@ -15,6 +15,8 @@ from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, text
 from dagster_project.sources.otlp_values import (
+    SPELLINGS,
+    Spelling,
     attribute_texts,
     attributes_text,
     attributes_type,
@@ -32,21 +34,24 @@ SEVERITIES = {"SEVERITY_NUMBER_UNSPECIFIED": 0} | {
     for step in (1, 2, 3, 4)
 }
 
-_LOG_RECORD = pa.struct(
-    [
-        ("timeUnixNano", pa.string()),
-        ("observedTimeUnixNano", pa.string()),
-        ("severityNumber", pa.int32()),
-        ("severityText", pa.string()),
-        ("body", value_type()),
-        ("attributes", attributes_type()),
-        ("droppedAttributesCount", pa.uint32()),
-        ("flags", pa.uint32()),
-        ("traceId", pa.string()),
-        ("spanId", pa.string()),
-        ("eventName", pa.string()),
-    ]
-)
+
+def _log_record(spelling: Spelling) -> pa.StructType:
+    return pa.struct(
+        [
+            ("timeUnixNano", spelling.times),
+            ("observedTimeUnixNano", spelling.times),
+            ("severityNumber", pa.int32()),
+            ("severityText", pa.string()),
+            ("body", value_type(spelling)),
+            ("attributes", attributes_type(spelling)),
+            ("droppedAttributesCount", pa.uint32()),
+            ("flags", pa.uint32()),
+            ("traceId", pa.string()),
+            ("spanId", pa.string()),
+            ("eventName", pa.string()),
+        ]
+    )
+
 
 # --- records as they were read, ids and times still text -------------------------------------------------------------
 
@@ -190,9 +195,9 @@ SIGNAL = Signal(
         records="logRecords",
         row=_row,
         rows=_ROWS,
-        known=frozenset(field.name for field in _LOG_RECORD) - {"flags"},
+        known=frozenset(field.name for field in _log_record(SPELLINGS[0])) - {"flags"},
     ),
-    record=_LOG_RECORD,
+    record=_log_record,
     columns=_columns,
     select=_SELECT,
 )

@@ -14,7 +14,14 @@ from dagster_project.sources.format import Format
 from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, objects, text
-from dagster_project.sources.otlp_values import attribute_texts, attributes_text, attributes_type, json_string
+from dagster_project.sources.otlp_values import (
+    SPELLINGS,
+    Spelling,
+    attribute_texts,
+    attributes_text,
+    attributes_type,
+    json_string,
+)
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
@@ -24,44 +31,30 @@ KINDS = {
 }
 STATUS_CODES = {f"STATUS_CODE_{name}": number for number, name in enumerate(("UNSET", "OK", "ERROR"))}
 
-_EVENT = pa.struct(
-    [
-        ("timeUnixNano", pa.string()),
-        ("name", pa.string()),
-        ("attributes", attributes_type()),
-        ("droppedAttributesCount", pa.uint32()),
-    ]
-)
-_LINK = pa.struct(
-    [
-        ("traceId", pa.string()),
-        ("spanId", pa.string()),
-        ("traceState", pa.string()),
-        ("attributes", attributes_type()),
-        ("droppedAttributesCount", pa.uint32()),
-        ("flags", pa.uint32()),
-    ]
-)
-_SPAN = pa.struct(
-    [
-        ("traceId", pa.string()),
-        ("spanId", pa.string()),
-        ("traceState", pa.string()),
-        ("parentSpanId", pa.string()),
-        ("flags", pa.uint32()),
-        ("name", pa.string()),
-        ("kind", pa.int32()),
-        ("startTimeUnixNano", pa.string()),
-        ("endTimeUnixNano", pa.string()),
-        ("attributes", attributes_type()),
-        ("droppedAttributesCount", pa.uint32()),
-        ("events", pa.list_(_EVENT)),
-        ("droppedEventsCount", pa.uint32()),
-        ("links", pa.list_(_LINK)),
-        ("droppedLinksCount", pa.uint32()),
-        ("status", pa.struct([("message", pa.string()), ("code", pa.int32())])),
-    ]
-)
+
+def _span(spelling: Spelling) -> pa.StructType:
+    described = [("attributes", attributes_type(spelling)), ("droppedAttributesCount", pa.uint32())]
+    ids = [("traceId", pa.string()), ("spanId", pa.string()), ("traceState", pa.string())]
+    event = pa.struct([("timeUnixNano", spelling.times), ("name", pa.string()), *described])
+    link = pa.struct([*ids, *described, ("flags", pa.uint32())])
+    return pa.struct(
+        [
+            *ids,
+            ("parentSpanId", pa.string()),
+            ("flags", pa.uint32()),
+            ("name", pa.string()),
+            ("kind", pa.int32()),
+            ("startTimeUnixNano", spelling.times),
+            ("endTimeUnixNano", spelling.times),
+            *described,
+            ("events", pa.list_(event)),
+            ("droppedEventsCount", pa.uint32()),
+            ("links", pa.list_(link)),
+            ("droppedLinksCount", pa.uint32()),
+            ("status", pa.struct([("message", pa.string()), ("code", pa.int32())])),
+        ]
+    )
+
 
 # --- spans as they were read, ids and times still text ---------------------------------------------------------------
 
@@ -95,7 +88,7 @@ _ROWS = pa.schema(
 
 
 _EVENTS = """
-    select '{"timeUnixNano":' || coalesce(to_json("timeUnixNano")::varchar, 'null')
+    select '{"timeUnixNano":' || coalesce(to_json("timeUnixNano"::varchar)::varchar, 'null')
         || ',"name":' || coalesce(to_json("name")::varchar, 'null')
         || ',"attributes":' || coalesce(attribute_text, '{}')
         || ',"droppedAttributesCount":' || coalesce("droppedAttributesCount", 0) || '}' as text
@@ -270,9 +263,9 @@ SIGNAL = Signal(
         records="spans",
         row=_row,
         rows=_ROWS,
-        known=frozenset(field.name for field in _SPAN) - {"flags"},
+        known=frozenset(field.name for field in _span(SPELLINGS[0])) - {"flags"},
     ),
-    record=_SPAN,
+    record=_span,
     columns=_columns,
     select=_SELECT,
 )

@@ -10,6 +10,7 @@ key-value list that would look like one of these is wrapped once more: `{"kvlist
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,24 +49,39 @@ class Malformed(ValueError):
 # --- the Arrow schema -------------------------------------------------------------------------------------------------
 
 
-def value_type(depth: int = DEPTH) -> pa.DataType:
-    """AnyValue as Arrow: integers as text, as OTLP/JSON sends them; lists nest `depth` times."""
+@dataclass(frozen=True)
+class Spelling:
+    """How a file writes 64-bit integers: OTLP/JSON asks for texts, some exporters send numbers."""
+
+    times: pa.DataType
+    integers: pa.DataType
+
+
+SPELLINGS = (
+    Spelling(times=pa.string(), integers=pa.string()),
+    Spelling(times=pa.string(), integers=pa.int64()),
+    Spelling(times=pa.int64(), integers=pa.int64()),
+)
+
+
+def value_type(spelling: Spelling, depth: int = DEPTH) -> pa.StructType:
+    """AnyValue as Arrow; lists nest `depth` times."""
     fields = [
         ("stringValue", pa.string()),
         ("boolValue", pa.bool_()),
-        ("intValue", pa.string()),
+        ("intValue", spelling.integers),
         ("doubleValue", pa.float64()),
         ("bytesValue", pa.string()),
     ]
     if depth:
-        fields.append(("arrayValue", pa.struct([("values", pa.list_(value_type(depth - 1)))])))
-        fields.append(("kvlistValue", pa.struct([("values", attributes_type(depth - 1))])))
+        fields.append(("arrayValue", pa.struct([("values", pa.list_(value_type(spelling, depth - 1)))])))
+        fields.append(("kvlistValue", pa.struct([("values", attributes_type(spelling, depth - 1))])))
     return pa.struct(fields)
 
 
-def attributes_type(depth: int = DEPTH) -> pa.DataType:
+def attributes_type(spelling: Spelling, depth: int = DEPTH) -> pa.ListType:
     """A list of key and AnyValue."""
-    return pa.list_(pa.struct([("key", pa.string()), ("value", value_type(depth))]))
+    return pa.list_(pa.struct([("key", pa.string()), ("value", value_type(spelling, depth))]))
 
 
 # --- Arrow columns ----------------------------------------------------------------------------------------------------
@@ -102,6 +118,7 @@ _KVLIST = """
 def value_texts(values: pa.StructArray) -> pa.Array:
     """The JSON text of each AnyValue; 'null' where it is empty."""
     columns = {field.name: values.field(field.name) for field in values.type}
+    columns["intValue"] = columns["intValue"].cast(pa.string())
     nested = {"arrayValue": _array_texts, "kvlistValue": _kvlist_texts}
     for name, texts in nested.items():
         found = columns.get(name)

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.sources.reading import Block, ByteStream, Unreadable, blocks, document, head
@@ -17,6 +17,7 @@ from dagster_project.warehouse.quarantine import Refusal
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
 
+@settings(deadline=None)
 @given(lines=LINES, chunk=st.integers(1, 40), size=st.integers(1, 60), ends=st.booleans())
 def test_blocks_are_the_file_again(tmp_path_factory, lines, chunk, size, ends):
     content = (b"\n".join(lines) + b"\n" * ends).removeprefix(b"\xef\xbb\xbf")
@@ -34,6 +35,7 @@ def test_blocks_are_the_file_again(tmp_path_factory, lines, chunk, size, ends):
     assert all(block.data.endswith(b"\n") for block in found[:-1])
 
 
+@settings(deadline=None)
 @given(lines=LINES, chunk=st.integers(1, 40), size=st.integers(1, 60), limit=st.integers(1, 12))
 def test_lines_over_the_limit_are_refused_and_only_those(tmp_path_factory, lines, chunk, size, limit):
     content = b"".join(line + b"\n" for line in lines)
@@ -51,6 +53,7 @@ def test_lines_over_the_limit_are_refused_and_only_those(tmp_path_factory, lines
     assert kept == {number: line for number, line in enumerate(lines, 1) if len(line) <= limit}
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"") + b"\n"), min_size=2, max_size=9))
 def test_halves_are_the_block_again_and_none_is_empty(lines):
     block = Block(5, b"".join(lines))

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
+from dagster_project.sources import otlp_lines, otlp_traces
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse.connection import connect, migrate
@@ -141,8 +144,6 @@ def test_a_file_that_is_written_to_meanwhile_leaves_nothing(warehouse, tmp_path)
 
 def test_an_error_in_the_middle_leaves_nothing_and_no_thread(warehouse, tmp_path, monkeypatch):
     file = traces(tmp_path / "a", spans(50_000))
-    from dagster_project.sources import otlp_lines
-
     decoded, calls = otlp_lines._decoded, []
 
     def fails_at_the_second(*arguments):
@@ -168,6 +169,18 @@ def test_progress_ends_at_the_whole_file(warehouse, tmp_path):
     assert seen[-1] == (size, size, 30_000)
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert len(seen) > 1
+
+
+def test_memory_does_not_grow_with_the_file(warehouse, tmp_path):
+    small_blocks = replace(
+        FORMATS["otlp_traces"], batches=lambda stream: otlp_lines.batches(stream, otlp_traces.SIGNAL, 100_000)
+    )
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(spans(60_000))
+    held = []
+    land(warehouse, [InputFile(path, small_blocks)], progress=lambda *_: held.append(pa.total_allocated_bytes()))
+    assert len(held) >= 10
+    assert max(held[-3:]) < 2 * max(held[:4])
 
 
 LAND = """
