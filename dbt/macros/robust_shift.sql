@@ -15,3 +15,9 @@
         )
     end
 {%- endmacro %}
+
+{# How far a count lies from what was expected, in standard deviations: 2 (sqrt(k + 3/8) - sqrt(E + 3/8)) without its sign, for
+   a Poisson count (F. J. Anscombe, The transformation of Poisson, binomial and negative-binomial data, Biometrika 35, 1948). #}
+{% macro count_shift(count, expected) -%}
+    abs(2 * (sqrt({{ count }} + 0.375) - sqrt({{ expected }} + 0.375)))
+{%- endmacro %}

@@ -1,33 +1,7 @@
 {%- set groups = plan_groups() %}
 
-with
-{%- for group in groups %}
-{{ group }} as (
-    select * from {{ ref(group) }}
-),
-{% endfor %}
-
-together as (
-    {% for group in groups %}
-    select
-        rule_id,
-        meaning_hash,
-        scope_kind,
-        scope_key,
-        trace_ids,
-        verdict,
-        reason,
-        first_span_at,
-        last_span_at,
-        started_on,
-        service_names,
-        service_versions,
-        witness,
-        reported,
-        violation_id
-    from {{ group }}
-    {{ 'union all' if not loop.last }}
-    {% else %}
+with together as (
+    {%- if not groups %}
     -- No rules yet: the table is there, and empty.
     select
         cast(null as varchar) as rule_id,
@@ -46,7 +20,27 @@ together as (
         cast(null as json) as reported,
         cast(null as varchar) as violation_id
     where false
-    {% endfor %}
+    {%- endif %}
+    {%- for group in groups %}
+    {{- '\n    union all' if not loop.first }}
+    select
+        rule_id,
+        meaning_hash,
+        scope_kind,
+        scope_key,
+        trace_ids,
+        verdict,
+        reason,
+        first_span_at,
+        last_span_at,
+        started_on,
+        service_names,
+        service_versions,
+        witness,
+        reported,
+        violation_id
+    from {{ ref(group) }}
+    {%- endfor %}
 ),
 
 final as (
