@@ -1,4 +1,4 @@
-"""Whole nights over the samples: what they build, that running again changes nothing, that killing them loses nothing."""
+"""Whole nights over the samples: what they build; running again changes nothing, killing them loses nothing."""
 
 import os
 import random
@@ -24,7 +24,8 @@ def marts(project):
     """A hash of each deterministic table. Ledger columns (when something was loaded) are not among them."""
     with connect(project.warehouse_file, read_only=True) as connection:
         tables = connection.execute(
-            "select schema_name || '.' || table_name from duckdb_tables() where list_contains(?, schema_name) order by 1",
+            "select schema_name || '.' || table_name from duckdb_tables()"
+            " where list_contains(?, schema_name) order by 1",
             [list(DETERMINISTIC_SCHEMAS)],
         ).fetchall()
         return generations.table_hashes(connection, [name for (name,) in tables])
@@ -41,7 +42,12 @@ def test_a_night_publishes_a_generation_with_every_mart(sample_project):
     with generations.open_generation(generation) as connection:
         counts = {
             table: connection.execute(f"select count(*) from {table}").fetchall()[0][0]
-            for table in ("staging.stg_spans", "violations.fct_violations", "marts.fct_incidents", "marts.mart_evidence")
+            for table in (
+                "staging.stg_spans",
+                "violations.fct_violations",
+                "marts.fct_incidents",
+                "marts.mart_evidence",
+            )
         }
     assert all(counts.values()), counts
 
