@@ -133,7 +133,10 @@ def _bars(violations: Sequence[Values], width: int) -> list[dict[str, Any]]:
             "y": [one["violations"] for one in violations if one["rule"] == rule],
             "width": width,
             "offset": 0,
-            "marker": {"color": f"var(--series-{min(position, SERIES)})", "line": {"width": 0}},
+            "marker": {
+                "color": f"var(--series-{min(position, SERIES)})",
+                "line": {"width": 0.5, "color": "var(--paper)"},
+            },
             "hovertemplate": "%{y:,} violated<br>%{x|%Y-%m-%d %H:%M}<extra>" + label(rule) + "</extra>",
         }
         for position, rule in enumerate(names, start=1)
