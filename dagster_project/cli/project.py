@@ -19,7 +19,7 @@ from dagster_project.warehouse import generations, lock, state
 from dagster_project.warehouse.connection import connect
 
 TEMPLATE = PACKAGE_ROOT / "project_template"
-SHIPPED_CONFIGURATION = ("data/policy.yml", "data/roi.yml")
+SHIPPED_CONFIGURATION = ("data/policy.yml",)
 PACKAGES = ("duckdb", "dbt-core", "dbt-duckdb", "dagster", "pyarrow", "pandas", "great-expectations", "plotly")
 # The night writes a generation beside the one that is read, and DuckDB spills: below this it may not finish.
 LEAST_FREE_BYTES = 5 * 2**30

@@ -28,7 +28,7 @@ FilesArgument = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     rules.command(epilog="[bold]Example:[/] hindcast rules check rules/payments/payment-idempotency.yml")(check)
-    rules.command("test", epilog="[bold]Example:[/] hindcast rules test")(test_)
+    rules.command("test", epilog="[bold]Example:[/] hindcast rules test")(run_tests)
     rules.command("list", epilog="[bold]Example:[/] hindcast rules list")(list_)
     rules.command(epilog="[bold]Example:[/] hindcast rules explain payment-idempotency")(explain)
     app.add_typer(rules, name="rules")
@@ -41,7 +41,7 @@ def check(files: FilesArgument = None, project_dir: ProjectOption = None) -> Non
     stdout.print(f"{len(catalogue.rules)} rules are well", style="green")
 
 
-def test_(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
+def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
     """Run the test traces that rules carry, and show each outcome."""
     catalogue = _catalogue(find_project(project_dir), files)
     outcomes = rule_tests.run(catalogue)
