@@ -114,10 +114,17 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def fill(connection: duckdb.DuckDBPyConnection, example: Example) -> None:
     """Replace what is in the warehouse by the spans and logs of one test."""
-    for table in ("staging.stg_spans", "staging.stg_logs", "intermediate.int_trace_shape", "intermediate.int_traces"):
+    for table in ("staging.stg_spans", "staging.stg_logs"):
         connection.execute(f"delete from {table}")  # noqa: S608
     _insert(connection, "staging.stg_spans", [_span_row(span) for span in example.spans])
     _insert(connection, "staging.stg_logs", [_log_row(log) for log in example.logs])
+    derive(connection)
+
+
+def derive(connection: duckdb.DuckDBPyConnection) -> None:
+    """Work out the intermediate tables from the staged ones."""
+    for table in ("intermediate.int_trace_shape", "intermediate.int_traces"):
+        connection.execute(f"delete from {table}")  # noqa: S608
     connection.execute(_SHAPE)
     connection.execute(_TRACES)
 

@@ -99,9 +99,7 @@ class ItemSql:
         read = list(fields_of(node))
         if entity == "span" and any(field.origin == "attribute" for field in read):
             reasons.append(_dropped())
-        if any(field.key == "depth" and field.origin == "intrinsic" for field in read):
-            reasons.append(is_true(column("is_orphan", SHAPE)))
-        if any(field.key == "children" and field.origin == "intrinsic" for field in read):
+        if any(field.key in {"depth", "children"} and field.origin == "intrinsic" for field in read):
             reasons.append(exp.Not(this=is_true(column("is_complete", TRACE))))
         return one_of(reasons)
 
@@ -165,12 +163,10 @@ class ItemSql:
         alias = ALIASES[field.entity]
         if field.key == "is_root":
             return exp.Paren(this=exp.Is(this=column("parent_span_id", alias), expression=exp.null()))
-        if field.key == "depth":
-            known = exp.Not(this=column("is_orphan", SHAPE))
-            return cast(exp.Case().when(known, column("depth", SHAPE), copy=False), "DOUBLE")
-        if field.key == "children":
-            counted = exp.Case().when(column("is_complete", TRACE), column("child_count", SHAPE), copy=False)
-            return cast(counted, "DOUBLE")
+        if field.key in {"depth", "children"}:
+            # A lost span may have been a child, or have stood above.
+            counted = column("depth" if field.key == "depth" else "child_count", SHAPE)
+            return cast(exp.Case().when(column("is_complete", TRACE), counted, copy=False), "DOUBLE")
         if field.type is Type.SEVERITY:
             return _severity_word()
         base = column(_COLUMNS[field.entity, field.key], alias)

@@ -164,9 +164,13 @@ class Disjunction:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The spans or log records of a scope for which the condition is true."""
+    """The spans or log records of a scope for which the condition is true.
+
+    `selector` is the part of it that `span(...)` or `log(...)` says, without any `where`: it forms groups.
+    """
 
     entity: Entity
+    selector: Condition
     condition: Condition
 
 

@@ -77,7 +77,7 @@ def plan(judgement: Judgement) -> Plan:
     for condition in (judgement.when, judgement.bad):
         _collect(made, condition)
     for reported in judgement.report:
-        made.relevant.add(made.set_of(reported.items))
+        _look_at(made, reported.items)
         if reported.field is not None:
             made.field_of(reported.field)
     made.anchor = _anchor(made, judgement.when, wanted=True)
@@ -102,6 +102,14 @@ def _index(known: list[T], wanted: T) -> int:
     return known.index(wanted)
 
 
+def _look_at(made: Plan, items: Items) -> None:
+    """Note a set; what its selector matches belongs to the group, whether `where` keeps it or not."""
+    number = made.set_of(items)
+    if made.judgement.group_by:
+        number = made.set_of(Items(items.entity, items.selector, items.selector))
+    made.relevant.add(number)
+
+
 def _collect(made: Plan, condition: Condition) -> None:
     if isinstance(condition, Negation):
         _collect(made, condition.operand)
@@ -109,14 +117,14 @@ def _collect(made: Plan, condition: Condition) -> None:
         for operand in condition.operands:
             _collect(made, operand)
     elif isinstance(condition, Some):
-        made.relevant.add(made.set_of(condition.items))
+        _look_at(made, condition.items)
     elif isinstance(condition, Every):
         _index(made.everies, condition)
-        made.relevant.add(made.set_of(condition.items))
+        _look_at(made, condition.items)
         made.set_of(condition.kept)
     elif isinstance(condition, QuantityComparison):
         for one in quantities(condition.left) + quantities(condition.right):
-            made.relevant.add(made.set_of(one.items))
+            _look_at(made, one.items)
             if isinstance(one, Distinct):
                 _index(made.distincts, one)
                 made.field_of(one.field)

@@ -125,7 +125,8 @@ def _word(node: Expression) -> str | None:
 
 
 def _narrowed(items: Items, condition: model.Condition) -> Items:
-    return Items(items.entity, model.Conjunction((*_operands(items.condition), *_operands(condition))))
+    narrowed = model.Conjunction((*_operands(items.condition), *_operands(condition)))
+    return Items(items.entity, items.selector, narrowed)
 
 
 def _operands(condition: model.Condition) -> tuple[model.Condition, ...]:
@@ -145,7 +146,8 @@ def _selected(node: syntax.Selector, bindings: Bindings) -> Items:
         else:
             conditions.append(model.Comparison("==", name, model.Constant(node.name, Type.TEXT)))
     conditions.extend(resolver.condition(argument) for argument in node.conditions)
-    return Items(node.entity, model.Conjunction(tuple(part for one in conditions for part in _operands(one))))
+    selector = model.Conjunction(tuple(part for one in conditions for part in _operands(one)))
+    return Items(node.entity, selector, selector)
 
 
 def _call_items(node: syntax.Call, bindings: Bindings) -> Items:
@@ -176,7 +178,7 @@ def _quantified(node: syntax.Call, bindings: Bindings) -> model.Condition:
             raise ExpressionError(message, node.at.start, node.at.end)
         hint = f"compare it, such as {node.function}(...) > 1"
         raise ExpressionError(f"`{node.function}` is a number, not a condition", node.at.start, node.at.end, hint)
-    _call_field(node, Items("span", model.ALWAYS_TRUE), bindings)
+    _call_field(node, Items("span", model.ALWAYS_TRUE, model.ALWAYS_TRUE), bindings)
     kept = _call_items(node, bindings)
     if node.function == "all":
         if node.condition is None:

@@ -333,16 +333,30 @@ class _Reader:
 
 
 def _one_key_a_line(text: str) -> str:
-    """Put each `key:` that stands outside quotes and brackets on a line of its own, as YAML wants it."""
-    out: list[str] = []
-    depth, start = 0, 0
+    """Put each `key:` that stands outside quotes and brackets on a line of its own, as YAML wants it.
+
+    Expressions become blocks, in which colons and hashes are plain characters.
+    """
+    parts: list[tuple[str, str]] = []
+    depth, start, key = 0, 0, ""
     for token in re.finditer(r'"(?:\\.|[^"\\])*"|[\[({]|[\])}]|\b([a-z_]+)\s*:(?=\s)', text):
         if token.group() in {"(", "[", "{"}:
             depth += 1
         elif token.group() in {")", "]", "}"}:
             depth -= 1
         elif depth == 0 and token.group(1) in FIELDS:
-            out.append(text[start : token.start()].rstrip())
-            start = token.start()
-    out.append(text[start:].rstrip())
-    return "\n".join(part for part in out if part.strip())
+            parts.append((key, text[start : token.start()].strip()))
+            key, start = token.group(1), token.end()
+    parts.append((key, text[start:].strip()))
+    return "\n".join(_inline_entry(key, value) for key, value in parts if key or value)
+
+
+def _inline_entry(key: str, value: str) -> str:
+    if not key:
+        return value
+    is_expression = key in {"when", "always", "never", "detect"} and value[:1] not in {"|", ">", "'", '"'}
+    if is_expression and value:
+        indented = value.replace("\n", "\n  ")
+        return f"{key}: |-\n  {indented}"
+    # A mapping over several lines keeps its lines; one in braces or a plain value stays beside its key.
+    return f"{key}: {value}" if "\n" not in value else f"{key}:\n  {value}"

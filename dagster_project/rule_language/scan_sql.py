@@ -119,12 +119,12 @@ class Scan:
         query = query.from_(self.source.table("spans" if entity == "span" else "logs", alias), copy=False)
         used = {read.key for read in _intrinsics(self.made) if entity == "span"}
         if used & {"depth", "children"}:
-            query = query.join(self.source.table("shapes", SHAPE), on=same(alias, SHAPE, "trace_id", "span_id", "kind"),
-                               join_type="left", copy=False)  # fmt: skip
-        if "children" in used:
-            query = query.join(
-                self.source.table("traces", TRACE), on=same(alias, TRACE, "trace_id"), join_type="left", copy=False
-            )
+            for name, table_alias, columns in (
+                ("shapes", SHAPE, ("trace_id", "span_id", "kind")),
+                ("traces", TRACE, ("trace_id",)),
+            ):
+                joined = self.source.table(name, table_alias)
+                query = query.join(joined, on=same(alias, table_alias, *columns), join_type="left", copy=False)
         return query
 
     def _relevant(self, entity: Entity, sets: Set[int] | None = None) -> exp.Expression:

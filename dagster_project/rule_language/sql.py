@@ -319,7 +319,7 @@ class _Compiler:
         rule, scope_key = self.rule, self._scope_key()
         is_violated = exp.EQ(this=column("verdict", SCOPE), expression=text("violated"))
         is_satisfied = exp.EQ(this=column("verdict", SCOPE), expression=text("satisfied"))
-        ordered = call("list_sort", call("list_distinct", cast(shown, ORDERED_LIST)))
+        ordered = cast(call("list_sort", cast(shown, ORDERED_LIST)), SPAN_LIST)
         values: dict[str, exp.Expression] = {
             "rule_id": text(rule.id),
             "meaning_hash": text(rule.meaning_hash),
@@ -333,7 +333,9 @@ class _Compiler:
             "started_on": column("started_on", SCOPE),
             "service_names": call("coalesce", column("service_names", "r"), empty_list("VARCHAR[]")),
             "service_versions": call("coalesce", column("service_versions", "r"), empty_list("VARCHAR[]")),
-            "witness": exp.Case().when(is_violated, ordered, copy=False).else_(empty_list(ORDERED_LIST), copy=False),
+            "witness": exp.Case()
+            .when(is_violated, _each_once(ordered), copy=False)
+            .else_(empty_list(SPAN_LIST), copy=False),
             "reported": exp.Case().when(is_satisfied, text("{}"), copy=False).else_(details.reported(), copy=False),
             "violation_id": self._violation_id(scope_key),
         }
@@ -360,6 +362,13 @@ class _Compiler:
             "concat_ws", text("|"), text(self.rule.id), text(self.rule.meaning_hash), scope_key.copy(), *first
         )
         return exp.SHA2(this=identity, length=exp.Literal.number(256))
+
+
+def _each_once(spans: exp.Expression) -> exp.Expression:
+    """The spans of a list without repeats, in order: a span and a log record of it are one."""
+    here = exp.EQ(this=call("list_position", spans.copy(), exp.Var(this="span")), expression=exp.Var(this="place"))
+    first = exp.Lambda(this=here, expressions=[exp.to_identifier("span"), exp.to_identifier("place")])
+    return call("list_filter", spans, first)
 
 
 def _reason(clause: str) -> exp.Expression:

@@ -1,0 +1,114 @@
+from decimal import Decimal
+
+import pytest
+
+from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.errors import ExpressionError
+from dagster_project.rule_language.parser import parse, parse_duration
+
+NAME = tree.Name
+
+
+def number(value):
+    return tree.Value(Decimal(value), "number")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a == 1", tree.Compare("==", NAME("a"), number(1))),
+        ("a = 1", tree.Compare("==", NAME("a"), number(1))),
+        ("-2.5 < a", tree.Compare("<", number("-2.5"), NAME("a"))),
+        ("a - -1 > 0", tree.Compare(">", tree.Arithmetic("-", NAME("a"), number(-1)), number(0))),
+        ("a * 2 + b > 0", tree.Compare(">", tree.Arithmetic("+", tree.Arithmetic("*", NAME("a"), number(2)), NAME("b")), number(0))),
+        ("not a or b and c", tree.Or((tree.Not(NAME("a")), tree.And((NAME("b"), NAME("c")))))),
+        ("(a or b) and c", tree.And((tree.Or((NAME("a"), NAME("b"))), NAME("c")))),
+        ("a or b or c", tree.Or((NAME("a"), NAME("b"), NAME("c")))),
+        ("a not in [1]", tree.Not(tree.In(NAME("a"), tree.ValueList((number(1),))))),
+        ('a == "x\\"y\\n\\u00e9"', tree.Compare("==", NAME("a"), tree.Value('x"y\né', "text"))),
+        ('a matches r"\\d+"', tree.Matches(NAME("a"), tree.Value("\\d+", "text"))),
+        ("a > 1h30m", tree.Compare(">", NAME("a"), tree.Value(5400 * 10**9, "duration"))),
+        ("a > 64KiB", tree.Compare(">", NAME("a"), number(65536))),
+        ("missing(a)", tree.Presence(False, NAME("a"))),
+        ("notify == 1", tree.Compare("==", NAME("notify"), number(1))),
+        ("order and nullable or trueish", tree.Or((tree.And((NAME("order"), NAME("nullable"))), NAME("trueish")))),
+        ("count == 2", tree.Compare("==", NAME("count"), number(2))),
+        ('s."http.route"', tree.Path("s", "http.route")),
+        ("count(s.x)", tree.Call("count", NAME("s"), "x", None)),
+        ("any(span())", tree.Call("any", tree.Selector("span", None, ()), None, None)),
+        ("any(s where a)", tree.Call("any", NAME("s"), None, NAME("a"))),
+        (
+            'all(log(severity >= error) where a == true)',
+            tree.Call(
+                "all",
+                tree.Selector("log", None, (tree.Compare(">=", NAME("severity"), NAME("error")),)),
+                None,
+                tree.Compare("==", NAME("a"), tree.Value(True, "boolean")),
+            ),
+        ),
+    ],
+)
+def test_text_becomes_a_tree(text, expected):
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "message", "hint"),
+    [
+        ("", 0, "empty", ""),
+        ("any(x", 5, "did not expect the end", "missing"),
+        ("any(x) any(y)", 7, "did not expect `any`", "operator is missing"),
+        ("a andd b", 2, "did not expect `andd`", "operator is missing"),
+        ("a && b", 2, "did not expect `&`", "`and`"),
+        ("cuont(x) > 1", 0, "`cuont` is no function", "`count`"),
+        ("spam(x)", 0, "`spam` is no function", "`span`"),
+        ("a == 'b'", 5, "double quotes", ""),
+        ('a == "b', 5, "does not end", ""),
+        ("a > 5xs", 4, "`5xs` is no number", "ms"),
+        ('a == "\\d"', 6, "no escape", 'r"'),
+        ("a > 1e400", 4, "too large", ""),
+        ("a > 0.3ns", 4, "whole number of nanoseconds", ""),
+        ("a > 1000000d", 4, "292 years", ""),
+        ("any(a >> b)", 6, "not in this version: `>>` (structure)", ""),
+        ("any(a << b)", 6, "not in this version: `<<` (structure)", ""),
+        ("any(a ~ b)", 6, "not in this version: `~`", ""),
+        ("a before b", 2, "not in this version: `before` (order)", ""),
+        ("a followed by b within 5s", 2, "not in this version: `followed` (order)", ""),
+        ("count(x) > 3 per 1m", 13, "not in this version: `per` (rates)", ""),
+        ("p95(s.duration) > 1s", 0, "not in this version: `p95` (quantiles)", ""),
+        ("avg(s.duration) > 1s", 0, "not in this version: `avg`", ""),
+        ("metric(x)", 0, "not in this version: `metric` (joins with metrics)", ""),
+        ("any(event(x))", 4, "not in this version: `event` (span events)", ""),
+        ("all(q: q.a == root.a)", 5, "not in this version: `name: condition` (equality across spans)", ""),
+        ("not " * 60 + "a", None, "nested deeper than 50", "let"),
+        ("(a + " * 60 + "a" + ")" * 60 + " > 1", None, "nested deeper than 50", "let"),
+    ],
+)
+def test_mistakes_say_where_and_what(text, offset, message, hint):
+    with pytest.raises(ExpressionError) as raised:
+        parse(text)
+    assert message in raised.value.message
+    assert hint in raised.value.hint
+    if offset is not None:
+        assert raised.value.start == offset
+
+
+def test_brackets_without_nesting_are_no_depth():
+    assert parse("(" * 200 + "a" + ")" * 200) == NAME("a")
+
+
+def test_a_thousand_operands_are_no_depth():
+    tree_ = parse(" and ".join(["a"] * 1000))
+    assert isinstance(tree_, tree.And)
+    assert len(tree_.operands) == 1000
+
+
+@pytest.mark.parametrize(("text", "nanoseconds"), [("24h", 86_400 * 10**9), ("500ms", 5 * 10**8), ("1.5s", 15 * 10**8), ("1us", 1000)])
+def test_durations(text, nanoseconds):
+    assert parse_duration(text) == nanoseconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "24 h", "-1h", "1h 30m", "1x"])
+def test_no_durations(text):
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
