@@ -16,7 +16,9 @@ HINDCAST = str(Path(sys.executable).with_name("hindcast"))
 
 def hindcast(*arguments, project, check=True):
     """Run the command line as a user does; output and exit code come back."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HINDCAST", "DAGSTER", "DBT"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("HINDCAST", "DAGSTER", "DBT"))
+    }
     done = subprocess.run(
         [HINDCAST, *arguments],
         env=environment | {"HINDCAST_PROJECT": str(project.root), "NO_COLOR": "1", "COLUMNS": "200"},
@@ -35,7 +37,9 @@ def sample_project(tmp_path_factory):
     root = tmp_path_factory.mktemp("samples")
     shutil.copytree(REPOSITORY / "rules", root / "rules")
     shutil.copytree(
-        REPOSITORY / "data", root / "data", ignore=shutil.ignore_patterns("warehouse", "state", "landing", "__pycache__")
+        REPOSITORY / "data",
+        root / "data",
+        ignore=shutil.ignore_patterns("warehouse", "state", "landing", "__pycache__"),
     )
     project = Project(root)
     done = hindcast("nightly", project=project)

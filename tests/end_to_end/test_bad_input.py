@@ -24,7 +24,7 @@ owner: on-call
 when: any(span(status = error))
 always: any(span(is_root = true, status = error))
 tests:
-  - {name: hidden, verdict: violated, spans: [{name: a, service: s}, {name: b, service: s, parent: 1, status: error}]}
+  - {name: hidden, verdict: violated, spans: [{name: a, service: s}, {name: b, service: s, status: error}]}
   - {name: told, verdict: satisfied, spans: [{name: a, service: s, status: error}]}
 """
 

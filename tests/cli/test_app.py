@@ -1,0 +1,60 @@
+"""The command's surface: help with examples everywhere, clear errors with exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from dagster_project.cli.app import app
+
+HINDCAST = str(Path(sys.executable).with_name("hindcast"))
+
+
+def leaves(command, *path):
+    """Every command that does something, with its words."""
+    children = getattr(command, "commands", None)
+    if not children:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from leaves(child, *path, name)
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(get_command(app))], ids=" ".join)
+def test_every_command_explains_itself_with_an_example(path):
+    done = CliRunner().invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    assert "Example" in done.output
+
+
+def run(*arguments, folder):
+    return subprocess.run([HINDCAST, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nightly"], "hindcast init"),
+        (["load", "nothing-here", "--project", "project"], "nothing-here does not exist"),
+        (["query", "--rule", "x", "--project", "project"], "there is no rule `x`"),
+        (["query", "-e", "when: any(span(\"a\")", "--project", "project"], "<in line>:1:"),
+        (["query", "-e", 'never: any(span("a"))', "--project", "project"], "nothing is published"),
+        (["query", "-e", 'never: any(span("a"))', "--start", "soon", "--project", "project"], "`soon` is no moment"),
+        (["rules", "check", "no-such-file.yml", "--project", "project"], "no-such-file.yml"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_message_that_says_what_to_do_and_no_trace(tmp_path, arguments, message):
+    (tmp_path / "project/data").mkdir(parents=True)
+    (tmp_path / "project/rules").mkdir()
+    (tmp_path / "project/data/sources.yml").write_text("version: 1\nfolders: [data]\nsources: []\n")
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_told():
+    assert CliRunner().invoke(app, ["--version"]).output.startswith("hindcast 0.")
