@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.reading import ByteStream, Unreadable
 from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.quarantine import Reason, Refusal
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,7 @@ class FileDecoding:
         return self._stream.decoded_bytes
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._decoder.batches(self._stream)
+        try:
+            yield from self._decoder.batches(self._stream)
+        except Unreadable as error:
+            yield Batch(refusals=[Refusal(1, None, Reason.CORRUPT_ZIP, str(error), None)])

@@ -243,7 +243,7 @@ def test_records_are_counted_through_resources_and_scopes(land_bytes):
 def test_truncated_gzip_keeps_the_whole_lines_before_the_break(land_bytes):
     import random
 
-    noise = random.Random(1)  # noqa: S311  noise that gzip cannot pack
+    noise = random.Random(1)
     content = lines(*(request(span(name=noise.randbytes(200).hex())) for _ in range(200)))
     packed = gzip.compress(content)
     landed = land_bytes("otlp_traces", packed[: len(packed) // 2])

@@ -125,7 +125,8 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(warehouse, tmp_path
     assert [outcome.status for outcome in summary.files] == ["failed", "failed", "loaded"]
     assert "gone" in (summary.files[0].message or "")
     assert summary.has_failed
-    assert warehouse.execute("select count(*) from audit.loads").fetchall() == [(1,)]
+    assert warehouse.execute("select status from audit.loads order by load_id").fetchall() == [("failed",), ("loaded",)]
+    assert warehouse.execute("select reason from audit.quarantine").fetchall() == [("corrupt_zip",)]
 
 
 def test_a_file_that_is_written_to_meanwhile_leaves_nothing(warehouse, tmp_path):
@@ -213,7 +214,7 @@ def test_a_killed_landing_leaves_whole_files_and_running_again_gives_the_same(tm
         started = time.monotonic()
         assert process.wait() == 0
     whole = time.monotonic() - started
-    chance = random.Random(7)  # noqa: S311  moments, not secrets
+    chance = random.Random(7)
     interrupted = 0
     for _ in range(6):
         with run_landing(tmp_path / "killed.duckdb", folder) as process:
