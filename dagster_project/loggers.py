@@ -19,9 +19,10 @@ _STATES: dict[dg.DagsterEventType, Literal["started", "succeeded", "failed", "sk
 
 class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
-        state = _STATES.get(event.event_type) if event is not None and event.step_key else None
-        if state:
+        event: dg.DagsterEvent | None = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None or event.step_key is None:
+            return
+        if state := _STATES.get(event.event_type):
             tell(Step(event.step_key, state, _cause(event) if state == "failed" else None))
 
 
@@ -33,9 +34,11 @@ def _cause(event: dg.DagsterEvent) -> str:
     return error.message.strip() if error is not None else (event.message or "failed")
 
 
-@dg.logger(description="Tells the listener of `progress.listening` how far the run is")
-def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    """The Dagster logger; silent when nobody listens."""
+def _build(_context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("hindcast.progress", level=logging.DEBUG)
     logger.addHandler(_Teller())
     return logger
+
+
+# Silent when nobody listens.
+progress_logger = dg.LoggerDefinition(_build, description="Tells the listener of `progress.listening` of each step")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dagster as dg
 
+Schedule = dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition
+
 # Two hours after midnight UTC: late exporters have flushed the day, and Europe is not at work yet.
 HOUR_OF_NIGHT = 2
 
 
-def build_schedules(nightly: dg.UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
+def build_schedules(nightly: dg.UnresolvedAssetJobDefinition) -> list[Schedule]:
     """The nightly schedule; it replays the day that has just ended."""
     schedule = dg.build_schedule_from_partitioned_job(
         nightly,

@@ -71,7 +71,7 @@ def _land(connection: duckdb.DuckDBPyConnection, files: tuple[InputFile, ...]) -
     with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task("loading", total=total, rows=0)
 
-        def advance(file: InputFile, bytes_done: int, _bytes_total: int, rows: int) -> None:
+        def advance(file: InputFile, bytes_done: int, bytes_total: int, rows: int) -> None:  # noqa: ARG001
             done_before[file.path], rows_of[file.path] = bytes_done, rows
             progress.update(
                 task, description=file.path.name, completed=sum(done_before.values()), rows=sum(rows_of.values())
