@@ -116,9 +116,13 @@ class ViolationExample:
 
 @dataclass(frozen=True)
 class ServiceShift:
-    """How far one signal of one service moved from its baseline, in robust standard deviations of the baseline."""
+    """How far one signal of one service moved from its baseline, in standard deviations of the baseline.
+
+    Of kind 'error logs' the two medians are counts of traces: what the baseline's rate lets expect, and what was seen.
+    """
 
     service_name: str
+    kind: str
     signal: str
     unit: str | None
     baseline_median: float | None
@@ -132,12 +136,17 @@ class ServiceShift:
 
 @dataclass(frozen=True)
 class SuspectService:
-    """One service as a hypothesis: the signals that moved, and how many of its signals did not."""
+    """One service as a hypothesis: the signals that moved, and how many of its signals did not.
+
+    `moved_share` is of the `compared_count` signals that could be compared.
+    """
 
     service_name: str
     rank: int
     moved: tuple[ServiceShift, ...]
     moved_count: int
+    compared_count: int
+    moved_share: float
     still_count: int
     still_examples: tuple[str, ...]
     violating_traces: int

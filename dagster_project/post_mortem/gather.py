@@ -242,6 +242,8 @@ def _suspect(row: Row, moved: list[Row], violating: dict[str, int]) -> SuspectSe
         rank=int(row["service_rank"]),
         moved=tuple(_shift(one) for one in moved if one["service_name"] == name),
         moved_count=int(row["moved_count"]),
+        compared_count=int(row["compared_count"]),
+        moved_share=float(row["moved_share"] or 0),
         still_count=int(row["still_count"]),
         still_examples=_shown_list(row["still_examples"]),
         violating_traces=violating.get(name, 0),
@@ -252,6 +254,7 @@ def _suspect(row: Row, moved: list[Row], violating: dict[str, int]) -> SuspectSe
 def _shift(row: Row) -> ServiceShift:
     return ServiceShift(
         service_name=visible(row["service_name"]),
+        kind=visible(row["signal_kind"]),
         signal=visible(row["signal"]),
         unit=_shown(row["unit"]),
         baseline_median=_number(row["baseline_median"]),
@@ -260,7 +263,9 @@ def _shift(row: Row) -> ServiceShift:
         incident_n=int(row["incident_n"] or 0),
         shift=float(row["shift"]),
         rank=int(row["rank_in_incident"]),
-        reference=_reference("marts.mart_incident_services", row, "incident_id", "service_name", "signal"),
+        reference=_reference(
+            "marts.mart_incident_services", row, "incident_id", "service_name", "signal_kind", "signal"
+        ),
     )
 
 

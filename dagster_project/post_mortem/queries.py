@@ -84,13 +84,14 @@ group by all
 """
 )
 
-# A service ranks by its best signal; per service the signals that moved, the number that did not, a few names of those.
+# The mart ranks services; per service how many signals moved, how many did not, and a few names of those.
 SUSPECTS = """
 with shifts as (
     select * from marts.mart_incident_services where list_contains($ids, incident_id) and shift is not null
 ), services as (
     select
-        incident_id, service_name, min(service_rank) as service_rank,
+        incident_id, service_name, min(service_rank) as service_rank, max(moved_share) as moved_share,
+        count(*) as compared_count,
         count(*) filter (where shift >= $moved) as moved_count,
         count(*) filter (where shift < 1) as still_count,
         list(signal order by shift, signal) filter (where shift < 1) as still,
@@ -98,8 +99,7 @@ with shifts as (
     from shifts
     group by incident_id, service_name
 )
-select
-    incident_id, service_name, moved_count, still_count, still[1:3] as still_examples, signals_compared, service_rank
+select * exclude (still), still[1:3] as still_examples
 from services
 where moved_count > 0 and service_rank <= $most
 order by incident_id, service_rank
@@ -109,8 +109,10 @@ MOVED_SIGNALS = """
 select *
 from marts.mart_incident_services
 where list_contains($ids, incident_id) and shift >= $moved
-qualify row_number() over (partition by incident_id, service_name order by shift desc, signal) <= $most
-order by incident_id, service_name, shift desc, signal
+qualify row_number() over (
+    partition by incident_id, service_name order by signal_kind = 'error logs' desc, shift desc, signal
+) <= $most
+order by incident_id, service_name, signal_kind = 'error logs' desc, shift desc, signal
 """
 
 CERTIFICATES = "select * from marts.mart_certificates order by rule_id"

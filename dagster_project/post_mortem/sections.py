@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from dagster_project.facts import Certificate, Clock, Impact, IncidentFacts, RuleViolations, SuspectService
+from dagster_project.facts import (
+    Certificate,
+    Clock,
+    Impact,
+    IncidentFacts,
+    RuleViolations,
+    ServiceShift,
+    SuspectService,
+)
 from dagster_project.post_mortem.model import (
     Block,
     Bullets,
@@ -25,6 +33,14 @@ from dagster_project.post_mortem.model import (
 )
 from dagster_project.post_mortem.unknowns import unknowns_and_conflicts
 from dagster_project.wording import count, counted, duration, quantity, share, utc
+
+METHOD = (
+    "A shift is the distance between the medians of window and baseline in standard deviations of the baseline "
+    "(interquartile range over 1.35, or 2 % of the median when that is larger); for error logs it is how far the "
+    "number of traces with them lies from the number expected (Anscombe). {signals} signals were compared; at 3 or more a "
+    "signal counts as moved. Services with more error logs than expected come first, then those of whose signals the "
+    "larger share moved. Abnormal is not causal: a service that waits for a broken one looks broken too."
+)
 
 # A window smaller than this says little about a median.
 FEW = 20
@@ -120,15 +136,14 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
 
 
 def _summary_of_suspects(suspect: SuspectService, references: References) -> Statement:
-    best = suspect.moved[0]
     return say(
-        "The signal that moved furthest from its baseline is {signal} of {service}: {shift} robust standard "
-        "deviations. That is a place to look, not a cause.",
+        "The most abnormal service is {service}: {moved} of its {compared} moved far from their baseline. That is a "
+        "place to look, not a cause.",
         "hypothesis",
-        references.cite(best.reference),
-        signal=code(best.signal),
+        references.cite(suspect.reference),
         service=code(suspect.service_name),
-        shift=strong(_shift(best.shift)),
+        moved=strong(count(suspect.moved_count)),
+        compared=counted(suspect.compared_count, "signal"),
     )
 
 
@@ -319,14 +334,7 @@ def hypotheses(facts: IncidentFacts, references: References) -> Section:
             "No signal of any service moved far from its baseline, or none could be compared.", "unknown", cite
         )
         return Section("hypotheses", title, (nothing,))
-    note = say(
-        "A shift is the distance between the medians of window and baseline, divided by the baseline's interquartile "
-        "range over 1.35 or by 2 % of its median, whichever is larger. {signals} signals were compared; at 3 or more a "
-        "signal counts as moved. Services are ranked by their furthest signal. Abnormal is not causal: a service that "
-        "waits for a broken one looks broken too.",
-        "note",
-        signals=count(facts.signals_compared),
-    )
+    note = say(METHOD, "note", signals=count(facts.signals_compared))
     blocks: list[Block] = [note]
     for suspect in facts.suspects:
         supporting, contradicting = _supporting(suspect, references), _contradicting(suspect, facts, references)
@@ -335,25 +343,34 @@ def hypotheses(facts: IncidentFacts, references: References) -> Section:
 
 
 def _supporting(suspect: SuspectService, references: References) -> tuple[Statement, ...]:
-    lines = [
-        say(
-            "{signal} went from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
-            "hypothesis",
-            references.cite(one.reference),
-            signal=code(one.signal),
-            before=quantity(one.baseline_median, one.unit),
-            now=quantity(one.incident_median, one.unit),
-            n=count(one.baseline_n),
-            m=count(one.incident_n),
-            shift=strong(_shift(one.shift)),
-        )
-        for one in suspect.moved
-    ]
+    lines = [_moved(one, references) for one in suspect.moved]
     if suspect.moved_count > len(suspect.moved):
         rest = suspect.moved_count - len(suspect.moved)
         cite = references.cite(suspect.reference)
         lines.append(say("{more} of it moved by 3 or more as well.", "hypothesis", cite, more=counted(rest, "signal")))
     return tuple(lines)
+
+
+def _moved(one: ServiceShift, references: References) -> Statement:
+    cite = references.cite(one.reference)
+    if one.kind == "error logs":
+        sentence = (
+            "{seen} of {traces} carry error logs of it, where {expected} were to be expected: a shift of {shift}."
+        )
+        seen, expected = quantity(one.incident_median), quantity(one.baseline_median)
+        traces, shift = counted(one.incident_n, "trace"), strong(_shift(one.shift))
+        return say(sentence, "hypothesis", cite, seen=seen, traces=traces, expected=expected, shift=shift)
+    return say(
+        "{signal} went from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
+        "hypothesis",
+        cite,
+        signal=code(one.signal),
+        before=quantity(one.baseline_median, one.unit),
+        now=quantity(one.incident_median, one.unit),
+        n=count(one.baseline_n),
+        m=count(one.incident_n),
+        shift=strong(_shift(one.shift)),
+    )
 
 
 def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: References) -> tuple[Statement, ...]:
@@ -373,17 +390,26 @@ def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: Re
         )
     few = [one for one in suspect.moved if min(one.baseline_n, one.incident_n) < FEW]
     if few:
-        sentence = "{few} of the signals above rest on fewer than {least} observations on one side."
+        sentence = "{few} of the signals above {rest} on fewer than {least} observations on one side."
         at = references.cite(*(one.reference for one in few))
-        lines.append(say(sentence, "hypothesis", at, few=count(len(few)), least=str(FEW)))
+        lines.append(
+            say(
+                sentence,
+                "hypothesis",
+                at,
+                few=count(len(few)),
+                least=str(FEW),
+                rest="rests" if len(few) == 1 else "rest",
+            )
+        )
     if facts.impact and any(rule.violated_during for rule in facts.violations) and not suspect.violating_traces:
         lines.append(
             say("No violation of the window touches it.", "hypothesis", references.cite(facts.impact.reference))
         )
-    others = [other for other in facts.suspects if other is not suspect and _best(other) * 2 >= _best(suspect)]
+    others = [one for one in facts.suspects if one is not suspect and one.moved_share >= suspect.moved_share]
     if others:
-        at = references.cite(*(other.moved[0].reference for other in others))
-        sentence = "{others} moved at least half as far, so the ranking is not a clear one."
+        at = references.cite(*(other.reference for other in others))
+        sentence = "Of the signals of {others} as large a share moved."
         lines.append(say(sentence, "hypothesis", at, others=", ".join(other.service_name for other in others)))
     if not lines:
         sentence = "Nothing in the data speaks against it; no test of cause was made."
@@ -393,10 +419,6 @@ def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: Re
 
 def _shift(size: float) -> str:
     return f"{size:,.0f}" if size >= 100 else f"{size:.1f}"
-
-
-def _best(suspect: SuspectService) -> float:
-    return suspect.moved[0].shift if suspect.moved else 0.0
 
 
 def replay(facts: IncidentFacts, references: References) -> Section:

@@ -124,7 +124,8 @@ def _ticks_of(violations: Sequence[Values]) -> dict[str, Any]:
 
 
 def _bars(violations: Sequence[Values], width: int) -> list[dict[str, Any]]:
-    names = list(dict.fromkeys(one["rule"] for one in violations))
+    # A rule keeps its colour in every figure: it hangs on its place among all rules, not on who else is drawn.
+    places = {one["rule"]: one["position"] for one in violations}
     return [
         {
             "type": "bar",
@@ -134,12 +135,12 @@ def _bars(violations: Sequence[Values], width: int) -> list[dict[str, Any]]:
             "width": width,
             "offset": 0,
             "marker": {
-                "color": f"var(--series-{min(position, SERIES)})",
+                "color": f"var(--series-{min(place, SERIES)})",
                 "line": {"width": 0.5, "color": "var(--paper)"},
             },
             "hovertemplate": "%{y:,} violated<br>%{x|%Y-%m-%d %H:%M}<extra>" + label(rule) + "</extra>",
         }
-        for position, rule in enumerate(names, start=1)
+        for rule, place in places.items()
     ]
 
 

@@ -25,7 +25,7 @@ left join (
     from marts.mart_incident_violations group by incident_id
 ) as v using (incident_id)
 left join (
-    select incident_id, service_name from marts.mart_incident_services where rank_in_incident = 1
+    select distinct incident_id, service_name from marts.mart_incident_services where service_rank = 1
 ) as s using (incident_id)
 where i.system = 'incidents' or coalesce(m.traces, 0) > 0
 order by i.started_at desc, i.incident_id desc

@@ -52,7 +52,6 @@ VIOLATIONS = """
 with ranked as (
     select rule_id, row_number() over (order by sum(violations) desc, rule_id) as position
     from marts.mart_violation_timeline
-    where $rule_id is null or rule_id = $rule_id
     group by rule_id
 ), counted as (
     select rule_id, minute_at::timestamp as at_time, violations from marts.mart_violation_timeline where $by_minute
@@ -60,12 +59,12 @@ with ranked as (
     select rule_id, first_span_at::timestamp, 1 from violations.fct_violations where not $by_minute
 )
 select
-    case when r.position <= $named then c.rule_id else 'other rules' end as rule,
+    case when r.position <= $named or $rule_id is not null then c.rule_id else 'other rules' end as rule,
     least(min(r.position), $named + 1) as position,
     time_bucket(to_seconds($step), c.at_time) as bucket_at,
     sum(c.violations)::bigint as violations
 from counted as c inner join ranked as r using (rule_id)
-where c.at_time >= $first and c.at_time < $last
+where c.at_time >= $first and c.at_time < $last and ($rule_id is null or c.rule_id = $rule_id)
 group by rule, bucket_at
 order by position, rule, bucket_at
 """

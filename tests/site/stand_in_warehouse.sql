@@ -173,17 +173,18 @@ left join violations.fct_verdicts as v on v.rule_id = r.rule_id and v.trace_ids[
 group by i.incident_id, r.rule_id;
 
 create table marts.mart_incident_services as
-select * exclude (best), 'metric' as signal_kind, null::varchar as series_id, 'hour before' as baseline_kind,
-    row_number() over (partition by incident_id order by shift desc) as rank_in_incident,
-    dense_rank() over (partition by incident_id order by best desc, service_name) as service_rank
-from (select *, max(shift) over (partition by incident_id, service_name) as best from (values
-    ('INC-1', 'cart', 'duration of GET /cart', 'ms', 40.0, 60, 900.0, 55, 21.5),
-    ('INC-1', 'cart', 'cpuusage', '%', 12.0, 30, 90.0, 10, 8.4),
-    ('INC-1', 'cart', 'memoryusage', 'Mi', 120.0, 30, 121.0, 10, 0.4),
-    ('INC-1', 'front', 'duration of GET /', 'ms', 100.0, 60, 300.0, 55, 4.2),
-    ('INC-1', '<b>pay</b>', 'duration of POST /', 'ms', 10.0, 4, 10.0, 5, 0.0),
-    ('../../<INC>-4', '<b>pay</b>', 'duration of POST /', 'ms', 10.0, 4, 14.0, 5, 3.1)
-) as t (incident_id, service_name, signal, unit, baseline_median, baseline_n, incident_median, incident_n, shift));
+select
+    *, null::varchar as series_id, 'hour before' as baseline_kind,
+    row_number() over (partition by incident_id order by shift desc, service_name, signal) as rank_in_incident
+from (values
+    ('INC-1', 'cart', 'error logs', 'traces with error logs', 'traces', 8.0, 54, 31.0, 80, 5.4, 1, 75e-2),
+    ('INC-1', 'cart', 'span duration', 'duration of GET /cart', 'ms', 40.0, 60, 900.0, 55, 21.5, 1, 75e-2),
+    ('INC-1', 'cart', 'metric', 'cpuusage', '%', 12.0, 30, 90.0, 10, 8.4, 1, 75e-2),
+    ('INC-1', 'cart', 'metric', 'memoryusage', 'Mi', 120.0, 30, 121.0, 10, 0.4, 1, 75e-2),
+    ('INC-1', 'front', 'span duration', 'duration of GET /', 'ms', 100.0, 60, 300.0, 55, 4.2, 2, 1e0),
+    ('INC-1', '<b>pay</b>', 'span duration', 'duration of POST /', 'ms', 10.0, 4, 10.0, 5, 0.0, 3, 0e0),
+    ('../../<INC>-4', '<b>pay</b>', 'span duration', 'duration of POST /', 'ms', 10.0, 4, 14.0, 5, 3.1, 1, 1e0)
+) as t (incident_id, service_name, signal_kind, signal, unit, baseline_median, baseline_n, incident_median, incident_n, shift, service_rank, moved_share);
 
 create table marts.mart_incident_timeline as
 select * from (values
