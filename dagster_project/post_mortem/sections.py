@@ -38,8 +38,8 @@ METHOD = (
     "A shift is the distance between the medians of window and baseline in standard deviations of the baseline "
     "(interquartile range over 1.35, or 2 % of the median when that is larger); for error logs it is how far the "
     "number of traces with them lies from the number expected (Anscombe). {signals} signals were compared; at 3 or "
-    "more a signal counts as moved. Services with more error logs than expected come first, then those of whose signals the "
-    "larger share moved. Abnormal is not causal: a service that waits for a broken one looks broken too."
+    "more a signal counts as moved. Services with more error logs than expected come first, then those of whose "
+    "signals the larger share moved. Abnormal is not causal: a service that waits for a broken one looks broken too."
 )
 
 # A window smaller than this says little about a median.
