@@ -409,7 +409,7 @@ def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: Re
     others = [one for one in facts.suspects if one is not suspect and one.moved_share >= suspect.moved_share]
     if others:
         at = references.cite(*(other.reference for other in others))
-        sentence = "Of the signals of {others} as large a share moved."
+        sentence = "At least as large a share of the signals of {others} moved."
         lines.append(say(sentence, "hypothesis", at, others=", ".join(other.service_name for other in others)))
     if not lines:
         sentence = "Nothing in the data speaks against it; no test of cause was made."

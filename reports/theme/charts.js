@@ -24,9 +24,12 @@
       return;
     }
     const spec = resolved(JSON.parse(source.textContent), getComputedStyle(root));
-    if (window.innerWidth < 640 && spec.layout.meta && spec.layout.meta.narrow) {
-      for (const [path, value] of Object.entries(spec.layout.meta.narrow)) assign(spec.layout, path, value);
+    const meta = spec.layout.meta || {};
+    const isNarrow = window.innerWidth < 640;
+    if (isNarrow && meta.narrow) {
+      for (const [path, value] of Object.entries(meta.narrow)) assign(spec.layout, path, value);
     }
+    target.style.height = isNarrow && meta.extra ? `calc(var(--height) + ${meta.extra}px)` : "";
     const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
     window.Plotly.react(target, spec.data, spec.layout, config);
     if (!target.dataset.bound) {
