@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import dagster as dg
 
-Schedule = dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition
+Schedule: TypeAlias = dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition
 
 # Two hours after midnight UTC: late exporters have flushed the day, and Europe is not at work yet.
 HOUR_OF_NIGHT = 2
