@@ -61,6 +61,9 @@ def load_catalogue(texts: Mapping[str, str]) -> Catalogue:
     """
     rules: dict[str, Rule] = {}
     errors: list[RuleError] = []
+    if len(texts) > MAX_RULES:
+        errors.append(RuleError(sorted(texts)[MAX_RULES], 1, 1, f"{len(texts)} rules; the limit is {MAX_RULES}"))
+        raise RuleErrors(errors)
     for path in sorted(texts):
         try:
             rule = read_rule(path, texts[path])
@@ -70,8 +73,6 @@ def load_catalogue(texts: Mapping[str, str]) -> Catalogue:
         if rule.id in rules:
             errors.append(RuleError(path, 1, 1, f"the id `{rule.id}` is taken by {rules[rule.id].path}"))
         rules[rule.id] = rule
-    if len(texts) > MAX_RULES:
-        errors.append(RuleError(sorted(texts)[MAX_RULES], 1, 1, f"{len(texts)} rules; the limit is {MAX_RULES}"))
     if errors:
         raise RuleErrors(errors)
     return Catalogue(tuple(rules[identity] for identity in sorted(rules)))

@@ -17,7 +17,15 @@ from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import TABLES, Source
 from dagster_project.rule_language.sql import RESULT_TYPES, to_sql, verdicts_query
-from dagster_project.rule_language.sql_nodes import aliased, call, cast, column, one_of, text, union_all
+from dagster_project.rule_language.sql_nodes import (
+    aliased,
+    cast,
+    column,
+    one_of,
+    text,
+    union_all,
+    without_collector,
+)
 
 MODELS = "models/violations/generated"
 MACROS = "macros/generated"
@@ -49,6 +57,11 @@ def generate(catalogue: Catalogue) -> dict[str, str]:
     dict
         Path relative to the dbt project, with forward slashes → text. Equal catalogues give equal texts.
     """
+    with without_collector():
+        return _files(catalogue)
+
+
+def _files(catalogue: Catalogue) -> dict[str, str]:
     groups = plan_groups(catalogue)
     files = {
         f"{MODELS}/rule_catalogue.sql": _rule_catalogue(catalogue),
@@ -124,7 +137,7 @@ def _model_text(rules: list[Rule], query: Callable[[Rule], exp.Select]) -> str:
     for number, part in enumerate(parts):
         columns = [column(name, f"rule_{number}") for name in RESULT_TYPES]
         selects.append(exp.Select(expressions=columns).from_(part, copy=False))
-    return to_sql(_without_jinja(union_all(selects))) + "\n"
+    return to_sql(union_all(selects)) + "\n"
 
 
 def _alias(number: int) -> exp.TableAlias:
@@ -154,7 +167,7 @@ def _quoted_for_hook(names: str) -> str:
 def _rule_catalogue(catalogue: Catalogue) -> str:
     selects = [_catalogue_row(rule) for rule in catalogue.rules] or [_nothing(_CATALOGUE_TYPES)]
     head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
-    return head + to_sql(_without_jinja(union_all(selects))) + "\n"
+    return head + to_sql(union_all(selects)) + "\n"
 
 
 def _catalogue_row(rule: Rule) -> exp.Select:
@@ -185,18 +198,6 @@ def _nothing(types: dict[str, str]) -> exp.Select:
     """A table of these columns without a row."""
     columns = [aliased(cast(exp.null(), type_), name) for name, type_ in types.items()]
     return exp.Select(expressions=columns).where(exp.false(), copy=False)
-
-
-def _without_jinja(query: exp.Expression) -> exp.Expression:
-    """Break up `{{`, `{%` and `{#` in the texts of rules, or dbt would run them as templates."""
-
-    def broken_up(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Literal) and node.is_string and re.search(r"\{[{%#]", node.this):
-            parts = re.split(r"(?<=\{)(?=[{%#])", node.this)
-            return call("concat", *(text(part) for part in parts))
-        return node
-
-    return query.transform(broken_up, copy=False)
 
 
 def _plan_groups_macro(groups: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from dagster_project.rule_language.sql_nodes import (
     every_of,
     filtered,
     item_row,
+    joined,
     not_null,
     same,
     select,
@@ -62,7 +63,7 @@ class DetailsSql:
             )
             columns.append(aliased(window, f"g{number}"))
         query = select(*columns).from_(table("items", ITEM), copy=False)
-        query = query.join(table("judged", "a"), on=same(ITEM, "a", *self.scope), join_type="inner", copy=False)
+        query = joined(query, "INNER", table("judged", "a"), same(ITEM, "a", *self.scope))
         return query.where(exp.NEQ(this=column("verdict", "a"), expression=text("satisfied")), copy=False)
 
     def details(self, witness: WitnessSql) -> exp.Expression:

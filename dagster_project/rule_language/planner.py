@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import TypeVar
 
 from dagster_project.rule_language.attributes import entities_of
@@ -53,7 +54,7 @@ class Plan:
     relevant: set[int] = field(default_factory=set)  # sets whose items form the scope
     anchor: frozenset[int] | None = None  # `when` needs an item of one of these sets
 
-    @property
+    @cached_property
     def entities(self) -> tuple[Entity, ...]:
         """Spans first; the order is that of the SQL."""
         present = entities_of(self.judgement)

@@ -6,6 +6,7 @@ Knows the fields of the file and their forms. Expressions are parsed by `parser`
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -345,18 +346,23 @@ def _one_key_a_line(text: str) -> str:
         elif token.group() in {")", "]", "}"}:
             depth -= 1
         elif depth == 0 and token.group(1) in FIELDS:
-            parts.append((key, text[start : token.start()].strip()))
+            parts.append((key, _dedented(text[start : token.start()])))
             key, start = token.group(1), token.end()
-    parts.append((key, text[start:].strip()))
+    parts.append((key, _dedented(text[start:])))
     return "\n".join(_inline_entry(key, value) for key, value in parts if key or value)
+
+
+def _dedented(value: str) -> str:
+    return textwrap.dedent(value.strip("\n")).strip()
 
 
 def _inline_entry(key: str, value: str) -> str:
     if not key:
         return value
+    is_block = "\n" in value or (key in {"let", "report"} and value[:1] != "{")
     is_expression = key in {"when", "always", "never", "detect"} and value[:1] not in {"|", ">", "'", '"'}
     if is_expression and value:
         indented = value.replace("\n", "\n  ")
         return f"{key}: |-\n  {indented}"
-    # A mapping over several lines keeps its lines; one in braces or a plain value stays beside its key.
-    return f"{key}: {value}" if "\n" not in value else f"{key}:\n  {value}"
+    # A mapping in braces or a plain value stays beside its key; one of several lines goes below it.
+    return f"{key}: {value}" if not is_block else f"{key}:\n{textwrap.indent(value, '  ')}"

@@ -26,6 +26,7 @@ from dagster_project.rule_language.sql_nodes import (
     every_of,
     in_query,
     is_true,
+    joined,
     not_null,
     one_of,
     same,
@@ -123,8 +124,7 @@ class Scan:
                 ("shapes", SHAPE, ("trace_id", "span_id", "kind")),
                 ("traces", TRACE, ("trace_id",)),
             ):
-                joined = self.source.table(name, table_alias)
-                query = query.join(joined, on=same(alias, table_alias, *columns), join_type="left", copy=False)
+                query = joined(query, "LEFT", self.source.table(name, table_alias), same(alias, table_alias, *columns))
         return query
 
     def _relevant(self, entity: Entity, sets: Set[int] | None = None) -> exp.Expression:
@@ -246,13 +246,10 @@ class Scan:
         ]
         named = [aliased(value, name) for value, name in zip(values, self.keys, strict=True)]
         alias = ALIASES["span"]
-        return (
-            select(*named, column("trace_id", alias), *bounds)
-            .from_(self.source.table("spans", alias), copy=False)
-            .join(self.source.table("traces", "p"), on=same(alias, "p", "trace_id"), join_type="inner", copy=False)
-            .where(exp.Not(this=column("is_complete", "p")), *map(not_null, values), copy=False)
-            .group_by(*values, column("trace_id", alias), copy=False)
-        )
+        query = select(*named, column("trace_id", alias), *bounds).from_(self.source.table("spans", alias), copy=False)
+        query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
+        query = query.where(exp.Not(this=column("is_complete", "p")), *map(not_null, values), copy=False)
+        return query.group_by(*values, column("trace_id", alias), copy=False)
 
 
 def _intrinsics(made: Plan) -> list[model.Field]:

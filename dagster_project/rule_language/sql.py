@@ -26,6 +26,7 @@ from dagster_project.rule_language.sql_nodes import (
     filtered,
     is_true,
     item_row,
+    joined,
     same,
     select,
     sorted_set,
@@ -205,9 +206,7 @@ class _Compiler:
         if self.source.touched:
             conditions.append(exp.Paren(this=self.source.touched(trace_id)))
         query = select(*columns).from_(table("counters", SCOPE), copy=False)
-        query = query.join(
-            self.source.table("traces", "p"), on=same(SCOPE, "p", "trace_id"), join_type="full", copy=False
-        )
+        query = joined(query, "FULL", self.source.table("traces", "p"), same(SCOPE, "p", "trace_id"))
         return query.where(*conditions, copy=False) if conditions else query
 
     def _group_scopes(self) -> exp.Expression:
@@ -341,7 +340,7 @@ class _Compiler:
         }
         query = select(*(aliased(cast(value, RESULT_TYPES[name]), name) for name, value in values.items()))
         query = query.from_(table("judged", SCOPE), copy=False)
-        return query.join(table("details", "r"), on=same(SCOPE, "r", *self.scope), join_type="left", copy=False)
+        return joined(query, "LEFT", table("details", "r"), same(SCOPE, "r", *self.scope))
 
     def _scope_key(self) -> exp.Expression:
         if not self.scan.grouped:

@@ -290,9 +290,43 @@ class Judge:
         return result if node.function == "any" else {not value for value in result}
 
     def counterexamples(self, node: tree.Call, items: list[Any]) -> list[Any]:
+        """Items of the set that are surely not kept; what is unknown where something was lost is not sure."""
         return [
-            item for item in items if self.members(node.items, item) is True and self.kept(node, item) in (False, None)
+            item
+            for item in items
+            if self.members(node.items, item) is True
+            and ((kept := self.kept(node, item)) is False or (kept is None and not self.hides(node, item)))
         ]
+
+    def hides(self, node: tree.Call, item: Span | Log) -> bool:
+        """Whether an unknown of this item may come from a loss: it reads attributes of which some were dropped, or shape."""
+        if item.entity == "log":
+            return False
+        words = self.words(node)
+        shape = bool(words & {"depth", "children"}) and not self.world.complete(item.trace)
+        return shape or (item.dropped > 0 and bool(words - SPAN_INTRINSICS))
+
+    def words(self, node: Any) -> set[str]:
+        """Every field that a set's conditions read."""
+        if isinstance(node, tree.Call):
+            return self.words(node.items) | (self.words(node.condition) if node.condition else set())
+        if isinstance(node, tree.Name):
+            return self.words(self.let[node.word]) if node.word in self.let else {node.word}
+        if isinstance(node, tree.Path):
+            return {f"attribute.{node.field_name}"}
+        if isinstance(node, tree.Value):
+            return set()
+        if isinstance(node, tree.Compare) and isinstance(node.left, tree.Value) and node.left.unit == "text":
+            return {"attribute"} | self.words(node.right)
+        if isinstance(node, tree.Compare) and isinstance(node.left, tree.Name) and node.left.word in ENUMERATED:
+            return {node.left.word}
+        children = [
+            getattr(node, name)
+            for name in ("operand", "left", "right", "subject", "items", "condition")
+            if hasattr(node, name)
+        ]
+        children += [*getattr(node, "operands", ()), *getattr(node, "conditions", ())]
+        return set().union(*(self.words(child) for child in children))
 
     def quantity(self, node: tree.Expression, items: list[Any], lossy: bool) -> tuple[float, float]:
         """The least and the greatest value."""
@@ -410,7 +444,10 @@ class Judge:
         values = [plain(self.named(item, key)) for key in self.rule.group_by]
         if any(value in (MISSING, UNKNOWABLE) for value in values):
             return None
-        return tuple(value if isinstance(value, str) and key not in NAMED_KEYS else json.dumps(value) for key, value in zip(self.rule.group_by, values, strict=True))
+        return tuple(
+            value if isinstance(value, str) and key not in NAMED_KEYS else json.dumps(value)
+            for key, value in zip(self.rule.group_by, values, strict=True)
+        )
 
     def groups(self) -> Iterable[tuple[str, tuple[int, ...], list[Any], bool, int]]:
         calls = [call for call in self.sets() if isinstance(call, tree.Call)]
@@ -429,7 +466,9 @@ class Judge:
         alone = dict(lost)
         for key, group in formed:
             starts = [item.start for item in group]
-            touching = [one for one in lost if one[0] == key and near(lost[one], min(starts), max(starts), self.rule.gap)]
+            touching = [
+                one for one in lost if one[0] == key and near(lost[one], min(starts), max(starts), self.rule.gap)
+            ]
             for one in touching:
                 alone.pop(one, None)
             traces = tuple(sorted({item.trace for item in group if item.trace is not None}))
@@ -478,7 +517,13 @@ class Judge:
                 skipped[name] = len(found) - len(numbers)
             else:
                 present = [plain(one) for one in found if one not in (MISSING, UNKNOWABLE)]
-                values[name] = json.loads(present[0]) if present and call.field_name not in NAMED_KEYS else present[0] if present else None
+                values[name] = (
+                    json.loads(present[0])
+                    if present and call.field_name not in NAMED_KEYS
+                    else present[0]
+                    if present
+                    else None
+                )
         if skipped:
             values["nulls_skipped"] = skipped
         return json.dumps(values, sort_keys=True)
@@ -496,6 +541,7 @@ class Calculated:
     value: float
 
 
+SPAN_INTRINSICS = set("name service version kind status duration start end is_root depth children".split())
 NAMED_KEYS = {"service", "name", "version", "duration", "status", "kind", "body", "severity"}
 OPERATORS = {
     "==": lambda a, b: a == b,
@@ -525,7 +571,11 @@ def bad(always: tree.Expression | None, never: tree.Expression | None) -> tree.E
 
 def as_number(value: Any) -> Any:
     if isinstance(value, Sent):
-        return float(value.value) if isinstance(value.value, (int, float)) and not isinstance(value.value, bool) else MISSING
+        return (
+            float(value.value)
+            if isinstance(value.value, (int, float)) and not isinstance(value.value, bool)
+            else MISSING
+        )
     if isinstance(value, Calculated):
         return value.value
     return value if value in (MISSING, UNKNOWABLE) else float(value)
@@ -562,7 +612,9 @@ def meet(op: str, left: Any, right: Any) -> tuple[Any, Any]:
         if isinstance(one, Sent) and isinstance(other, float):
             return as_number(left), as_number(right)
     if op not in {"==", "!="}:
-        return (as_number(left) if isinstance(left, Sent) else left), (as_number(right) if isinstance(right, Sent) else right)
+        return (as_number(left) if isinstance(left, Sent) else left), (
+            as_number(right) if isinstance(right, Sent) else right
+        )
     return left, right
 
 
@@ -583,6 +635,7 @@ def outcomes(op: str, left: tuple[float, float], right: tuple[float, float]) -> 
 
 def ordered(items: list[Any]) -> list[Any]:
     """By start, trace, span; what has no trace or span comes last. Logs of one instant and span: by their first value."""
+
     def key(item: Any) -> Any:
         trace, span = item.trace, id_of(item)
         return item.start, trace is None, trace or 0, span is None, span or 0

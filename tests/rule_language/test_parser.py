@@ -20,7 +20,10 @@ def number(value):
         ("a = 1", tree.Compare("==", NAME("a"), number(1))),
         ("-2.5 < a", tree.Compare("<", number("-2.5"), NAME("a"))),
         ("a - -1 > 0", tree.Compare(">", tree.Arithmetic("-", NAME("a"), number(-1)), number(0))),
-        ("a * 2 + b > 0", tree.Compare(">", tree.Arithmetic("+", tree.Arithmetic("*", NAME("a"), number(2)), NAME("b")), number(0))),
+        (
+            "a * 2 + b > 0",
+            tree.Compare(">", tree.Arithmetic("+", tree.Arithmetic("*", NAME("a"), number(2)), NAME("b")), number(0)),
+        ),
         ("not a or b and c", tree.Or((tree.Not(NAME("a")), tree.And((NAME("b"), NAME("c")))))),
         ("(a or b) and c", tree.And((tree.Or((NAME("a"), NAME("b"))), NAME("c")))),
         ("a or b or c", tree.Or((NAME("a"), NAME("b"), NAME("c")))),
@@ -38,7 +41,7 @@ def number(value):
         ("any(span())", tree.Call("any", tree.Selector("span", None, ()), None, None)),
         ("any(s where a)", tree.Call("any", NAME("s"), None, NAME("a"))),
         (
-            'all(log(severity >= error) where a == true)',
+            "all(log(severity >= error) where a == true)",
             tree.Call(
                 "all",
                 tree.Selector("log", None, (tree.Compare(">=", NAME("severity"), NAME("error")),)),
@@ -103,7 +106,9 @@ def test_a_thousand_operands_are_no_depth():
     assert len(tree_.operands) == 1000
 
 
-@pytest.mark.parametrize(("text", "nanoseconds"), [("24h", 86_400 * 10**9), ("500ms", 5 * 10**8), ("1.5s", 15 * 10**8), ("1us", 1000)])
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"), [("24h", 86_400 * 10**9), ("500ms", 5 * 10**8), ("1.5s", 15 * 10**8), ("1us", 1000)]
+)
 def test_durations(text, nanoseconds):
     assert parse_duration(text) == nanoseconds
 

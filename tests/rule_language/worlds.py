@@ -130,24 +130,38 @@ SHARED_LEAVES: list[st.SearchStrategy[tree.Expression]] = [
     st.builds(tree.In, attribute_nodes, st.just(tree.ValueList((text("x"), text("2"))))),
     st.builds(tree.Matches, attribute_nodes, st.sampled_from(["x|y", "^$", "2"]).map(text)),
     st.builds(tree.Compare, orders, terms(), terms()).filter(
-        lambda one: (has_field(one.left) or has_field(one.right))
-        and not (isinstance(one.left, tree.Value) and isinstance(one.right, tree.Value))
+        lambda one: (
+            (has_field(one.left) or has_field(one.right))
+            and not (isinstance(one.left, tree.Value) and isinstance(one.right, tree.Value))
+        )
     ),
 ]
 SPAN_LEAVES: list[st.SearchStrategy[tree.Expression]] = [
     st.builds(
-        tree.Compare, orders, st.just(tree.Name("duration")), st.sampled_from([0, 1_000_000, 400_000_000]).map(lambda one: tree.Value(one, "duration"))
+        tree.Compare,
+        orders,
+        st.just(tree.Name("duration")),
+        st.sampled_from([0, 1_000_000, 400_000_000]).map(lambda one: tree.Value(one, "duration")),
     ),
     st.builds(tree.Compare, equalities, st.just(tree.Name("status")), st.sampled_from(["ok", "error"]).map(tree.Name)),
-    st.builds(tree.Compare, equalities, st.just(tree.Name("kind")), st.sampled_from(["server", "client"]).map(tree.Name)),
-    st.builds(tree.Compare, orders, st.sampled_from([tree.Name("depth"), tree.Name("children")]), st.sampled_from([0, 1, 2]).map(number)),
+    st.builds(
+        tree.Compare, equalities, st.just(tree.Name("kind")), st.sampled_from(["server", "client"]).map(tree.Name)
+    ),
+    st.builds(
+        tree.Compare,
+        orders,
+        st.sampled_from([tree.Name("depth"), tree.Name("children")]),
+        st.sampled_from([0, 1, 2]).map(number),
+    ),
     st.just(tree.Name("is_root")),
     st.builds(tree.Compare, orders, st.just(tree.Name("start")), st.just(tree.Name("end"))),
     st.builds(tree.Compare, equalities, st.just(tree.Name("version")), st.just(text("1.0"))),
     st.builds(tree.Matches, st.just(tree.Name("name")), st.just(text("^pay"))),
 ]
 LOG_LEAVES: list[st.SearchStrategy[tree.Expression]] = [
-    st.builds(tree.Compare, orders, st.just(tree.Name("severity")), st.sampled_from(["info", "warn", "error"]).map(tree.Name)),
+    st.builds(
+        tree.Compare, orders, st.just(tree.Name("severity")), st.sampled_from(["info", "warn", "error"]).map(tree.Name)
+    ),
     st.builds(tree.Matches, st.just(tree.Name("body")), st.sampled_from(["time", "^$", "x1?"]).map(text)),
     st.builds(tree.Presence, st.booleans(), st.sampled_from([tree.Name("body"), tree.Name("severity")])),
 ]
@@ -230,7 +244,9 @@ def scope_conditions() -> st.SearchStrategy[tree.Expression]:
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    report = tuple((f"r{number}", draw(calls(["first", "sum", "count", "distinct"]))) for number in range(draw(st.integers(0, 2))))
+    report = tuple(
+        (f"r{number}", draw(calls(["first", "sum", "count", "distinct"]))) for number in range(draw(st.integers(0, 2)))
+    )
     group_by: tuple[str, ...] = ()
     gap = 0
     if draw(st.booleans()):
@@ -276,7 +292,13 @@ def written(node: tree.Expression) -> str:
         name = [json.dumps(node.name)] if node.name is not None else []
         return f"{node.entity}({', '.join([*name, *map(written, node.conditions)])})"
     assert isinstance(node, tree.Call)
-    field = f".{json.dumps(node.field_name)}" if node.field_name and not node.field_name.isidentifier() else f".{node.field_name}" if node.field_name else ""
+    field = (
+        f".{json.dumps(node.field_name)}"
+        if node.field_name and not node.field_name.isidentifier()
+        else f".{node.field_name}"
+        if node.field_name
+        else ""
+    )
     where = f" where {written(node.condition)}" if node.condition is not None else ""
     return f"{node.function}({written(node.items)}{field}{where})"
 
@@ -291,7 +313,10 @@ def _literal(node: tree.Value) -> str:
 
 def rule_text(rule: Rule) -> str:
     """The rule as YAML; JSON strings are YAML strings."""
-    used = json.dumps([written(part) for part in (rule.when, rule.always, rule.never, rule.detect) if part] + [written(call) for _n, call in rule.report])
+    used = json.dumps(
+        [written(part) for part in (rule.when, rule.always, rule.never, rule.detect) if part]
+        + [written(call) for _n, call in rule.report]
+    )
     lines = ["let:"]
     needed = [name for name, _node in rule.let if _is_used(name, rule, used)]
     lines += [f"  {name}: {json.dumps(written(node))}" for name, node in rule.let if name in needed]

@@ -1,0 +1,135 @@
+"""The generated files of the dbt project, as dbt's own template language reads them."""
+
+import json
+
+import jinja2
+import pytest
+import yaml
+
+from dagster_project.rule_language import load_catalogue
+from dagster_project.rule_language.dbt_models import generate, group_name
+
+RULE = """
+id: {id}
+title: {title}
+severity: low
+status: {status}
+owner: shop
+controls: [SOC2:CC7.2]
+{group}
+always: {always}
+tests:
+  - {{name: a, verdict: violated, spans: [{{name: x}}]}}
+  - {{name: b, verdict: satisfied, spans: [{{name: y}}]}}
+"""
+
+
+def catalogue(*rules):
+    texts = {}
+    for number, rule in enumerate(rules):
+        values = {
+            "id": f"r{number}",
+            "title": "T",
+            "status": "active",
+            "group": "",
+            "always": 'none(span("x"))',
+            **rule,
+        }
+        texts[f"rules/shop/r{number}.yml"] = RULE.format(**values)
+    return load_catalogue(texts)
+
+
+def rendered(text, **extra):
+    """The text after dbt's templates ran, with stand-ins for what dbt gives them."""
+    functions = {
+        "ref": lambda name: f"<{name}>",
+        "config": lambda **_settings: "",
+        "rules_judged_before": lambda: ["r0:known"],
+        "touched_traces": lambda: "<touched>",
+        "is_to_be_judged": lambda _before, rule: f"<{rule.split(':')[0]}>",
+        **extra,
+    }
+    return jinja2.Environment().from_string(text).render(**functions)
+
+
+def test_equal_catalogues_give_equal_files():
+    rules = ({"always": "any(span() where b > 1)"}, {"group": "group_by: k\ngap: 1h"})
+    assert generate(catalogue(*rules)) == generate(catalogue(*rules))
+
+
+def test_one_model_a_plan_group_and_no_retired_rule():
+    files = generate(catalogue({}, {"group": "group_by: k\ngap: 1h"}, {"status": "retired"}, {"status": "shadow"}))
+    names = {path.rsplit("/", 1)[1] for path in files}
+    assert {
+        "verdicts__trace.sql",
+        "verdicts__by_k.sql",
+        "rule_catalogue.sql",
+        "plan_groups.sql",
+        "promoted_attributes.sql",
+    } <= names
+    trace = files["models/violations/generated/verdicts__trace.sql"]
+    assert "'r0'" in trace
+    assert "'r3'" in trace
+    assert "'r2'" not in trace
+    assert "'r2'" in files["models/violations/generated/rule_catalogue.sql"]
+    assert "['verdicts__by_k', 'verdicts__trace']" in files["macros/generated/plan_groups.sql"]
+
+
+def test_an_empty_catalogue_has_all_files():
+    files = generate(load_catalogue({}))
+    assert "WHERE\n  FALSE" in files["models/violations/generated/verdicts__trace.sql"]
+    assert "WHERE\n  FALSE" in files["models/violations/generated/rule_catalogue.sql"]
+
+
+@pytest.mark.parametrize("nasty", ["{{ 1 / 0 }}", "{% raw %}", "{# gone #}", "{{{", "it's {{ ref('x') }}"])
+def test_texts_of_rules_are_no_templates(nasty):
+    files = generate(catalogue({"title": json.dumps(nasty), "always": json.dumps(f"none(span({json.dumps(nasty)}))")}))
+    shown = rendered(files["models/violations/generated/rule_catalogue.sql"])
+    assert nasty.replace("'", "''") in shown.replace("', '", "")
+    assert nasty.replace("'", "''") in rendered(files["models/violations/generated/verdicts__trace.sql"]).replace(
+        "', '", ""
+    )
+
+
+@pytest.mark.parametrize("nasty", ["plain", "a.b", "{{ 1 / 0 }}", "it's", 'q"q', "a\\b", "100%}", "é"])
+def test_promoted_attributes_reach_dbt_unchanged(nasty):
+    always = f"any(span() where attribute.{json.dumps(nasty)} > 1)"
+    files = generate(catalogue({"always": json.dumps(always)}))
+    returned = []
+    template = files["macros/generated/promoted_attributes.sql"] + "{{ promoted_attributes('span') }}"
+    rendered(template, fromjson=json.loads, **{"return": returned.append})
+    assert [one["path"] for one in returned[0]] == [nasty]
+    assert returned[0][0]["type"] == "number"
+
+
+def test_every_reading_of_an_attribute_is_a_column():
+    found = catalogue(
+        {"always": 'any(span() where a > 1 and a == "x" and exists(a))'}, {"group": "group_by: k\ngap: 1h"}
+    )
+    columns = [(one.entity, one.column) for one in found.promoted_attributes()]
+    assert columns == [
+        ("span", "attr__a__any"),
+        ("span", "attr__a__number"),
+        ("span", "attr__a__text"),
+        ("span", "attr__k__any"),
+    ]
+
+
+def test_only_touched_traces_are_judged_again():
+    sql = rendered(generate(catalogue({}))["models/violations/generated/verdicts__trace.sql"])
+    assert sql.count("<r0>") >= 2
+    assert "<stg_spans>" in sql
+    assert "<touched>" in sql
+
+
+def test_names_of_groups_never_meet():
+    keys = [("a",), ("a.b",), ("a_b",), ("a", "b"), ("a__b",), ("A",)]
+    assert len({group_name(key) for key in keys}) == len(keys)
+    assert group_name(("order_id",)) == "verdicts__by_order_id"
+
+
+def test_models_are_described():
+    described = yaml.safe_load(generate(catalogue({}))["models/violations/generated/_generated__models.yml"])
+    names = [model["name"] for model in described["models"]]
+    assert names == ["rule_catalogue", "verdicts__trace"]
+    assert len(described["models"][1]["columns"]) == 15
