@@ -28,11 +28,11 @@ class Warehouse(dg.ConfigurableResource[duckdb.DuckDBPyConnection]):
         return Project(Path(self.project_root))
 
     @contextmanager
-    def writer(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def writer(self, purpose: str, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that may write, under the lock, with the schema up to date."""
         with (
             lock.hold(self.project.lock_file, purpose, WAIT_SECONDS),
-            connect(self.project.warehouse_file) as connection,
+            connect(self.project.warehouse_file, memory_limit=memory_limit) as connection,
         ):
             migrate(connection)
             yield connection

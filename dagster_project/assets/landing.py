@@ -34,7 +34,7 @@ def _landing(project: Project, table: str) -> dg.AssetsDefinition:
     @dg.asset(key=table.split("."), group_name="landing", kinds={"duckdb"}, description=DESCRIPTIONS[table])
     def landed(warehouse: Warehouse) -> dg.MaterializeResult[None]:
         files = [file for file in declared_files(project) if file.format.table == table]
-        with warehouse.writer(f"load {table}") as connection:
+        with warehouse.writer(f"load {table}", landing.MEMORY_LIMIT) as connection:
             summary = landing.land(connection, files)
             ((rows,),) = connection.table(table).aggregate("count(*)").fetchall()
             columns = zip(connection.table(table).columns, connection.table(table).types, strict=True)

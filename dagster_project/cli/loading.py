@@ -52,7 +52,10 @@ def load(
         for file in files:
             stdout.print(f"{file.format.name:12} {file.path}", markup=False, highlight=False, soft_wrap=True)
         return
-    with lock.hold(project.lock_file, "load"), connect(project.warehouse_file) as connection:
+    with (
+        lock.hold(project.lock_file, "load"),
+        connect(project.warehouse_file, memory_limit=landing.MEMORY_LIMIT) as connection,
+    ):
         migrate(connection)
         summary = _land(connection, files)
     _show(summary)

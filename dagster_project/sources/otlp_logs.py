@@ -214,7 +214,8 @@ def _batches(stream: ByteStream) -> Iterator[Batch]:
 FORMAT = Format(
     name="otlp_logs",
     table="raw.logs",
-    happened_at="occurred_at",
+    # Not a cast: casting nanoseconds rounds, and the last half microsecond of a day would be the next day.
+    happened_at="make_timestamp(epoch_ns(occurred_at) // 1000)",
     recognises=_recognises,
     batches=_batches,
     name_patterns=("*logs*.otlp.json*", "logs*.jsonl*"),

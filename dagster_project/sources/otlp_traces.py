@@ -282,7 +282,8 @@ def _batches(stream: ByteStream) -> Iterator[Batch]:
 FORMAT = Format(
     name="otlp_traces",
     table="raw.spans",
-    happened_at="started_at",
+    # Not a cast: casting nanoseconds rounds, and the last half microsecond of a day would be the next day.
+    happened_at="make_timestamp(epoch_ns(started_at) // 1000)",
     recognises=_recognises,
     batches=_batches,
     name_patterns=("*traces*.otlp.json*", "traces*.jsonl*"),

@@ -17,16 +17,25 @@ class WarehouseTooNew(RuntimeError):
 
 
 @contextmanager
-def connect(path: Path | str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(
+    path: Path | str, *, read_only: bool = False, memory_limit: str | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in UTC that is closed at the end of the block.
 
     A writer holds `lock.hold` around this. Fetch results inside the block: a cursor dies with its connection.
+
+    Parameters
+    ----------
+    memory_limit
+        As DuckDB writes sizes ("1GiB"); DuckDB's own default, most of the machine, when None.
     """
     if not read_only:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(str(path), read_only=read_only)
     try:
         connection.execute("set timezone = 'UTC'")
+        if memory_limit is not None:
+            connection.execute("set memory_limit = ?", [memory_limit])
         yield connection
     finally:
         connection.close()

@@ -44,7 +44,6 @@ class Reason(StrEnum):
     TIME_MALFORMED = "time_malformed"
     TIME_OUT_OF_RANGE = "time_out_of_range"  # not from 2000 to 2100: a clock that was never set, or a wrong unit
     ENDS_BEFORE_START = "ends_before_start"
-    VALUE_NOT_FINITE = "value_not_finite"
     VALUE_MALFORMED = "value_malformed"
 
 

@@ -165,7 +165,7 @@ def test_unknown_fields_are_read_over_and_named(bad_night):
 def test_a_metric_without_a_value_lands_and_counts_in_no_baseline(bad_night):
     project, _ = bad_night
     assert query(project, "select count(*), count(*) filter (where isnan(value)) from raw.metric_points") == [(2, 1)]
-    assert query(project, "select count(*) from staging.stg_metric_points") == [(1,)]
+    assert query(project, "select count(*), count(value) from staging.stg_metric_points") == [(2, 1)]
 
 
 def test_incidents_with_impossible_or_missing_ends_have_no_duration(bad_night):

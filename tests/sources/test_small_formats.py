@@ -36,9 +36,6 @@ def test_points_land_with_labels_service_and_place(land_bytes):
 @pytest.mark.parametrize(
     ("point", "reason"),
     [
-        ([1674981600, "NaN"], "value_not_finite"),
-        ([1674981600, "+Inf"], "value_not_finite"),
-        ([1674981600, "-Inf"], "value_not_finite"),
         ([1674981600, "many"], "value_malformed"),
         ([5, "1"], "time_out_of_range"),
         ([1674981600000, "1"], "time_out_of_range"),
@@ -55,6 +52,12 @@ def test_a_bad_point_is_refused_and_its_neighbours_land(land_bytes, point, reaso
     assert [(row["record"], row["value"]) for row in landed.rows] == [(1, 1.0), (3, 2.0)]
     assert landed.reasons == [(1, 2, reason)]
     assert json.loads(landed.refusals[0]["raw"]) == point
+
+
+def test_values_that_are_no_finite_numbers_land_as_they_are(land_bytes):
+    landed = land_bytes("prometheus", matrix(series(*([1674981600, text] for text in ("NaN", "+Inf", "-Inf")))))
+    assert [str(row["value"]) for row in landed.rows] == ["nan", "inf", "-inf"]
+    assert landed.reasons == []
 
 
 def test_a_series_without_a_name_takes_the_file_s(land_bytes):

@@ -29,7 +29,7 @@ create table audit.quarantine (
     load_id bigint not null,
     line bigint not null,
     record bigint,                      -- null: the whole line was refused
-    reason varchar not null,            -- a code of sources/quarantine.py
+    reason varchar not null,            -- a code of warehouse/quarantine.py
     detail varchar,
     raw varchar                         -- the first 4 KiB of what was refused
 );
