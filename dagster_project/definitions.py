@@ -38,6 +38,7 @@ def build_defs(project: Project | None = None, resource_overrides: Mapping[str, 
         When the rules or the dbt project changed since `hindcast prepare`.
     """
     project = project or find_project()
+    days = event_days(declaration.read(project.sources_file).first_day)
     jobs = build_jobs()
     by_name = {job.name: job for job in jobs}
     os.environ.update(prepare.dbt_environment(project))
@@ -50,10 +51,10 @@ def build_defs(project: Project | None = None, resource_overrides: Mapping[str, 
         ),
     }
     return dg.Definitions(
-        assets=build_assets(project, event_days(declaration.read(project.sources_file).first_day)),
+        assets=build_assets(project, days),
         asset_checks=build_checks(),
         jobs=jobs,
-        schedules=build_schedules(by_name["nightly"]),
+        schedules=build_schedules(by_name["nightly"], days),
         sensors=build_sensors(by_name["replay"]),
         resources=resources | dict(resource_overrides or {}),
         loggers={"progress": progress_logger},

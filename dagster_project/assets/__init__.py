@@ -8,7 +8,9 @@ from dagster_project.assets import landing, models, papers, publication, statist
 from dagster_project.settings import Project
 
 
-def build_assets(project: Project, event_days: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+def build_assets(
+    project: Project, event_days: dg.PartitionsDefinition[str]
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every asset of the project, each group after those that it reads."""
     transformed = models.build(project, event_days)
     inferred = statistics.build(project)

@@ -20,14 +20,25 @@ DESCRIPTIONS = {
 }
 
 
+LEDGERS = {
+    "audit.loads": "The load ledger: each file with its SHA-256, bytes, records read, landed and refused.",
+    "audit.quarantine": "What was refused: file, line, record, reason, and the first 4 KiB of it.",
+}
+
+
 class FileNotLanded(RuntimeError):
     """A file could not be read, or all of it was refused; the others of the run have landed."""
 
 
-def build(project: Project) -> list[dg.AssetsDefinition]:
-    """One asset a raw table that a format lands in."""
-    tables = dict.fromkeys(decoder.table for decoder in FORMATS.values())
-    return [_landing(project, table) for table in tables]
+def build(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """One asset a raw table that a format lands in, and the ledgers that all of them write."""
+    landed = [_landing(project, table) for table in dict.fromkeys(decoder.table for decoder in FORMATS.values())]
+    raw_tables = [asset.key for asset in landed]
+    ledgers = [
+        dg.AssetSpec(table.split("."), deps=raw_tables, group_name="landing", kinds={"duckdb"}, description=description)
+        for table, description in LEDGERS.items()
+    ]
+    return [*landed, *ledgers]
 
 
 def _landing(project: Project, table: str) -> dg.AssetsDefinition:

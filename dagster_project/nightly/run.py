@@ -32,6 +32,8 @@ DAGSTER_YAML = """\
 # Written by Hindcast. Nothing phones home; the warehouse has one writer, so one run goes at a time.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 1
