@@ -153,8 +153,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, s
     certificate = _certificate(connection, rule, window, source, began)
     spans = connection.execute(
         f"select min(first_span_at), max(last_span_at) from {_RESULT} where verdict = 'violated'"  # noqa: S608
-    ).fetchone()
-    first, last = spans or (None, None)
+    ).fetchall()
+    first, last = spans[0]
     return Replay(
         rule=rule,
         certificate=certificate,
@@ -251,8 +251,8 @@ def _scanned(connection: duckdb.DuckDBPyConnection, window: Window) -> tuple[Any
             from intermediate.int_traces
         )
     """
-    row = connection.execute(query, {"start": window.start, "end": window.end}).fetchone()
-    return row or (0, 0, 0, 0, None, None)
+    rows = connection.execute(query, {"start": window.start, "end": window.end}).fetchall()
+    return tuple(rows[0])
 
 
 def _unsettled(connection: duckdb.DuckDBPyConnection, rule: Rule) -> int:
@@ -265,12 +265,10 @@ def _unsettled(connection: duckdb.DuckDBPyConnection, rule: Rule) -> int:
 
 
 def _quarantined(connection: duckdb.DuckDBPyConnection) -> int | None:
-    known = connection.execute(
-        "select count(*) from information_schema.tables where table_schema = 'audit' and table_name = 'quarantine'"
-    ).fetchone()
-    return _one(connection, "select count(*) from audit.quarantine") if known and known[0] else None
+    query = "select count(*) from information_schema.tables where table_schema = 'audit' and table_name = 'quarantine'"
+    return _one(connection, "select count(*) from audit.quarantine") if _one(connection, query) else None
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[Any] | None = None) -> int:
-    row = connection.execute(query, parameters or []).fetchone()
-    return int(row[0]) if row else 0
+    """The one number of a query. Results are fetched whole: an open one blocks the connection."""
+    return int(connection.execute(query, parameters or []).fetchall()[0][0])

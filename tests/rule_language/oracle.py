@@ -1,8 +1,10 @@
 """A second, slow reading of docs/rules.md: judges rules over Python objects, one scope at a time.
 
-Written from the document and independent of the compiler: of the package it knows the syntax tree only. Loss is modelled by
-trying out what could have been lost, not by intervals.
+Written from the document and independent of the compiler: of the package it knows the syntax tree only. Conditions are
+sets of possible values, not pairs of SQL expressions.
 """
+
+# ruff: noqa: C901, PLR0911  # one return a kind of node
 
 from __future__ import annotations
 
@@ -299,7 +301,7 @@ class Judge:
         ]
 
     def hides(self, node: tree.Call, item: Span | Log) -> bool:
-        """Whether an unknown of this item may come from a loss: it reads attributes of which some were dropped, or shape."""
+        """Whether an unknown of this item may come from a loss: of attributes that it reads, or of its shape."""
         if item.entity == "log":
             return False
         words = self.words(node)
@@ -386,11 +388,11 @@ class Judge:
         if not OPERATORS[op](0, bound):
             needed = {">": math.floor(bound) + 1, ">=": math.ceil(bound), "==": math.ceil(bound)}.get(op, 0)
         if call.function == "distinct":
-            firsts = []
-            for value in self.values(call, kept[call])[:2]:
-                firsts.append(
-                    next(item for item in kept[call] if plain(self.named(item, str(call.field_name))) == value)
-                )
+            field_name = str(call.field_name)
+            firsts = [
+                next(item for item in kept[call] if plain(self.named(item, field_name)) == value)
+                for value in self.values(call, kept[call])[:2]
+            ]
             if op == "!=" or needed >= 2:
                 return firsts if len(firsts) == 2 else []
             return firsts[:1] if needed == 1 else []
@@ -541,7 +543,9 @@ class Calculated:
     value: float
 
 
-SPAN_INTRINSICS = set("name service version kind status duration start end is_root depth children".split())
+SPAN_INTRINSICS = frozenset(
+    {"name", "service", "version", "kind", "status", "duration", "start", "end", "is_root", "depth", "children"}
+)
 NAMED_KEYS = {"service", "name", "version", "duration", "status", "kind", "body", "severity"}
 OPERATORS = {
     "==": lambda a, b: a == b,
@@ -634,7 +638,7 @@ def outcomes(op: str, left: tuple[float, float], right: tuple[float, float]) -> 
 
 
 def ordered(items: list[Any]) -> list[Any]:
-    """By start, trace, span; what has no trace or span comes last. Logs of one instant and span: by their first value."""
+    """By start, trace, span; what has no trace or span comes last."""
 
     def key(item: Any) -> Any:
         trace, span = item.trace, id_of(item)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from oracle import Judge, Rule, Span, Verdict, World
+from oracle import Judge, Rule, Verdict, World
 from worlds import load, rule_text, rules, trace_uuid, worlds
 
 from dagster_project.replay import scratch

@@ -34,7 +34,7 @@ times = st.sampled_from([0, 1, 2, NS, NS + 1, 60 * NS, 61 * NS, 86_399 * NS, 86_
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[Span], list[Log]]:
-    """Up to four traces of up to five spans: whole ones, orphans, several roots, none, dropped attributes; logs anywhere."""
+    """Up to four traces of up to five spans: whole, orphans, several roots, none, dropped attributes; logs anywhere."""
     spans: list[Span] = []
     for trace in range(1, draw(st.integers(1, 4)) + 1):
         whole = draw(st.booleans())
@@ -264,7 +264,7 @@ def rules(draw: st.DrawFn) -> Rule:
 # Rules as text: the way through YAML, parser and resolver.
 
 
-def written(node: tree.Expression) -> str:
+def written(node: tree.Expression) -> str:  # noqa: C901, PLR0911  # one return a kind of node
     """The text of a tree, fully bracketed."""
     if isinstance(node, tree.Value):
         return _literal(node)
