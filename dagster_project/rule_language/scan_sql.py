@@ -130,7 +130,7 @@ class Scan:
     def _relevant(self, entity: Entity, sets: Set[int] | None = None) -> exp.Expression:
         numbers = sorted(self.made.relevant if sets is None else sets)
         of_entity = [self.made.sets[number] for number in numbers if self.made.sets[number].entity == entity]
-        return one_of([self.item_sql.condition(one.condition) for one in of_entity])
+        return one_of([self.item_sql.condition(one.condition) for one in _widest(of_entity)])
 
     def items(self) -> exp.Expression:
         unions = []
@@ -220,7 +220,10 @@ class Scan:
         elif self.can_lose:
             traces = select(column("trace_id", TRACE)).from_(self.source.table("traces", TRACE), copy=False)
             unions.append(traces.where(exp.Not(this=column("is_complete", TRACE)), copy=False))
-        return union_all(unions)
+        # Each scope once: the engine then sees that few scopes are sought among many items, and builds on the few.
+        together = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("sought")))
+        once = select(*(column(name) for name in self.keys)).from_(together, copy=False)
+        return once.distinct(copy=False)
 
     def _is_candidate(self, entity: Entity) -> exp.Expression:
         chosen = select(*(column(name) for name in self.keys)).from_(table("candidates"), copy=False)
@@ -256,3 +259,16 @@ def _intrinsics(made: Plan) -> list[model.Field]:
     """The intrinsic fields that items need."""
     read = [*fields_of(tuple(made.sets)), *made.fields]
     return [one for one in read if one.origin == "intrinsic"]
+
+
+def _widest(sets: list[model.Items]) -> list[model.Items]:
+    """The sets without those inside another, as `x where c` is in `x`: one plain condition prunes, an `or` does not."""
+    parts = [
+        set(one.condition.operands) if isinstance(one.condition, model.Conjunction) else {one.condition} for one in sets
+    ]
+    kept = []
+    for number, one in enumerate(sets):
+        before, after = parts[:number], parts[number + 1 :]
+        if not any(other <= parts[number] for other in before) and not any(other < parts[number] for other in after):
+            kept.append(one)
+    return kept
