@@ -22,7 +22,6 @@ from dagster_project.warehouse import ledger, quarantine
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.quarantine import Refusal
 
-
 # What DuckDB may hold while it lands. Batches need tens of megabytes; without a limit its cache grows with the file.
 MEMORY_LIMIT = "1GiB"
 

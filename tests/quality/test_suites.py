@@ -15,7 +15,8 @@ LOG = {
     "dropped_attributes_count": 0,
 }  # fmt: skip
 POINT = {
-    "load_id": 1, "line": 1, "record": 1, "metric_name": "cpu", "labels": "{}", "observed_at": "2024-01-01", "value": 1.0,
+    "load_id": 1, "line": 1, "record": 1, "metric_name": "cpu", "labels": "{}", "observed_at": "2024-01-01",
+    "value": 1.0,
 }  # fmt: skip
 INCIDENT = {
     "load_id": 1, "line": 1, "record": 1, "incident_id": "INC-1",
@@ -82,8 +83,8 @@ def test_each_expectation_is_broken_by_what_it_is_against(warehouse, table, chan
 def test_a_refused_share_over_one_in_a_hundred_warns(warehouse):
     insert(warehouse, "raw.spans", SPAN)
     warehouse.execute(
-        "insert into audit.loads select 1, 's', 'otlp_traces', 'p', 'h', 'loaded', null, 1, 1, 100, 98, 2, [], [], null,"
-        " now()::timestamp, now()::timestamp, 'v'"
+        "insert into audit.loads select 1, 's', 'otlp_traces', 'p', 'h', 'loaded', null, 1, 1, 100, 98, 2, [], [],"
+        " null, now()::timestamp, now()::timestamp, 'v'"
     )
     (broken,) = validate(warehouse, SUITES["raw.spans"]).broken
     assert "refused_share" in broken.name

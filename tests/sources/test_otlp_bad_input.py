@@ -196,7 +196,7 @@ def test_a_file_where_everything_is_refused_has_failed_and_keeps_its_quarantine(
     assert landed.reasons == [(1, None, "not_json"), (2, 1, "trace_id_missing")]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"{}\n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"{}\n", gzip.compress(b"", mtime=0)])
 def test_a_file_without_records_is_empty(land_bytes, content):
     assert land_bytes("otlp_traces", content).outcome.status == "empty"
 
