@@ -8,27 +8,41 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from dagster_project.warehouse import lock
 
 LOCK_VARIABLE = "HINDCAST_LOCK"
-READING = {"--version", "--help", "parse", "ls", "list", "compile", "deps", "debug"}
+# Commands that never connect. `compile`, `debug` and `show` write nothing, but dbt opens the file as a writer for them.
+NEVER_CONNECTING = {"parse", "ls", "list", "deps"}
 # A day's dbt run may take minutes; a night waits for the one before it rather than fail.
 WAIT_SECONDS = 600.0
 
 
 def main() -> None:
     """Run dbt with this process's arguments; exit with dbt's code."""
+    command = sub_command(sys.argv[1:])
     lock_file = os.environ.get(LOCK_VARIABLE)
-    writes = not READING.intersection(sys.argv[1:])
-    if writes and not lock_file:
-        sys.exit(f"hindcast-dbt: set {LOCK_VARIABLE} to the warehouse's lock file before a command that writes")
-    holding = (
-        lock.hold(Path(lock_file), f"dbt {' '.join(sys.argv[1:2])}", WAIT_SECONDS) if lock_file and writes else None
-    )
-    with holding or nullcontext():
+    if opens_the_warehouse(command) and not lock_file:
+        sys.exit(f"hindcast-dbt: set {LOCK_VARIABLE} to the warehouse's lock file before `{command}`: dbt opens it")
+    locked = lock_file is not None and opens_the_warehouse(command)
+    with lock.hold(Path(lock_file or ""), f"dbt {command}", WAIT_SECONDS) if locked else nullcontext():
         from dbt.cli.main import cli  # noqa: PLC0415 -- two seconds of import that waiting for the lock need not pay
 
         cli()
+
+
+def sub_command(arguments: Sequence[str]) -> str | None:
+    """The first word that is no option; None for `--version`, `--help` and nothing at all.
+
+    The value of an option before the command is taken for the command. Unless it is called like one that never
+    connects, that costs a lock too many, never one too few.
+    """
+    return next((word for word in arguments if not word.startswith("-")), None)
+
+
+def opens_the_warehouse(command: str | None) -> bool:
+    """Whether the lock is needed: for all commands but those known not to connect."""
+    return command is not None and command not in NEVER_CONNECTING

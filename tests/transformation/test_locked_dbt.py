@@ -1,0 +1,59 @@
+"""Which dbt commands run under the writer's lock, and that they do."""
+
+import sys
+
+import pytest
+
+from dagster_project.transformation import locked_dbt
+from dagster_project.warehouse import lock
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs `hindcast-dbt` with a dbt that only notes who holds the lock."""
+    lock_file = tmp_path / "w.lock"
+
+    def run(*arguments, with_lock_file=True):
+        seen = []
+        monkeypatch.setattr("dbt.cli.main.cli", lambda: seen.append(lock.holder(lock_file)))
+        monkeypatch.setattr(sys, "argv", ["hindcast-dbt", *arguments])
+        if with_lock_file:
+            monkeypatch.setenv(locked_dbt.LOCK_VARIABLE, str(lock_file))
+        else:
+            monkeypatch.delenv(locked_dbt.LOCK_VARIABLE, raising=False)
+        locked_dbt.main()
+        (holder,) = seen
+        return holder
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compile"],
+        ["debug"],
+        ["show", "--inline", "select 1"],
+        ["build", "--select", "list"],
+        ["--quiet", "run", "--select", "parse"],
+        ["run-operation", "deps"],
+        ["build", "--help"],
+    ],
+)
+def test_what_opens_the_warehouse_holds_the_lock(run, arguments):
+    command = next(word for word in arguments if not word.startswith("-"))
+    assert run(*arguments)["purpose"] == f"dbt {command}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--quiet", "parse"], ["list", "--select", "build"], ["ls"], ["deps"], ["--version"], ["--help"], []],
+)
+def test_what_never_connects_takes_no_lock_and_needs_none(run, arguments):
+    assert run(*arguments) is None
+    assert run(*arguments, with_lock_file=False) is None
+
+
+def test_opening_the_warehouse_without_a_lock_file_is_refused(run):
+    with pytest.raises(SystemExit, match="HINDCAST_LOCK"):
+        run("compile", with_lock_file=False)
