@@ -82,7 +82,8 @@ def evidence(artefacts: Iterable[Artefact], *, root: Path) -> pa.Table:
     Parameters
     ----------
     artefacts
-        In any order; the same path twice is listed once a type.
+        In any order; the same bytes at the same path are listed once a type. A path that held other bytes on another
+        day is listed once for each, because each was read.
     root
         The project's folder, which paths are made relative to.
 
@@ -91,12 +92,11 @@ def evidence(artefacts: Iterable[Artefact], *, root: Path) -> pa.Table:
     ArtefactMissing
         Names the file that is not there.
     """
-    unique = {(each.type, _relative(each.path, root)): each for each in artefacts}
+    unique = {(each.type, _relative(each.path, root), *_measured(each)): each for each in artefacts}
     order = {kind: place for place, kind in enumerate(ArtefactType)}
     rows = []
-    for seq, (kind, path) in enumerate(sorted(unique, key=lambda key: (order[key[0]], key[1])), start=1):
-        each = unique[kind, path]
-        sha256, size = _measured(each)
+    for seq, key in enumerate(sorted(unique, key=lambda key: (order[key[0]], *key[1:])), start=1):
+        (kind, path, sha256, size), each = key, unique[key]
         rows.append(
             {
                 "seq": seq,

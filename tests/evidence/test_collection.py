@@ -123,6 +123,19 @@ def test_a_tables_hash_follows_its_rows_and_not_their_order(project):
     assert hash_of("select 1 as a where false") == (hashlib.sha256(b"").hexdigest(), 0)
 
 
+def test_a_path_that_was_read_with_other_bytes_is_listed_for_each(warehouse, project):
+    warehouse.execute(
+        """
+        insert into audit.loads values
+            (5, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'dd', 12, 9, 'loaded'),
+            (6, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'aa', 10, 0, 'duplicate')
+        """
+    )
+    rows = [row for row in gather(warehouse, project).to_pylist() if row["source_path"].endswith("traces.jsonl.gz")]
+    assert [(row["source_sha256"], row["bytes"], row["row_count"]) for row in rows] == [("aa", 10, 7), ("dd", 12, 9)]
+    assert len({row["id"] for row in rows}) == 2
+
+
 def test_order_of_the_arguments_does_not_matter(project):
     files = [
         Artefact(ArtefactType.REPORT, name, project / f"reports/site/{name}") for name in ("index.html", "INC-1.md")
