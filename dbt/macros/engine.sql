@@ -27,17 +27,23 @@
     array_sort(collect_set({{ expression }}))
 {%- endmacro %}
 
+{# The time, or null when it is not between 2000 and 2100, as for whatever lands. Later ones, of which infinity is one, have no
+   place among the nanoseconds of telemetry, and comparing them would stop the run. #}
+{% macro plausible_timestamp(timestamp) -%}
+    case when {{ timestamp }} >= timestamp '2000-01-01' and {{ timestamp }} < timestamp '2100-01-01' then {{ timestamp }} end
+{%- endmacro %}
+
 {# ISO 8601 text as a UTC timestamp; null when it is none. An offset counts; text without one is UTC. #}
 {% macro utc_timestamp(text) -%}
     {{ return(adapter.dispatch('utc_timestamp', 'hindcast')(text)) }}
 {%- endmacro %}
 
 {% macro duckdb__utc_timestamp(text) -%}
-    (try_cast({{ text }} as timestamptz) at time zone 'UTC')
+    {{ plausible_timestamp("(try_cast(" ~ text ~ " as timestamptz) at time zone 'UTC')") }}
 {%- endmacro %}
 
 {% macro default__utc_timestamp(text) -%}
-    try_to_timestamp({{ text }})
+    {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ")") }}
 {%- endmacro %}
 
 {# Day-first text (29/2/2016 01:16) or ISO 8601 text as a timestamp; null when it is neither. #}
@@ -47,14 +53,15 @@
 
 {% macro duckdb__day_first_timestamp(text) -%}
     coalesce(
-        try_strptime({{ text }}, ['%d/%m/%Y %H:%M', '%d/%m/%Y %H:%M:%S']),
+        {{ plausible_timestamp("try_strptime(" ~ text ~ ", ['%d/%m/%Y %H:%M', '%d/%m/%Y %H:%M:%S'])") }},
         {{ duckdb__utc_timestamp(text) }}
     )
 {%- endmacro %}
 
 {% macro default__day_first_timestamp(text) -%}
     coalesce(
-        try_to_timestamp({{ text }}, 'd/M/y HH:mm'), try_to_timestamp({{ text }}, 'd/M/y HH:mm:ss'),
+        {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ", 'd/M/y HH:mm')") }},
+        {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ", 'd/M/y HH:mm:ss')") }},
         {{ default__utc_timestamp(text) }}
     )
 {%- endmacro %}
@@ -70,6 +77,19 @@
 
 {% macro default__json_text(column, path) -%}
     get_json_object({{ column }}, '$.{{ path }}')
+{%- endmacro %}
+
+{# The texts at a path within the elements of a list of a JSON column; an empty list where there is no list. #}
+{% macro json_texts(column, list_path, path) -%}
+    {{ return(adapter.dispatch('json_texts', 'hindcast')(column, list_path, path)) }}
+{%- endmacro %}
+
+{% macro duckdb__json_texts(column, list_path, path) -%}
+    json_extract_string({{ column }}, '$.{{ list_path }}[*].{{ path }}')
+{%- endmacro %}
+
+{% macro default__json_texts(column, list_path, path) -%}
+    from_json(get_json_object({{ column }}, '$.{{ list_path }}[*].{{ path }}'), 'array<string>')
 {%- endmacro %}
 
 {# Nanoseconds from one timestamp to another. #}

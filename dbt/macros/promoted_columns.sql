@@ -14,14 +14,14 @@
     {%- if attr['type'] == 'number' -%}
         case
             when {{ json_type }} in ('UBIGINT', 'BIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
-                then cast(json_extract(attributes, {{ pointer }}) as double)
+                then try_cast(json_extract(attributes, {{ pointer }}) as double)
         end
     {%- elif attr['type'] == 'text' -%}
         case when {{ json_type }} = 'VARCHAR' then json_extract_string(attributes, {{ pointer }}) end
     {%- elif attr['type'] == 'boolean' -%}
-        case when {{ json_type }} = 'BOOLEAN' then cast(json_extract(attributes, {{ pointer }}) as boolean) end
+        case when {{ json_type }} = 'BOOLEAN' then try_cast(json_extract(attributes, {{ pointer }}) as boolean) end
     {%- elif attr['type'] == 'any' -%}
-        case when {{ json_type }} <> 'NULL' then cast(json_extract(attributes, {{ pointer }}) as varchar) end
+        case when {{ json_type }} <> 'NULL' then try_cast(json_extract(attributes, {{ pointer }}) as varchar) end
     {%- else -%}
         {{ exceptions.raise_compiler_error(
             "promoted attribute '" ~ attr['path'] ~ "' has type '" ~ attr['type'] ~ "': number, text, boolean or any") }}

@@ -68,6 +68,40 @@ def test_durations_are_measured_between_clocks_that_were_sent(shared_project, wa
     ) == [("incidents", 4, 1, 1, 2), ("servicenow", 2, 1, 1, 0)]
 
 
+# Every JSON type where another is meant, and texts that only look like times.
+HOSTILE = [{}, {"at": "2024-01-01T10:00:00Z"}, [], [[]], [None], ["x"], [{"at": []}], "x", "", 1, 1e300, True, None,
+           "infinity", "-infinity", "epoch", "290000-01-01", "4000-01-01T00:00:00Z", "31/12/9999 23:59",
+           "2024-01-01 10:00:00 Nowhere/Land"]  # fmt: skip
+PAGERDUTY_FIELDS = ("type", "incident_key", "title", "status", "created_at", "resolved_at", "last_status_change_at",
+                    "teams", "acknowledgements", "incident", "priority", "service", "resolve_reason")  # fmt: skip
+
+
+def test_a_field_of_another_type_fails_no_build(shared_project, warehouse):
+    """One field at a time is wrong, in every way, in every kind of record: each entity stays, the wrong value does not."""
+    started = {"started_at": "2024-01-01T10:00:00Z", "deploy_id": "d", "deployed_at": "2024-01-01T10:00:00Z"}
+
+    def spoilt(usual, fields):
+        return [usual | {field: value} for field in fields for value in HOSTILE]
+
+    def named(payloads, key):
+        return [payload | {key: f"{key}-{number}"} for number, payload in enumerate(payloads)]
+
+    incidents = named(spoilt(INCIDENT | started, [*INCIDENT, "started_at", "detected_at", "closed_at"]), "incident_id")
+    warehouse.insert_payloads("incidents", incidents, incident_id="incident_id")
+    pages = named(spoilt(PAGE | {"incident_key": None}, PAGERDUTY_FIELDS), "id")
+    entries = spoilt(ACKNOWLEDGED | {"id": "id-0", "incident": {"id": "id-0"}}, ["created_at", "incident", "type"])
+    warehouse.insert_payloads("tickets", [*pages, *entries], system="pagerduty", ticket_id="id")
+    tickets = named(spoilt(TICKET, TICKET), "number")
+    warehouse.insert_payloads("tickets", tickets, system="servicenow", ticket_id="number")
+    warehouse.insert_payloads("deploys", named(spoilt(started, ["service", "version", "deployed_at"]), "deploy_id"))
+    warehouse.insert_spans([{"span": 1}])
+    shared_project.run(warehouse, "build", "--exclude", "resource_type:unit_test")
+    assert dict(warehouse.rows("select system, count(*) from marts.fct_incidents group by all")) == {
+        "incidents": len(incidents), "pagerduty": len(pages), "servicenow": len(tickets),
+    }  # fmt: skip
+    assert warehouse.rows("select max(acknowledged_at)::varchar from marts.fct_incidents") == [("2024-01-01 10:05:00",)]
+
+
 def test_an_incident_is_compared_with_quiet_time(shared_project, warehouse):
     warehouse.insert_payloads(
         "incidents",

@@ -34,12 +34,12 @@ acknowledgements as (
     union all
 
     select
-        ticket_id as pagerduty_id,
-        {{ utc_timestamp("entry ->> 'at'") }} as created_at
+        pagerduty_id,
+        {{ utc_timestamp('sent_at') }} as created_at
     from (
         select
-            ticket_id,
-            unnest(cast(json_extract(payload, '$.acknowledgements') as json[])) as entry
+            ticket_id as pagerduty_id,
+            unnest({{ json_texts('payload', 'acknowledgements', 'at') }}) as sent_at
         from newest
     ) as entries
 ),
