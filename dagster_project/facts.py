@@ -304,4 +304,5 @@ class NightSummary:
     ongoing: ViolationChange = ViolationChange(0)
     gone: ViolationChange = ViolationChange(0)
     failed_steps: tuple[FailedStep, ...] = ()
+    warnings: tuple[FailedStep, ...] = ()
     is_first: bool = False

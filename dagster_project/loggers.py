@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
 
 import dagster as dg
 
-from dagster_project.progress import Step, tell
+from dagster_project.progress import State, Step, tell
 
-_STATES: dict[dg.DagsterEventType, Literal["started", "succeeded", "failed", "skipped"]] = {
+_STATES: dict[dg.DagsterEventType, State] = {
     dg.DagsterEventType.STEP_START: "started",
     dg.DagsterEventType.STEP_SUCCESS: "succeeded",
     dg.DagsterEventType.STEP_FAILURE: "failed",
@@ -22,8 +21,20 @@ class _Teller(logging.Handler):
         event: dg.DagsterEvent | None = getattr(record, "dagster_meta", {}).get("dagster_event")
         if event is None or event.step_key is None:
             return
-        if state := _STATES.get(event.event_type):
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            _tell_check(event.asset_check_evaluation_data)
+        elif state := _STATES.get(event.event_type):
             tell(Step(event.step_key, state, _cause(event) if state == "failed" else None))
+
+
+def _tell_check(check: dg.AssetCheckEvaluation) -> None:
+    """A check that holds is silent; one that does not is told with what it is about and what broke it."""
+    if check.passed:
+        return
+    broken = check.metadata.get("broken")
+    message = str(broken.value) if broken else check.description or "did not hold"
+    state: State = "failed" if check.severity == dg.AssetCheckSeverity.ERROR else "warned"
+    tell(Step(f"{check.asset_key.to_user_string()}:{check.check_name}", state, message))
 
 
 def _cause(event: dg.DagsterEvent) -> str:

@@ -8,13 +8,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
+State = Literal["started", "succeeded", "failed", "skipped", "warned"]
+
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run and what became of it. `message` is set when it failed."""
+    """A step of a run and what became of it. `message` is set when it failed, or when a check of it warns."""
 
     name: str
-    state: Literal["started", "succeeded", "failed", "skipped"]
+    state: State
     message: str | None = None
 
 

@@ -38,10 +38,10 @@ class Warehouse(dg.ConfigurableResource[duckdb.DuckDBPyConnection]):
             yield connection
 
     @contextmanager
-    def reader(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reader(self, purpose: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that only reads; it too waits its turn, for DuckDB lets nobody read beside a writer."""
         with (
-            lock.hold(self.project.lock_file, purpose, WAIT_SECONDS),
+            lock.hold(self.project.lock_file, purpose, wait_seconds),
             connect(self.project.warehouse_file, read_only=True) as connection,
         ):
             yield connection

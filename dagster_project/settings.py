@@ -62,12 +62,16 @@ class Project:
         return self.root / "data/state/hindcast.sqlite"
 
     @property
-    def dagster_home(self) -> Path:
-        return self.root / "data/state/dagster"
+    def night_lock_file(self) -> Path:
+        return self.root / "data/state/night.lock"
 
     @property
-    def reports_dir(self) -> Path:
-        return self.root / "reports"
+    def night_log_file(self) -> Path:
+        return self.root / "data/state/nightly.log"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.root / "data/state/dagster"
 
     @property
     def post_mortems_dir(self) -> Path:
@@ -86,10 +90,6 @@ class Project:
     @property
     def dbt_target_dir(self) -> Path:
         return self.root / "data/state/dbt_target"
-
-    @property
-    def generated_models_dir(self) -> Path:
-        return self.dbt_dir / "models/violations/generated"
 
 
 def shipped(name: str) -> Path:

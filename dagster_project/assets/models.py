@@ -13,6 +13,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from dagster_project import __version__
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
+from dagster_project.sources import declaration
 from dagster_project.transformation import prepare, replay_window
 
 # Unit tests are the developers': they read no data, so a night would learn nothing from them.
@@ -51,25 +52,31 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
     ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult | dg.AssetObservation]:
         keys = context.partition_key_range
         first_day, last_day = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
-        models_fingerprint = prepare.models_fingerprint(project)
-        with warehouse.writer("ask what is due") as connection:
-            due = replay_window.due(connection, models_fingerprint)
+        fingerprint = prepare.models_fingerprint(project)
+        with warehouse.writer("begin a replay") as connection:
+            due = replay_window.due(connection, fingerprint, declaration.read(project.sources_file).first_day)
+            replay_window.begin(connection)
         events, failure = _run(context, dbt, dbt_arguments(due, first_day, last_day))
-        yield from _with_row_counts(events, warehouse)
+        yield from _with_row_counts(context, events, warehouse)
         if failure:
             raise failure
-        if due and (due.full_refresh or due.is_within(first_day, last_day)):
-            with warehouse.writer("note the replay") as connection:
-                replay_window.record(connection, due, models_fingerprint, __version__)
+        with warehouse.writer("finish a replay") as connection:
+            if due and (due.full_refresh or due.is_within(first_day, last_day)):
+                replay_window.record(connection, due, fingerprint, __version__)
+            replay_window.finish(connection)
 
     return models
 
 
 def dbt_arguments(due: replay_window.ReplayWindow | None, first_day: date, last_day: date) -> list[str]:
-    """What to tell dbt: build everything from scratch when the models changed, else the window alone."""
+    """What to tell dbt: build all days from scratch when the models changed, else the asked ones alone."""
     if due and due.full_refresh:
-        return [*BUILD, "--full-refresh"]
-    return [*BUILD, "--vars", orjson.dumps(replay_window.dbt_vars(first_day, last_day)).decode()]
+        return [*BUILD, "--full-refresh", "--vars", _vars(due.first_day, due.last_day)]
+    return [*BUILD, "--vars", _vars(first_day, last_day)]
+
+
+def _vars(first_day: date, last_day: date) -> str:
+    return orjson.dumps(replay_window.dbt_vars(first_day, last_day)).decode()
 
 
 def _run(
@@ -84,13 +91,13 @@ def _run(
     return events, None
 
 
-def _with_row_counts(events: list[Any], warehouse: Warehouse) -> Iterator[Any]:
+def _with_row_counts(context: dg.AssetExecutionContext, events: list[Any], warehouse: Warehouse) -> Iterator[Any]:
     # dagster-dbt's own fetch_row_counts keeps a connection open that the next writer would meet.
     with warehouse.reader("count rows") as connection:
         for event in events:
             if isinstance(event, dg.Output):
-                name = ".".join(event.output_name.split("__", 1))
-                ((rows,),) = connection.table(name).aggregate("count(*)").fetchall()
+                table = ".".join(context.asset_key_for_output(event.output_name).path)
+                ((rows,),) = connection.table(table).aggregate("count(*)").fetchall()
                 yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
             else:
                 yield event

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.site.published import build_published
-from dagster_project.warehouse import generations
+from dagster_project.warehouse import generations, state
 
 GENERATION = dg.AssetKey(["published", "generation"])
 
@@ -26,7 +26,9 @@ def build(project: Project, *, after: Sequence[dg.AssetKey]) -> list[dg.AssetsDe
     )
     def generation(warehouse: Warehouse) -> dg.MaterializeResult[None]:
         with warehouse.writer("publish") as connection:
-            published = generations.publish(connection, project.generations_dir)
+            # The next night compares with what the last finished one published.
+            compared_with = state.last_generation(project.state_file)
+            published = generations.publish(connection, project.generations_dir, keep={compared_with or ""})
         return dg.MaterializeResult(
             metadata={
                 "id": published.id,

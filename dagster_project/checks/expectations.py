@@ -23,6 +23,7 @@ def _check(suite: Suite) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dg.AssetKey(suite.table.split(".")),
         name="great_expectations",
+        blocking=True,
         description=f"{count} expectations of {suite.table}, over aggregates and a bounded sample.",
     )
     def great_expectations(warehouse: Warehouse) -> dg.AssetCheckResult:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 from dagster_project.cli.app import app
-from dagster_project.cli.errors import EXPECTED, explain
+from dagster_project.cli.errors import EXPECTED
 from dagster_project.cli.terminal import stderr
 
 
 def main() -> None:
-    """Run the command line; an expected error is one clear message and exit code 2."""
+    """Run the command line; an expected error is one clear message, a defect shows its trace; both exit with 2."""
     try:
         app()
     except EXPECTED as error:
-        stderr.print(explain(error), style="bold red", highlight=False, markup=False, soft_wrap=True)
+        stderr.print(f"{error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        stderr.print("This is a defect of Hindcast: please report it with the lines above.", style="bold red")
         sys.exit(2)

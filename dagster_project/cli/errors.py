@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import duckdb
+
 from dagster_project.policy.document import DocumentError
 from dagster_project.replay.formats import FormatNotSupported
 from dagster_project.replay.query import NothingToReplay, ReplayFailed
@@ -11,16 +13,18 @@ from dagster_project.settings import ProjectNotFound
 from dagster_project.sources.declaration import SourcesInvalid
 from dagster_project.transformation.prepare import DbtParseFailed, NotPrepared
 from dagster_project.warehouse.connection import WarehouseTooNew
-from dagster_project.warehouse.generations import GenerationNotFound
+from dagster_project.warehouse.generations import GenerationNotFound, MartsNotWhole
 from dagster_project.warehouse.lock import WarehouseLocked
 
 EXPECTED = (
+    duckdb.IOException,  # the warehouse is open in another program, or its disk is full
     DbtParseFailed,
     SourcesInvalid,
     DocumentError,
     FileNotFoundError,
     FormatNotSupported,
     GenerationNotFound,
+    MartsNotWhole,
     NotPrepared,
     NothingToReplay,
     PermissionError,
@@ -31,8 +35,3 @@ EXPECTED = (
     WarehouseTooNew,
     WindowError,
 )
-
-
-def explain(error: BaseException) -> str:
-    """The message of an expected error."""
-    return f"{error}"

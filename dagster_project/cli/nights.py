@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_project.cli.options import GenerationOption, ProjectOption
@@ -111,11 +112,13 @@ def _show(night: NightSummary) -> None:
     table.add_row("loaded", f"{landed:,} records from {len(night.loads)} files")
     refused = sum(reason.records for reason in night.refused)
     reasons = ", ".join(f"{reason.reason} {reason.records:,}" for reason in night.refused)
-    table.add_row("refused", f"{refused:,}" + (f" ({reasons})" if reasons else ""))
+    table.add_row("refused", escape(f"{refused:,}" + (f" ({reasons})" if reasons else "")))
     for name, change in (("new", night.new), ("ongoing", night.ongoing), ("gone", night.gone)):
         rules = ", ".join(f"{rule} {count:,}" for rule, count in change.by_rule)
-        table.add_row(f"violations {name}", f"{change.total:,}" + (f" ({rules})" if rules else ""))
+        table.add_row(f"violations {name}", escape(f"{change.total:,}" + (f" ({rules})" if rules else "")))
     table.add_row("generation", night.generation or "none: nothing was published")
     stdout.print(table)
+    for step in night.warnings:
+        stderr.print(f"warning: {step.step}: {step.message}", style="yellow", markup=False, highlight=False)
     for step in night.failed_steps:
         stderr.print(f"failed: {step.step}: {step.message}", style="red", markup=False, highlight=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_project.cli.options import ProjectOption
@@ -55,7 +56,7 @@ def doctor(project_dir: ProjectOption = None) -> None:
     table.add_row("python", platform.python_version())
     for name in PACKAGES:
         table.add_row(name, version(name))
-    table.add_row("project", str(project.root))
+    table.add_row("project", escape(str(project.root)))
     problems = [*_prepared(project, table), *_disk(project, table), *_nights(project, table), *_ledger(project, table)]
     stdout.print(table, highlight=False)
     for problem in problems:
@@ -97,7 +98,7 @@ def _nights(project: Project, table: Table) -> list[str]:
         return []
     (last,) = nights
     table.add_row("last night", f"{last['started_at']} to {last['finished_at'] or '?'}, exit code {last['exit_code']}")
-    if last["finished_at"] is None and lock.holder(project.dagster_home.parent / "night.lock") is None:
+    if last["finished_at"] is None and lock.holder(project.night_lock_file) is None:
         return ["the last night did not finish: run `hindcast nightly` again, nothing is counted twice"]
     return ["the last night failed: see the morning page"] if last["exit_code"] == 2 else []
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_project import rule_language
@@ -47,7 +48,7 @@ def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) ->
     outcomes = rule_tests.run(catalogue)
     for outcome in outcomes:
         mark, style = ("passed", "green") if outcome.passed else ("FAILED", "bold red")
-        stdout.print(f"[{style}]{mark}[/]  {outcome.rule_id}: {outcome.test}", highlight=False)
+        stdout.print(f"[{style}]{mark}[/]  {escape(f'{outcome.rule_id}: {outcome.test}')}", highlight=False)
     failed = rule_tests.failures(outcomes)
     stdout.print(f"{len(outcomes) - len(failed)} passed, {len(failed)} failed", highlight=False)
     if failed:
@@ -58,7 +59,7 @@ def list_(project_dir: ProjectOption = None) -> None:
     """Show the rules of the project."""
     table = Table("rule", "severity", "status", "scope", "title", box=None, pad_edge=False)
     for rule in _catalogue(find_project(project_dir), None):
-        table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, rule.title)
+        table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, escape(rule.title))
     stdout.print(table)
 
 

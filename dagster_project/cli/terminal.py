@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from dagster_project.progress import Listener, Step
 
@@ -40,9 +42,12 @@ def night_progress(title: str) -> Iterator[Listener]:
                 started[step.name] = time.monotonic()
                 progress.update(task, description=f"{title}: {name}")
                 return
+            if step.state == "warned":
+                progress.console.print(" [yellow]![/]", Text(f"{step.name} warns"), highlight=False)
+                return
             seconds = time.monotonic() - started.get(step.name, time.monotonic())
             mark = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]"}.get(step.state, "[dim]-[/]")
-            progress.console.print(f" {mark} {name} [dim]{seconds:.1f} s[/]", highlight=False)
+            progress.console.print(f" {mark} {escape(name)} [dim]{seconds:.1f} s[/]", highlight=False)
 
         yield listener
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dagster_project import rule_language
 from dagster_project.settings import Project
-from dagster_project.sources.declaration import declared_files
+from dagster_project.sources import declaration
 from dagster_project.transformation import prepare, replay_window
 from dagster_project.transformation.replay_window import ReplayWindow
-from dagster_project.warehouse import lock
+from dagster_project.warehouse import landing, lock
 from dagster_project.warehouse.connection import connect
 from dagster_project.warehouse.landing import InputFile
 
@@ -46,17 +45,14 @@ def plan_night(project: Project) -> NightPlan:
         When a rule is wrong: the night would stop there.
     """
     catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
-    files = tuple(declared_files(project))
+    files = tuple(declaration.declared_files(project))
     known: set[tuple[str, str]] = set()
     due = None
     if project.warehouse_file.exists():
         with lock.hold(project.lock_file, "plan"), connect(project.warehouse_file, read_only=True) as connection:
             known = set(connection.execute("select path, sha256 from audit.loads").fetchall())
-            due = replay_window.due(connection, prepare.models_fingerprint(project))
-    new = tuple(file for file in files if (file.ledger_path, _sha256(file)) not in known)
+            due = replay_window.due(
+                connection, prepare.models_fingerprint(project), declaration.read(project.sources_file).first_day
+            )
+    new = tuple(file for file in files if (file.ledger_path, landing.sha256_of(file.path)) not in known)
     return NightPlan(len(catalogue.rules), new, len(files) - len(new), due)
-
-
-def _sha256(file: InputFile) -> str:
-    with file.path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

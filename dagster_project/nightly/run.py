@@ -1,4 +1,4 @@
-"""The night: prepare, land, replay what is due, publish, say what changed. The same jobs that the schedule runs.
+"""The night: prepare, land, replay what is due, publish, say what changed. It runs Dagster's jobs `land` and `replay`.
 
 No daemon is needed: cron calls `hindcast nightly`, which comes here. A night that was killed can be run again at once.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import traceback
 import uuid
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import dagster as dg
+import duckdb
 
 from dagster_project import definitions, site
 from dagster_project.facts import FailedStep, NightSummary
@@ -40,8 +43,24 @@ concurrency:
 """
 
 
+@dataclass
+class _Told:
+    """What the steps of a night said of themselves."""
+
+    listener: Listener
+    failed: list[FailedStep] = field(default_factory=list)
+    warnings: list[FailedStep] = field(default_factory=list)
+
+    def note(self, step: Step) -> None:
+        if step.state == "failed":
+            self.failed.append(FailedStep(step.name, step.message or ""))
+        elif step.state == "warned":
+            self.warnings.append(FailedStep(step.name, step.message or ""))
+        self.listener(step)
+
+
 def run_night(project: Project, listener: Listener, *, land: bool = True) -> NightSummary:
-    """Run one night.
+    """Run one night. Whatever goes wrong in it is in the summary, on the morning page and in the ledger of nights.
 
     Parameters
     ----------
@@ -54,119 +73,45 @@ def run_night(project: Project, listener: Listener, *, land: bool = True) -> Nig
 
     Raises
     ------
-    rule_language.RuleErrors, prepare.DbtParseFailed
+    rule_language.RuleErrors, prepare.DbtParseFailed, declaration.SourcesInvalid
         Before anything ran.
     lock.WarehouseLocked
         When another night runs.
     """
-    with lock.hold(project.dagster_home.parent / "night.lock", "nightly", WAIT_SECONDS):
+    with lock.hold(project.night_lock_file, "nightly", WAIT_SECONDS):
         prepare.prepare(project)
-        night = NightSummary(
-            night_id=uuid.uuid4().hex[:12],
-            started_at=_now(),
-            finished_at=_now(),
-            exit_code=FAILURE,
-            generation=None,
-            as_of=None,
-        )
+        declaration.declared_files(project)
+        night = NightSummary(uuid.uuid4().hex[:12], _now(), _now(), FAILURE, generation=None, as_of=None)
         state.begin_night(project.state_file, night.night_id, night.started_at.isoformat())
-        before = _generation_of_last_night(project)
-        first_load = _newest_load(project)
-        failed = _run_jobs(project, listener, land=land)
-        night = _summarise(project, night, before, first_load, failed)
+        told = _Told(listener)
+        try:
+            night = _run(project, night, told, land=land)
+        except Exception as error:
+            project.night_log_file.open("a", encoding="utf-8").write(traceback.format_exc())
+            told.failed.append(FailedStep("night", f"{type(error).__name__}: {error}"))
+        night = replace(night, failed_steps=tuple(told.failed), warnings=tuple(told.warnings), finished_at=_now())
+        if night.failed_steps:
+            night = replace(night, exit_code=FAILURE)
         site.write_morning(project.site_dir, night)
-        state.end_night(
-            project.state_file,
-            night.night_id,
-            night.finished_at.isoformat(),
-            night.exit_code,
-            night.generation,
-            asdict(night),
-        )
+        ended = (night.finished_at.isoformat(), night.exit_code, night.generation, asdict(night))
+        state.end_night(project.state_file, night.night_id, *ended)
         return night
 
 
-def instance(project: Project) -> dg.DagsterInstance:
-    """The project's own Dagster instance, with telemetry off."""
-    project.dagster_home.mkdir(parents=True, exist_ok=True)
-    (project.dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
-    os.environ["DAGSTER_HOME"] = str(project.dagster_home)
-    return dg.DagsterInstance.get()
-
-
-def _run_jobs(project: Project, listener: Listener, *, land: bool) -> list[FailedStep]:
-    defs = definitions.build_defs(project)
-    failed: list[FailedStep] = []
-
-    def note(step: Step) -> None:
-        if step.state == "failed":
-            failed.append(FailedStep(step.name, step.message or ""))
-        listener(step)
-
-    log_file = project.dagster_home.parent / "nightly.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        listening(note),
-        instance(project) as dagster,
-        log_file.open("w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-    ):
-        if land:
-            _execute(defs, "land", dagster, None)
-        _execute(defs, "replay", dagster, range_tags(*_days(project)))
-    return failed
-
-
-def _execute(defs: dg.Definitions, job: str, dagster: dg.DagsterInstance, tags: dict[str, str] | None) -> None:
-    defs.resolve_job_def(job).execute_in_process(
-        instance=dagster, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
-    )
-
-
-def _days(project: Project) -> tuple[date, date]:
-    """The event days to replay: what is due, from the first day that the sources declare."""
-    first_day = declaration.read(project.sources_file).first_day
-    with lock.hold(project.lock_file, "ask what is due"), connect(project.warehouse_file) as connection:
-        migrate(connection)
-        due = replay_window.due(connection, prepare.models_fingerprint(project))
-    if due is None:
-        return first_day, first_day
-    return max(first_day, due.first_day), max(first_day, due.last_day)
-
-
-def _newest_load(project: Project) -> int:
-    with lock.hold(project.lock_file, "read the ledger"), connect(project.warehouse_file) as connection:
-        migrate(connection)
-        return changes.newest_load(connection)
-
-
-def _generation_of_last_night(project: Project) -> generations.Generation | None:
-    """What the last finished night published: a night that was killed must not swallow what it found new."""
-    for night in state.nights(project.state_file):
-        if night["finished_at"] and night["generation"]:
-            with contextlib.suppress(generations.GenerationNotFound):
-                return generations.find(project.generations_dir, night["generation"])
-    return None
-
-
-def _summarise(
-    project: Project,
-    night: NightSummary,
-    before: generations.Generation | None,
-    first_load: int,
-    failed: list[FailedStep],
-) -> NightSummary:
-    with lock.hold(project.lock_file, "read the ledger"), connect(project.warehouse_file, read_only=True) as connection:
+def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> NightSummary:
+    before = _generation_of_last_night(project)
+    first_load = _newest_load(project)
+    is_published = _run_jobs(project, told, land=land)
+    with _reading(project, "read the ledger") as connection:
         night = replace(
             night,
             loads=changes.loads_since(connection, first_load),
             refused=changes.refused_since(connection, first_load),
-            failed_steps=tuple(failed),
             is_first=before is None,
         )
     after = generations.latest(project.generations_dir)
-    if failed or after is None:
-        return replace(night, finished_at=_now())
+    if not is_published or after is None:
+        return night
     found = changes.violation_changes(after, before)
     return replace(
         night,
@@ -176,8 +121,76 @@ def _summarise(
         ongoing=found["ongoing"],
         gone=found["gone"],
         exit_code=NEW_VIOLATIONS if found["new"].total else SUCCESS,
-        finished_at=_now(),
     )
+
+
+def instance(project: Project) -> dg.DagsterInstance:
+    """The project's own Dagster instance, with telemetry off."""
+    project.dagster_home.mkdir(parents=True, exist_ok=True)
+    settings = project.dagster_home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(project.dagster_home)
+    return dg.DagsterInstance.get()
+
+
+def _run_jobs(project: Project, told: _Told, *, land: bool) -> bool:
+    """Land, then replay what is due; whether the replay got as far as to publish.
+
+    A file that cannot be landed is no reason to withhold what the others say. A check of severity error is: it means
+    that landing itself is wrong.
+    """
+    defs = definitions.build_defs(project)
+    with (
+        listening(told.note),
+        instance(project) as dagster,
+        project.night_log_file.open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+    ):
+        if land:
+            _execute(defs, "land", dagster, None)
+            if any(":" in step.step for step in told.failed):
+                return False
+        return _execute(defs, "replay", dagster, range_tags(*_days(project)))
+
+
+def _execute(defs: dg.Definitions, job: str, dagster: dg.DagsterInstance, tags: dict[str, str] | None) -> bool:
+    done = defs.resolve_job_def(job).execute_in_process(
+        instance=dagster, tags=tags, raise_on_error=False, run_config={"loggers": {"progress": {}}}
+    )
+    return done.success
+
+
+def _days(project: Project) -> tuple[date, date]:
+    """The event days to replay."""
+    first_day = declaration.read(project.sources_file).first_day
+    with _reading(project, "ask what is due") as connection:
+        due = replay_window.due(connection, prepare.models_fingerprint(project), first_day)
+    return (due.first_day, due.last_day) if due else (first_day, first_day)
+
+
+def _newest_load(project: Project) -> int:
+    with _reading(project, "read the ledger") as connection:
+        return changes.newest_load(connection)
+
+
+@contextlib.contextmanager
+def _reading(project: Project, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection on the warehouse as soon as nobody writes; the first one makes the warehouse."""
+    with lock.hold(project.lock_file, purpose, WAIT_SECONDS), connect(project.warehouse_file) as connection:
+        migrate(connection)
+        yield connection
+
+
+def _generation_of_last_night(project: Project) -> generations.Generation | None:
+    """What the last finished night published: a night that was killed must not swallow what it found new."""
+    last = state.last_generation(project.state_file)
+    if last is None:
+        return None
+    try:
+        return generations.find(project.generations_dir, last)
+    except generations.GenerationNotFound:
+        return None
 
 
 def _now() -> datetime:

@@ -14,7 +14,7 @@ MOST_FILES = 100
 MEANINGS = {
     0: "Nothing failed and no violation is new.",
     1: "Nothing failed; there are violations that the night before did not have.",
-    2: "A step failed. What is shown elsewhere is the last generation that was whole.",
+    2: "A step failed.",
 }
 _LOADS = (
     Column("path", "File", "code"),
@@ -50,7 +50,7 @@ def write(target: Path, night: NightSummary, *, has_site: bool = True) -> None:
         current="morning",
         stamp=Stamp(night.generation, night.as_of),
         night=night,
-        meaning=MEANINGS.get(night.exit_code, "Not a code that a night ends with."),
+        meaning=_meaning(night),
         landed=sum(load.records_landed for load in night.loads),
         refused_total=sum(reason.records for reason in night.refused),
         loads=table("Files that the night met", _LOADS, loads, len(night.loads)),
@@ -58,6 +58,17 @@ def write(target: Path, night: NightSummary, *, has_site: bool = True) -> None:
         changes=table("Violations by rule", _CHANGES, _by_rule(night, has_site=has_site)),
         new=_lines("New violations, the latest first", night.new, has_site=has_site),
         gone=_lines("Violations that are gone, the latest first", night.gone, has_site=has_site),
+    )
+
+
+def _meaning(night: NightSummary) -> str:
+    meaning = MEANINGS.get(night.exit_code, "Not a code that a night ends with.")
+    if night.exit_code != 2:
+        return meaning
+    if night.generation is None:
+        return f"{meaning} Nothing was published: what is shown elsewhere is the last generation that was whole."
+    return (
+        f"{meaning} What did succeed was replayed and published; what the failed step should have brought is missing."
     )
 
 

@@ -36,7 +36,24 @@ def dbt_vars(first_day: date, last_day: date) -> dict[str, str]:
     return {"replay_from": str(first_day), "replay_until": str(last_day + timedelta(days=1))}
 
 
-def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str) -> ReplayWindow | None:
+# A day that lies over a day after its load is a wrong clock; a day before the first one belongs to no partition. Their
+# records have landed and are counted, and are replayed neither now nor by a full refresh.
+_DUE = """
+    with days as (
+        select unnest(event_days) as day, load_id, finished_at
+        from audit.loads
+        where list_contains($telemetry, format)
+    ),
+    replayed as (select * from days where day >= $first_day and day <= finished_at::date + 1)
+    select
+        (select max(day) from replayed), (select max(load_id) from days),
+        min(day), max(day), count(distinct day)
+    from replayed
+    where load_id > $through
+"""
+
+
+def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str, first_day: date) -> ReplayWindow | None:
     """The smallest window that holds all days which are due.
 
     When none is, the window is the newest day alone, so that a night always replays something and shows that nothing
@@ -48,20 +65,29 @@ def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str) -> Repla
         On the warehouse; reading is enough.
     models_fingerprint
         Of the dbt project as it is now (`prepare.models_fingerprint`).
+    first_day
+        The first event day that the project's sources declare.
     """
     through, seen = _last_replay(connection)
     full_refresh = seen != models_fingerprint
-    ((newest, load_id),) = connection.execute(
-        "select max(list_max(event_days)), max(load_id) from audit.loads where list_contains(?, format)", [TELEMETRY]
+    rows = connection.execute(
+        _DUE, {"telemetry": TELEMETRY, "through": 0 if full_refresh else through, "first_day": first_day}
     ).fetchall()
+    ((newest, load_id, first, last, days),) = rows
     if newest is None:
         return None
-    ((first, last, days),) = connection.execute(
-        "select min(day), max(day), count(distinct day)"
-        " from (select unnest(event_days) as day from audit.loads where load_id > ? and list_contains(?, format))",
-        [0 if full_refresh else through, TELEMETRY],
-    ).fetchall()
     return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id)
+
+
+def begin(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note that the marts are being rebuilt: until `record`, they are not whole."""
+    connection.execute("delete from audit.replay_in_progress")
+    connection.execute("insert into audit.replay_in_progress values (now()::timestamp)")
+
+
+def finish(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note that the marts are whole."""
+    connection.execute("delete from audit.replay_in_progress")
 
 
 def record(

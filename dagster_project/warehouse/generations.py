@@ -8,11 +8,12 @@ change is a hard link to the file of the generation before.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,13 +24,21 @@ from sqlglot import exp
 
 CURRENT = "current"
 KEPT_GENERATIONS = 2
-PUBLISHED_SCHEMAS = ("staging", "intermediate", "violations", "marts", "audit")
+PUBLISHED_SCHEMAS = ("staging", "intermediate", "violations", "marts")
+# Of the ledgers only what tells what the rows were made from: when a replay ran changes no answer.
+PUBLISHED_LEDGERS = ("audit.loads", "audit.quarantine")
 # Large tables, and the column by whose days their files are cut.
 DAY_COLUMNS = {
     "staging.stg_spans": "started_on",
     "staging.stg_logs": "occurred_on",
     "staging.stg_metric_points": "observed_on",
 }
+
+NO_DAY = "no_day"
+
+
+class MartsNotWhole(RuntimeError):
+    """A replay failed or was killed half-way; what stands in the warehouse must not be published."""
 
 
 class GenerationNotFound(FileNotFoundError):
@@ -57,8 +66,10 @@ class Generation:
     parts: tuple[Part, ...]
 
 
-def publish(connection: duckdb.DuckDBPyConnection, folder: Path) -> Generation:
+def publish(connection: duckdb.DuckDBPyConnection, folder: Path, keep: Container[str] = ()) -> Generation:
     """Write what the warehouse holds now as a generation, and make it the current one.
+
+    The newest generations stay, those in `keep`, and those that a reader has open; the others are removed.
 
     Parameters
     ----------
@@ -66,14 +77,23 @@ def publish(connection: duckdb.DuckDBPyConnection, folder: Path) -> Generation:
         On the warehouse; the caller holds the writer's lock, so that nothing changes in between.
     folder
         Where generations live; a generation appears in it by a rename, `current` moves by another.
+    keep
+        Ids that somebody still has to compare with.
+
+    Raises
+    ------
+    MartsNotWhole
+        Says to run the night again.
     """
+    if connection.execute("select 1 from audit.replay_in_progress").fetchall():
+        raise MartsNotWhole("the last replay failed or was killed half-way: run `hindcast nightly` again")
     parts = [part for table in _tables(connection) for part in _describe(connection, table)]
     identity = hashlib.sha256(json.dumps([asdict(part) for part in parts]).encode()).hexdigest()[:12]
     target = folder / identity
     if not target.exists():
         _write(connection, parts, target, as_of=_as_of(connection), before=_current(folder))
     _point_current_at(folder, identity)
-    _forget_old(folder)
+    _forget_old(folder, keep)
     return read_manifest(target)
 
 
@@ -110,7 +130,10 @@ def find(folder: Path, generation_id: str | None = None) -> Generation:
 def open_generation(generation: Generation) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory connection on which the generation's tables stand under their names of the warehouse."""
     connection = duckdb.connect()
+    opened = os.open(generation.path / "manifest.json", os.O_RDONLY)
     try:
+        # While it is held, publishing does not remove these files: views read them when they are asked.
+        fcntl.flock(opened, fcntl.LOCK_SH)
         connection.execute("set timezone = 'UTC'")
         for table in dict.fromkeys(part.table for part in generation.parts):
             files = [str(generation.path / part.file) for part in generation.parts if part.table == table]
@@ -122,6 +145,7 @@ def open_generation(generation: Generation) -> Iterator[duckdb.DuckDBPyConnectio
         yield connection
     finally:
         connection.close()
+        os.close(opened)
 
 
 def read_manifest(path: Path) -> Generation:
@@ -144,8 +168,10 @@ def table_hashes(connection: duckdb.DuckDBPyConnection, tables: list[str]) -> di
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rows = connection.execute(
         "select table_schema || '.' || table_name from information_schema.tables"
-        " where table_catalog = current_database() and list_contains(?, table_schema) order by 1",
-        [list(PUBLISHED_SCHEMAS)],
+        " where table_catalog = current_database()"
+        " and (list_contains($schemas, table_schema) or list_contains($ledgers, table_schema || '.' || table_name))"
+        " order by 1",
+        {"schemas": list(PUBLISHED_SCHEMAS), "ledgers": list(PUBLISHED_LEDGERS)},
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -156,6 +182,8 @@ def _describe(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Par
         yield Part(table, f"{table}.parquet", *_content(connection.table(table)))
         return
     days = connection.table(table).select(ColumnExpression(day_column)).distinct().order(day_column).fetchall()
+    if not days:  # readers look for the table all the same
+        yield Part(table, f"{table}/{NO_DAY}.parquet", *_content(connection.table(table)))
     for (day,) in days:
         yield Part(table, f"{table}/{day.isoformat()}.parquet", *_content(_one_day(connection, table, day)))
 
@@ -205,7 +233,7 @@ def _write(
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, part: Part, file: Path) -> None:
-    if part.table in DAY_COLUMNS:
+    if part.table in DAY_COLUMNS and file.stem != NO_DAY:
         rows = _one_day(connection, part.table, date.fromisoformat(file.stem))
     else:
         rows = connection.table(part.table)
@@ -234,11 +262,23 @@ def _kept(folder: Path) -> list[Path]:
     return [path for path in found if not path.is_symlink() and not path.name.startswith(".")]
 
 
-def _forget_old(folder: Path) -> None:
-    """Keep the newest generations; a reader that has an older one open keeps its files until it closes them."""
+def _forget_old(folder: Path, keep: Container[str]) -> None:
     current = _current(folder)
     by_age = sorted(_kept(folder), key=lambda path: (path.resolve() == current, read_manifest(path).published_at))
     for path in by_age[:-KEPT_GENERATIONS]:
-        shutil.rmtree(path)
+        if path.name not in keep and not _is_open(path):
+            # By a rename first: a removal that is killed must not leave half a generation under a good name.
+            path.rename(path.with_name(f".{path.name}.{os.getpid()}.partial"))
     for partial in folder.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_open(path: Path) -> bool:
+    manifest = os.open(path / "manifest.json", os.O_RDONLY)
+    try:
+        fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(manifest)
+    return False

@@ -227,7 +227,7 @@ def _land_file(
 ) -> ledger.Load | None:
     """Land one file within a transaction; None when its bytes are known at its path."""
     before = _fingerprint(file.path)
-    sha256 = _sha256(file.path)
+    sha256 = sha256_of(file.path)
     known = ledger.find(connection, sha256, file.ledger_path)
     if known is not None and known.is_same_path:
         return None
@@ -411,7 +411,8 @@ def _fingerprint(path: Path) -> _Fingerprint:
     return _Fingerprint(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The hash by which the ledger knows the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,7 +1,7 @@
 """The one-writer lock: an OS lock beside the warehouse, held around every Python writer and every dbt subprocess.
 
-DuckDB allows one writing process. The kernel frees the lock when the last process that holds its descriptor ends,
-so a SIGKILL leaves nothing to clean up. A dbt subprocess inherits the descriptor (`pass_fds`): should its parent be
+DuckDB allows one writing process. The kernel frees the lock when the process that holds it ends, so a SIGKILL leaves
+nothing to clean up. dbt takes the lock in its own process (`transformation/locked_dbt.py`): should its parent be
 killed, the next run waits for the orphan instead of meeting it in the file.
 """
 
@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,16 +21,8 @@ class WarehouseLocked(TimeoutError):
     """Another process writes to the warehouse."""
 
 
-@dataclass(frozen=True)
-class Lock:
-    """A lock that is held; `fd` is what a subprocess inherits."""
-
-    path: Path
-    fd: int
-
-
 @contextmanager
-def hold(path: Path, purpose: str, timeout_seconds: float = 60.0) -> Iterator[Lock]:
+def hold(path: Path, purpose: str, timeout_seconds: float = 60.0) -> Iterator[None]:
     """Hold the writer's lock while the block runs.
 
     Parameters
@@ -53,9 +44,8 @@ def hold(path: Path, purpose: str, timeout_seconds: float = 60.0) -> Iterator[Lo
     try:
         _acquire(fd, path, timeout_seconds)
         _write_holder(fd, purpose)
-        yield Lock(path, fd)
+        yield
     finally:
-        # Not LOCK_UN: that would free it under an orphaned subprocess which still writes.
         os.close(fd)
 
 
@@ -83,7 +73,7 @@ def _acquire(fd: int, path: Path, timeout_seconds: float) -> None:
             if time.monotonic() >= deadline:
                 who = _read_holder(path)
                 raise WarehouseLocked(
-                    f"the warehouse is being written by process {who.get('pid', '?')} "
+                    f"{path.name} is held by process {who.get('pid', '?')} "
                     f"({who.get('purpose', 'unknown')}, since {who.get('since', '?')}); waited {timeout_seconds:g} s. "
                     "Try again when it has finished; `hindcast doctor` shows the holder."
                 ) from None

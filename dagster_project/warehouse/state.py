@@ -73,6 +73,18 @@ def nights(path: Path, limit: int = 30) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+def last_generation(path: Path) -> str | None:
+    """The generation that the last finished night published: what the next night compares with."""
+    if not path.exists():
+        return None
+    with open_state(path) as connection:
+        row = connection.execute(
+            "select generation from night where finished_at is not null and generation is not null"
+            " order by started_at desc limit 1"
+        ).fetchone()
+    return str(row[0]) if row else None
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("pragma user_version").fetchone()
     for number, statement in enumerate(MIGRATIONS[version:], start=version + 1):

@@ -3,9 +3,11 @@ from datetime import date
 import pytest
 
 from dagster_project.transformation import replay_window
+from dagster_project.warehouse import generations
 from dagster_project.warehouse.connection import connect, migrate
 
 MODELS = "models-1"
+FIRST_DAY = date(2024, 1, 1)
 
 
 @pytest.fixture
@@ -24,15 +26,15 @@ def load(connection, load_id, *days, file_format="otlp_traces"):
 
 
 def test_nothing_landed_is_nothing_due(ledger):
-    assert replay_window.due(ledger, MODELS) is None
+    assert replay_window.due(ledger, MODELS, FIRST_DAY) is None
     load(ledger, 1, date(2024, 1, 1), file_format="servicenow")
-    assert replay_window.due(ledger, MODELS) is None
+    assert replay_window.due(ledger, MODELS, FIRST_DAY) is None
 
 
 def test_the_first_replay_takes_in_every_day_from_scratch(ledger):
     load(ledger, 1, date(2024, 1, 3))
     load(ledger, 2, date(2024, 1, 1), date(2024, 1, 2))
-    due = replay_window.due(ledger, MODELS)
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
     assert (due.first_day, due.last_day, due.due_days, due.full_refresh) == (
         date(2024, 1, 1),
         date(2024, 1, 3),
@@ -43,26 +45,43 @@ def test_the_first_replay_takes_in_every_day_from_scratch(ledger):
 
 def test_late_records_make_their_days_due_and_a_replay_that_was_noted_makes_them_done(ledger):
     load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
-    replay_window.record(ledger, replay_window.due(ledger, MODELS), MODELS, "v")
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), MODELS, "v")
     load(ledger, 2, date(2024, 1, 2))
-    due = replay_window.due(ledger, MODELS)
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
     assert (due.first_day, due.last_day, due.due_days, due.full_refresh) == (
         date(2024, 1, 2),
         date(2024, 1, 2),
         1,
         False,
     )
-    assert replay_window.due(ledger, MODELS) == due, "a replay that was killed is due again"
+    assert replay_window.due(ledger, MODELS, FIRST_DAY) == due, "a replay that was killed is due again"
     replay_window.record(ledger, due, MODELS, "v")
-    assert replay_window.due(ledger, MODELS).due_days == 0
-    assert replay_window.due(ledger, MODELS).first_day == date(2024, 1, 9)
+    assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 0
+    assert replay_window.due(ledger, MODELS, FIRST_DAY).first_day == date(2024, 1, 9)
 
 
 def test_changed_models_make_every_day_due(ledger):
     load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
-    replay_window.record(ledger, replay_window.due(ledger, MODELS), MODELS, "v")
-    due = replay_window.due(ledger, "models-2")
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), MODELS, "v")
+    due = replay_window.due(ledger, "models-2", FIRST_DAY)
     assert (due.first_day, due.last_day, due.full_refresh) == (date(2024, 1, 1), date(2024, 1, 9), True)
+
+
+def test_days_before_the_first_one_and_days_to_come_belong_to_no_partition(ledger):
+    load(ledger, 1, date(2020, 1, 1), date(2024, 1, 5), date(2099, 1, 1))
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
+    assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 5), date(2024, 1, 5), 1)
+    replay_window.record(ledger, due, MODELS, "v")
+    assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 0, "they do not make history due for ever"
+
+
+def test_marts_are_not_whole_from_begin_to_finish(ledger, tmp_path):
+    replay_window.begin(ledger)
+    replay_window.begin(ledger)
+    with pytest.raises(generations.MartsNotWhole, match="hindcast nightly"):
+        generations.publish(ledger, tmp_path / "g")
+    replay_window.finish(ledger)
+    assert generations.publish(ledger, tmp_path / "g").id
 
 
 def test_the_window_of_dbt_is_half_open():

@@ -84,3 +84,37 @@ def test_the_hash_of_a_table_ignores_order_and_sees_a_row_that_is_there_twice():
 def test_nothing_published_says_what_to_run(tmp_path):
     with pytest.raises(generations.GenerationNotFound, match="hindcast nightly"):
         generations.find(tmp_path)
+
+
+def test_a_table_of_days_without_rows_is_there_all_the_same(warehouse, tmp_path):
+    warehouse.execute("delete from staging.stg_spans")
+    with generations.open_generation(generations.publish(warehouse, tmp_path / "g")) as reader:
+        assert reader.execute("select count(*) from staging.stg_spans").fetchall() == [(0,)]
+
+
+def test_when_a_replay_ran_is_no_part_of_what_a_generation_is(warehouse, tmp_path):
+    first = generations.publish(warehouse, tmp_path / "g")
+    warehouse.execute("insert into audit.replays values (1, null, null, 1, 'f', 'v', now()::timestamp)")
+    assert generations.publish(warehouse, tmp_path / "g").id == first.id
+
+
+def publish_another(warehouse, folder, rule, keep=()):
+    warehouse.execute("insert into marts.dim_rules values (?)", [rule])
+    return generations.publish(warehouse, folder, keep)
+
+
+def test_a_generation_that_somebody_compares_with_is_kept(warehouse, tmp_path):
+    first = publish_another(warehouse, tmp_path, "b")
+    for rule in "cde":
+        publish_another(warehouse, tmp_path, rule, keep={first.id})
+    assert generations.find(tmp_path, first.id).id == first.id
+
+
+def test_a_generation_that_is_open_keeps_its_files_until_it_is_closed(warehouse, tmp_path):
+    first = publish_another(warehouse, tmp_path, "b")
+    with generations.open_generation(first) as reader:
+        for rule in "cde":
+            publish_another(warehouse, tmp_path, rule)
+        assert reader.execute("select count(*) from marts.dim_rules").fetchall() == [(2,)]
+    publish_another(warehouse, tmp_path, "f")
+    assert not first.path.exists()

@@ -106,3 +106,6 @@ create table audit.replays (
     code_version varchar not null,
     finished_at timestamp not null
 );
+
+-- A row while dbt rebuilds the marts, gone when it has succeeded: with a row here the marts are not whole.
+create table audit.replay_in_progress (started_at timestamp not null);
