@@ -5,8 +5,9 @@ Nothing is tested or judged here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -44,9 +45,11 @@ class Arm:
     started_at
         UTC, microseconds.
     days
-        Length of the time during which an incident could have entered the arm.
+        Length of the time during which an incident could have entered the arm and been seen.
     excluded
         Incidents that the plan left out of this arm, with its reasons.
+    caveats
+        Where the data does not reach as far as the plan.
     """
 
     label: str
@@ -63,6 +66,7 @@ class Arm:
     started_at: npt.NDArray[np.datetime64]
     days: float
     excluded: int = 0
+    caveats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = (self.severities, self.services, self.teams, self.categories, self.sources)
@@ -171,18 +175,40 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
         **values, **excluded_values, "none": NOT_RECORDED, "start": start, "end": end, "as_of": span.as_of
     }  # fmt: skip
     rows = connection.execute(query.sql(dialect="duckdb"), parameters).fetchnumpy()
-    return _arm(rows, arm, clock, max((end - start).total_seconds(), 0.0) / 86_400)
+    days = max((end - start).total_seconds(), 0.0) / 86_400
+    return _arm(rows, arm, clock, days, tuple(_beyond_the_data(plan, arm, span)))
 
 
 def period(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> tuple[datetime, datetime]:
-    """From and until (exclusive) of the time in which incidents of `arm` start."""
-    start = plan.starts_at or span.first
-    end = plan.ends_at or span.end
+    """From and until (exclusive) of the time in which incidents of `arm` start and the data would show them.
+
+    A plan may reach further than the data; days that nobody recorded would make incidents look rare.
+    """
+    start = max(plan.starts_at or span.first, span.first)
+    end = min(plan.ends_at or span.end, span.end)
     if plan.cut_over_at is not None and arm.side is Side.BEFORE:
         end = min(end, plan.cut_over_at)
     if plan.cut_over_at is not None and arm.side is Side.AFTER:
         start = max(start, plan.cut_over_at)
     return start, end
+
+
+def _beyond_the_data(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> Iterator[str]:
+    """What to say when the plan reaches a day or more beyond the data on the arm's side of the cut-over."""
+    if arm.side is not Side.AFTER and plan.starts_at is not None and plan.starts_at.date() < span.first.date():
+        yield (
+            f"The plan begins on {plan.starts_at:%Y-%m-%d}, the first incident on {span.first:%Y-%m-%d}: frequencies "
+            "are counted from there, as if nothing had been recorded before."
+        )
+    if arm.side is not Side.BEFORE and plan.ends_at is not None and span.end.date() < _last_day(plan.ends_at):
+        yield (
+            f"The plan goes on to {_last_day(plan.ends_at):%Y-%m-%d}, but the last incident starts on "
+            f"{span.last:%Y-%m-%d}: frequencies are counted up to there."
+        )
+
+
+def _last_day(end: datetime) -> date:
+    return (end - timedelta(microseconds=1)).date()
 
 
 def _duration(clock: ClockName) -> str:
@@ -220,7 +246,7 @@ def _exclusion(plan: ComparisonPlan) -> tuple[exp.Condition, dict[str, Any]]:
     return exp.or_(*parts) if parts else exp.false(), values
 
 
-def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float) -> Arm:
+def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float, caveats: tuple[str, ...]) -> Arm:
     kept = ~np.asarray(rows["is_excluded"], dtype=np.bool_)
     durations = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)[kept]
     is_open = np.asarray(rows["is_open"], dtype=np.bool_)[kept] & np.isnan(durations)
@@ -243,4 +269,5 @@ def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float) -> A
         started_at=np.asarray(rows["started_at"], dtype="datetime64[us]")[kept],
         days=days,
         excluded=int((~kept).sum()),
+        caveats=caveats,
     )

@@ -38,7 +38,7 @@ ARM_COLUMNS = (
     ("open_count", WHOLE, "incidents that have not ended"),
     ("missing_count", WHOLE, "ended incidents without a time on the clock"),
     ("excluded_count", WHOLE, "incidents left out by the plan"),
-    ("days", NUMBER, "days in which an incident could enter the arm"),
+    ("days", NUMBER, "days of data in which an incident could enter the arm"),
     ("tier", TEXT, "dots (below 5), indicative (5 to 19) or full (20 and more)"),
     ("geometric_mean_minutes", NUMBER, "geometric mean; null below 5 incidents"),
     ("geometric_mean_low_minutes", NUMBER, "lower end of its interval"),

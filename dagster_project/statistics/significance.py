@@ -337,6 +337,7 @@ def _caveats(plan: ComparisonPlan, baseline: Arm, candidate: Arm, effects: Effec
     yield from plan.caveats
     for exclusion in plan.exclusions:
         yield f"Left out by plan: {exclusion.reason}"
+    yield from dict.fromkeys((*baseline.caveats, *candidate.caveats))  # both may have the same
     for arm in (baseline, candidate):
         yield from _arm_caveats(plan, arm)
     if effects is None:

@@ -91,6 +91,36 @@ def test_an_open_incident_is_as_old_as_the_data(incidents, plan):
     assert arm.ages[arm.is_open][0] == (span.as_of - span.first).total_seconds() - 9 * 12 * 3600
 
 
+def test_a_frequency_counts_only_days_that_the_data_covers(incidents, plan):
+    fill(incidents, 20)  # 1 to 10 January, two a day
+    wanted = plan(
+        starts_at="2025-10-01T00:00:00Z",
+        cut_over_at="2026-01-06T00:00:00Z",
+        ends_at="2026-03-31T00:00:00Z",
+        baseline={"label": "before", "side": "before"},
+        candidate={"label": "after", "side": "after"},
+    )
+    (row,) = significance(incidents, [wanted]).to_pylist()
+    assert row["baseline_days"] == 5
+    assert row["candidate_days"] == pytest.approx(4.5)  # the last one starts at noon of the tenth
+    assert row["rate_ratio"] == pytest.approx(10 / 4.5 / 2)
+    assert [caveat for caveat in row["caveats"] if caveat.startswith("The plan ")] == [
+        "The plan begins on 2025-10-01, the first incident on 2026-01-01: frequencies are counted from there, as if"
+        " nothing had been recorded before.",
+        "The plan goes on to 2026-03-30, but the last incident starts on 2026-01-10: frequencies are counted up to"
+        " there.",
+    ]
+
+
+def test_a_plan_within_the_data_is_kept_to_the_hour_without_a_word(incidents, plan):
+    fill(incidents, 20)
+    wanted = plan(starts_at="2026-01-02T00:00:00Z", ends_at="2026-01-09T00:00:00Z")
+    arm = read_arm(incidents, wanted, wanted.baseline, data_span(incidents, wanted))
+    assert (arm.days, arm.count, arm.caveats) == (7, 14, ())
+    to_the_end = plan(starts_at="2026-01-01T00:00:00Z", ends_at="2026-01-11T00:00:00Z")
+    assert read_arm(incidents, to_the_end, wanted.baseline, data_span(incidents, to_the_end)).caveats == ()
+
+
 @pytest.mark.parametrize("clock", ["detect", "acknowledge", "mitigate", "resolve", "close"])
 def test_every_clock_can_be_read(incidents, plan, clock):
     fill(incidents)
