@@ -30,18 +30,51 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML lets a repeated key win silently; in a policy that hides half of what somebody wrote."""
+MAX_DEPTH = 50
+"""How deep a document may be nested: far beyond any model, and far below where Python's own stack ends."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which every mistake has a line.
+
+    YAML lets a repeated key win silently; in a policy that hides half of what somebody wrote. PyYAML lets errors of
+    Python through where a value is no date, a key cannot be a key or the nesting has no end.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            problem = f"nested more than {MAX_DEPTH} deep: no setting is"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _wrong(key_node, "a key is a word, not a list or a mapping")
+            if key_node.tag.rsplit(":", 1)[-1] not in {"str", "merge"}:
+                raise _wrong(key_node, f"the key {key_node.value!r} is no word to YAML: quote it")
             if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} is given twice: keep one", key_node.start_mark
-                )
+                raise _wrong(key_node, f"the key {key_node.value!r} is given twice: keep one")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            kind = node.tag.rsplit(":", 1)[-1]
+            raise _wrong(node, f"{str(node.value)[:60]!r} is no {kind} ({error}): mend it, or quote it") from None
+
+
+def _wrong(node: yaml.Node, problem: str) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def read_document(path: Path, model: type[Model]) -> Model:
@@ -56,6 +89,8 @@ def read_document(path: Path, model: type[Model]) -> Model:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DocumentError(path, [f"{path}: no such file. `hindcast init DIR` writes a commented one."]) from None
+    except OSError as error:
+        raise DocumentError(path, [f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise DocumentError(path, [f"{path}: not UTF-8 at byte {error.start}: save the file as UTF-8"]) from None
     return parse_document(text, model, path)
@@ -63,18 +98,25 @@ def read_document(path: Path, model: type[Model]) -> Model:
 
 def parse_document(text: str, model: type[Model], path: Path) -> Model:
     """`read_document` for text already read; `path` only names the file in errors."""
-    try:
-        tree = yaml.compose(text, Loader=_UniqueKeyLoader)
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DocumentError(path, [f"{path}:{line}: {error.problem or 'not YAML'}"]) from None
-    except yaml.YAMLError as error:
-        raise DocumentError(path, [f"{path}: not YAML: {error}"]) from None
+    tree, content = _loaded(text, path)
     try:
         return model.model_validate({} if content is None else content)
     except ValidationError as error:
         raise DocumentError(path, [_problem(path, tree, detail) for detail in error.errors()]) from None
+
+
+def _loaded(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
+    """The text as nodes, which know their lines, and as values."""
+    try:
+        loader = _Loader(text)
+        tree = loader.get_single_node()
+        return tree, None if tree is None else loader.construct_document(tree)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, problem = (mark.line + 1 if mark else 1), error.problem or "not YAML"
+    except yaml.reader.ReaderError as error:
+        line, problem = text.count("\n", 0, error.position) + 1, f"not YAML: {error.reason}"
+    raise DocumentError(path, [f"{path}:{line}: {problem}"])
 
 
 def _problem(path: Path, tree: yaml.Node | None, detail: Any) -> str:

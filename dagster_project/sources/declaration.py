@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from dagster_project.policy.document import DocumentError, StrictModel, read_document
 from dagster_project.settings import Project
 from dagster_project.sources.recognition import recorded_as
 from dagster_project.sources.registry import FORMATS
@@ -16,14 +16,10 @@ from dagster_project.warehouse.landing import InputFile
 
 
 class SourcesInvalid(ValueError):
-    """`data/sources.yml` cannot be used; the message names the file, the field, and what to do."""
+    """`data/sources.yml` cannot be used; the message names the file, the line, the field, and what to do."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Strict):
+class Source(StrictModel):
     """One kind of files.
 
     Parameters
@@ -59,7 +55,7 @@ class Source(_Strict):
         return value
 
 
-class Declaration(_Strict):
+class Declaration(StrictModel):
     """The whole file.
 
     Parameters
@@ -90,19 +86,12 @@ def read(file: Path) -> Declaration:
     Raises
     ------
     SourcesInvalid
-        Names the file and each field that is wrong.
+        Names file, line, field and value of every problem.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourcesInvalid(f"{file}: {error.strerror}; `hindcast init` writes one") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SourcesInvalid(f"{file}: no YAML: {error}") from error
-    try:
-        return Declaration.model_validate(content)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_place(item['loc'])}: {item['msg']}" for item in error.errors())
-        raise SourcesInvalid(f"{file}:\n{problems}") from error
+        return read_document(file, Declaration)
+    except DocumentError as error:
+        raise SourcesInvalid(str(error)) from None
 
 
 def declared_files(project: Project) -> list[InputFile]:
@@ -153,7 +142,3 @@ def _matches(root: Path, pattern: str) -> list[Path]:
         )
     )
     return sorted(path for path in base.glob(str(relative)) if path.is_file() and not path.name.startswith("."))
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "the file"
