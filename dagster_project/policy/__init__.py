@@ -1,1 +1,1 @@
-"""Severities, targets, clocks and links of a project: one YAML file, typed. No incident is judged here."""
+"""Severities and windows of a project: one YAML file, typed, and as dbt variables. No incident is judged here."""

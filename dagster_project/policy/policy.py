@@ -1,25 +1,27 @@
-"""The model of `data/policy.yml`: severities, clocks, targets, windows around an incident, page links.
+"""The model of `data/policy.yml`, and the variables that the dbt models take from it.
 
-Routing, update cadence and notification clocks join this file when something sends messages.
+Clocks are named here because comparisons choose one; what each measures, `fct_incidents` says.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from string import Formatter
 from typing import Annotated
 
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from dagster_project.policy.document import StrictModel, read_document
 
-Minutes = Annotated[float, Field(gt=0, le=366 * 24 * 60)]
+# Whole numbers, because they become SQL intervals. A month is as far as a window can reach and still be one incident's.
+Minutes = Annotated[int, Field(strict=True, ge=0, le=31 * 24 * 60)]
+Hours = Annotated[int, Field(strict=True, ge=1, le=31 * 24)]
+
+DbtVar = int | list[str] | dict[str, list[str]]
 
 
 class ClockName(StrEnum):
-    """The five clocks of an incident. Each is measured by a column `time_to_<name>_seconds` of `fct_incidents`."""
+    """The five clocks of an incident. Each ends at a column of `fct_incidents` and begins at its `started_at`."""
 
     DETECT = "detect"
     ACKNOWLEDGE = "acknowledge"
@@ -28,120 +30,55 @@ class ClockName(StrEnum):
     CLOSE = "close"
 
 
-class Clock(StrictModel):
-    """Which two events a duration lies between; two numbers from different clocks must not be compared."""
+class Level(StrEnum):
+    """Severities as the models know them, the worst first."""
 
-    starts: str = Field(min_length=1, description="Event that starts the clock.")
-    ends: str = Field(min_length=1, description="Event that stops it.")
-    abbreviation: str = Field(pattern=r"^MTT[A-Z]$", description="Name of its mean, e.g. MTTR.")
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+    P5 = "P5"
 
 
-class Target(StrictModel):
-    """A target with the place it comes from, because places disagree."""
+class System(StrEnum):
+    """Where incidents come from: `system` of `fct_incidents`."""
 
-    minutes: Minutes
-    source: str = Field(min_length=1, description="Document and figure that sets it.")
-    disagreement: str | None = Field(default=None, description="What other sources say, when they say otherwise.")
+    INCIDENTS = "incidents"
+    PAGERDUTY = "pagerduty"
+    SERVICENOW = "servicenow"
 
 
 class Severity(StrictModel):
-    """One severity: what it means and how soon somebody must respond."""
+    """One severity and the words for it."""
 
-    title: str = Field(min_length=1)
-    aliases: tuple[str, ...] = Field(default=(), description="How ticket systems spell it.")
-    response: Target | None = Field(description="Time to the first response; null: only in business hours.")
-    response_in_words: str = Field(min_length=1)
-    resolve: Target | None = Field(default=None, description="Target of the resolve clock, when one is set.")
+    title: str = Field(min_length=1, description="For readers of the file.")
+    aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(description="How ticket systems spell it.")
 
 
 class IncidentWindow(StrictModel):
-    """How far around an incident its telemetry is read."""
+    """How far around an incident its telemetry is looked at."""
 
     lead_minutes: Minutes = Field(description="Before the start: a cause precedes the ticket.")
-    lag_minutes: Minutes = Field(description="After the end.")
-    open_incident_minutes: Minutes = Field(description="Length read after the start while an incident is open.")
-
-    @property
-    def lead(self) -> timedelta:
-        return timedelta(minutes=self.lead_minutes)
-
-    @property
-    def lag(self) -> timedelta:
-        return timedelta(minutes=self.lag_minutes)
-
-
-class Links(StrictModel):
-    """Templates of links on pages; null leaves the link out. A name in braces is filled in per row."""
-
-    trace_url: str | None = None
-    incident_url: str | None = None
-    commit_url: str | None = None
-
-    @field_validator("trace_url", "incident_url", "commit_url")
-    @classmethod
-    def _known_placeholders(cls, template: str | None) -> str | None:
-        if template is None:
-            return None
-        try:
-            names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-        except ValueError as error:
-            raise ValueError(f"not a template: {error}") from None
-        if unknown := names - {"trace_id", "span_id", "incident_id", "commit"}:
-            raise ValueError(
-                f"unknown placeholder {sorted(unknown)}: use {{trace_id}}, {{span_id}}, {{incident_id}} or {{commit}}"
-            )
-        HttpUrl(template.replace("{", "").replace("}", ""))
-        return template
-
-
-class ServiceLevel(StrictModel):
-    """The availability promise that error budgets are counted against."""
-
-    availability: float = Field(gt=0, lt=1, description="Share of time, 0.999 for 99.9 %.")
-    window_days: int = Field(gt=0, le=366)
-    source: str = Field(min_length=1)
-
-    @property
-    def error_budget_minutes(self) -> float:
-        """Minutes of downtime that the promise leaves in one window."""
-        return (1 - self.availability) * self.window_days * 24 * 60
+    open_incident_hours: Hours = Field(description="After the start, while an incident is not resolved.")
+    deploy_lookback_hours: Hours = Field(description="Before the start, for deploys.")
 
 
 class Policy(StrictModel):
     """All of `data/policy.yml`."""
 
-    severities: dict[str, Severity] = Field(min_length=1)
-    clocks: dict[ClockName, Clock] = Field(min_length=1)
-    targets: dict[ClockName, Target] = Field(default_factory=dict)
+    severities: dict[Level, Severity]
     incident_window: IncidentWindow
-    service_level: ServiceLevel
-    links: Links = Links()
+    telemetry_systems: tuple[System, ...] = Field(min_length=1)
 
     @field_validator("severities")
     @classmethod
-    def _names_and_aliases_once(cls, severities: dict[str, Severity]) -> dict[str, Severity]:
-        seen: dict[str, str] = {}
-        for name, severity in severities.items():
-            for spelling in {name, *severity.aliases}:
-                folded = spelling.casefold()
-                if folded in seen and seen[folded] != name:
-                    raise ValueError(f"{spelling!r} names both {seen[folded]} and {name}: give it to one")
-                seen[folded] = name
+    def _aliases_once(cls, severities: dict[Level, Severity]) -> dict[Level, Severity]:
+        seen: dict[str, Level] = {}
+        for level, severity in severities.items():
+            for alias in severity.aliases:
+                if (other := seen.setdefault(_folded(alias), level)) != level:
+                    raise ValueError(f"{alias!r} names both {other} and {level}: give it to one")
         return severities
-
-    @model_validator(mode="after")
-    def _targets_have_clocks(self) -> Policy:
-        if missing := sorted(name.value for name in self.targets.keys() - self.clocks.keys()):
-            raise ValueError(f"targets for clocks that are not defined: {missing}: add them under `clocks`")
-        return self
-
-    def severity_named(self, spelling: str) -> str | None:
-        """The severity that a ticket system spells `spelling`; None when no name or alias fits."""
-        folded = spelling.strip().casefold()
-        for name, severity in self.severities.items():
-            if folded == name.casefold() or folded in {alias.casefold() for alias in severity.aliases}:
-                return name
-        return None
 
 
 def load_policy(path: Path) -> Policy:
@@ -153,3 +90,29 @@ def load_policy(path: Path) -> Policy:
         Names file, line, key and value of every problem.
     """
     return read_document(path, Policy)
+
+
+def dbt_vars(policy: Policy) -> dict[str, DbtVar]:
+    """The policy as variables of the dbt project, whose own values for these are defaults.
+
+    Returns
+    -------
+    dict
+        `severity_aliases` (level to lower-case spellings), `incident_lead_minutes`, `open_incident_hours`,
+        `deploy_lookback_hours` and `telemetry_systems`; all of it is JSON.
+    """
+    window = policy.incident_window
+    return {
+        "severity_aliases": {
+            str(level): [_folded(alias) for alias in severity.aliases] for level, severity in policy.severities.items()
+        },
+        "incident_lead_minutes": window.lead_minutes,
+        "open_incident_hours": window.open_incident_hours,
+        "deploy_lookback_hours": window.deploy_lookback_hours,
+        "telemetry_systems": [str(system) for system in policy.telemetry_systems],
+    }
+
+
+def _folded(spelling: str) -> str:
+    """As the models compare spellings: trimmed, in lower case."""
+    return spelling.strip().lower()

@@ -17,16 +17,15 @@
     case {{ column }} when 1 then 'ok' when 2 then 'error' else 'unset' end
 {%- endmacro %}
 
-{# P1 (worst) to P5 of whatever a system calls its priorities: P2, SEV-2, "3 - Moderate", 4, critical. Null when it says none of these. #}
+{# P1 (worst) to P5 of whatever a system calls its priorities: the policy's spellings, or text that begins with a level (P2,
+   SEV-2, "3 - Moderate", 4). Null when it says none of these. #}
 {% macro severity_level(column) -%}
     case
+        {%- for level, aliases in var('severity_aliases').items() if aliases %}
+        when {{ is_one_of('lower(trim(' ~ column ~ '))', aliases) }} then '{{ level }}'
+        {%- endfor %}
         when regexp_matches(lower(trim({{ column }})), '^(p|sev|s|severity)?[ -]*[1-5]([^0-9].*)?$')
             then 'P' || regexp_extract({{ column }}, '[1-5]')
-        when lower(trim({{ column }})) in ('critical', 'blocker') then 'P1'
-        when lower(trim({{ column }})) in ('high', 'major') then 'P2'
-        when lower(trim({{ column }})) in ('moderate', 'medium') then 'P3'
-        when lower(trim({{ column }})) in ('low', 'minor') then 'P4'
-        when lower(trim({{ column }})) in ('planning', 'info', 'informational') then 'P5'
     end
 {%- endmacro %}
 

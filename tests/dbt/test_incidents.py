@@ -77,7 +77,7 @@ PAGERDUTY_FIELDS = ("type", "incident_key", "title", "status", "created_at", "re
 
 
 def test_a_field_of_another_type_fails_no_build(shared_project, warehouse):
-    """One field at a time is wrong, in every way, in every kind of record: each entity stays, the wrong value does not."""
+    """One field at a time is wrong, in every way, in every kind of record: entities stay, wrong values do not."""
     started = {"started_at": "2024-01-01T10:00:00Z", "deploy_id": "d", "deployed_at": "2024-01-01T10:00:00Z"}
 
     def spoilt(usual, fields):
@@ -100,6 +100,25 @@ def test_a_field_of_another_type_fails_no_build(shared_project, warehouse):
         "incidents": len(incidents), "pagerduty": len(pages), "servicenow": len(tickets),
     }  # fmt: skip
     assert warehouse.rows("select max(acknowledged_at)::varchar from marts.fct_incidents") == [("2024-01-01 10:05:00",)]
+
+
+def test_the_policy_says_what_is_severe_and_how_far_to_look(shared_project, warehouse):
+    insert_incidents(warehouse)
+    warehouse.insert_payloads("incidents", [INCIDENT | {"incident_id": "INC-9", "severity": " It's BAD "}],
+                              incident_id="incident_id")  # fmt: skip
+    warehouse.insert_spans([{"span": 1, "service": "56"}, {"trace": 2, "at": "2024-01-02 10:00:00"}])
+    variables = {"severity_aliases": {"P1": ["sev-1"], "P5": ["it's bad", "p2"]}, "incident_lead_minutes": 7,
+                 "open_incident_hours": 3, "telemetry_systems": ["incidents"]}  # fmt: skip
+    shared_project.run(warehouse, "run", "-s", "+int_incident_windows", **variables)
+    assert warehouse.rows(
+        "select incident_id, severity, window_from::varchar, window_until::varchar from intermediate.int_incidents"
+        " join intermediate.int_incident_windows using (incident_id) order by 1"
+    ) == [
+        ("INC-1", "P5", "2024-01-01 09:53:00", "2024-01-01 11:00:00"),
+        ("INC-2", "P1", "2024-01-01 09:53:00", "2024-01-01 13:00:00"),
+        ("INC-3", "P5", "2024-01-01 11:53:00", "2024-01-01 15:00:00"),
+        ("INC-9", "P5", "2024-01-01 09:53:00", "2024-01-01 11:00:00"),
+    ]
 
 
 def test_an_incident_is_compared_with_quiet_time(shared_project, warehouse):

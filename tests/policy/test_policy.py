@@ -1,11 +1,14 @@
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dagster_project.policy.document import DocumentError
-from dagster_project.policy.policy import ClockName, load_policy
+from dagster_project.policy.policy import dbt_vars, load_policy
 
 SHIPPED = Path(__file__).parents[2] / "data/policy.yml"
+DBT_PROJECT = SHIPPED.parents[1] / "dbt/dbt_project.yml"
 
 
 @pytest.fixture
@@ -22,51 +25,42 @@ def changed(tmp_path):
     return change
 
 
-def test_the_shipped_policy():
-    policy = load_policy(SHIPPED)
-    assert list(policy.severities) == ["P1", "P2", "P3", "P4"]
-    assert [severity.response and severity.response.minutes for severity in policy.severities.values()] == [
-        15,
-        60,
-        240,
-        None,
-    ]
-    assert set(policy.clocks) == set(ClockName)
-    assert policy.service_level.error_budget_minutes == pytest.approx(43.2)
-    assert policy.incident_window.lead.total_seconds() == 1800
+def test_the_shipped_policy_is_what_the_models_default_to():
+    wanted = dbt_vars(load_policy(SHIPPED))
+    declared = yaml.safe_load(DBT_PROJECT.read_text())["vars"]
+    assert wanted == {name: declared[name] for name in wanted}
+    assert wanted["incident_lead_minutes"] == 2
 
 
-def test_every_target_names_its_source_and_disputed_ones_the_dispute():
-    policy = load_policy(SHIPPED)
-    assert policy.targets[ClockName.RESOLVE].minutes == 60
-    assert "30 minutes" in policy.targets[ClockName.RESOLVE].disagreement
-    assert all(target.source for target in policy.targets.values())
-
-
-@pytest.mark.parametrize(
-    ("spelling", "name"), [("P1", "P1"), ("sev2", "P2"), ("3 - Moderate", "P3"), (" LOW ", "P4"), ("P9", None)]
-)
-def test_spellings_of_severities(spelling, name):
-    assert load_policy(SHIPPED).severity_named(spelling) == name
+def test_the_variables_follow_the_file(changed):
+    file = changed("lead_minutes: 2", "lead_minutes: 30")
+    file.write_text(
+        file.read_text().replace("[critical, blocker]", "[' SEV1 ', 2am]").replace("pagerduty]", "servicenow]")
+    )
+    found = json.loads(json.dumps(dbt_vars(load_policy(file))))
+    assert (found["incident_lead_minutes"], found["open_incident_hours"], found["deploy_lookback_hours"]) == (
+        30,
+        24,
+        24,
+    )
+    assert found["severity_aliases"]["P1"] == ["sev1", "2am"]
+    assert found["telemetry_systems"] == ["incidents", "servicenow"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("lead_minutes: 30", "lead_minutes: soon", "incident_window.lead_minutes"),
-        ("lead_minutes: 30", "lead_minutes: -5", "greater than 0 (found -5)"),
-        ("lead_minutes: 30", "lead_minutes: .nan", "incident_window.lead_minutes"),
-        ("lead_minutes: 30", "leed_minutes: 30", "incident_window.leed_minutes: Extra inputs are not permitted"),
-        ("availability: 0.999", "availability: 99.9", "less than 1 (found 99.9)"),
-        ("trace_url: null", "trace_url: 'https://x.example/{trace}'", "unknown placeholder ['trace']"),
-        ("trace_url: null", "trace_url: 'javascript:alert(1)'", "URL scheme should be 'http' or 'https'"),
-        ("trace_url: null", "trace_url: 'https://x.example/{trace_id'", "not a template"),
-        ("aliases: [SEV2,", "aliases: [SEV1,", "'SEV1' names both P1 and P2"),
-        ("abbreviation: MTTR", "abbreviation: MTTR average", "clocks.resolve.abbreviation"),
-        ("  lag_minutes: 5\n", "  lag_minutes: 5\n  lag_minutes: 6\n", "'lag_minutes' is given twice"),
-        ("clocks:\n  detect:", "clocks:\n  notice:", "clocks.notice"),
+        ("lead_minutes: 2", "lead_minutes: soon", "incident_window.lead_minutes"),
+        ("lead_minutes: 2", "lead_minutes: -5", "greater than or equal to 0 (found -5)"),
+        ("lead_minutes: 2", "lead_minutes: 2.5", "incident_window.lead_minutes"),
+        ("lead_minutes: 2", "leed_minutes: 2", "incident_window.leed_minutes: Extra inputs are not permitted"),
+        ("open_incident_hours: 24", "open_incident_hours: 1000", "less than or equal to 744 (found 1000)"),
+        ("[high, major]", "[high, Blocker]", "'Blocker' names both P1 and P2"),
+        ("  P5:", "  P6:", "severities.P6"),
+        ("pagerduty]\n", "pagerdutty]\n", "telemetry_systems.1"),
+        ("  lead_minutes: 2\n", "  lead_minutes: 2\n  lead_minutes: 3\n", "'lead_minutes' is given twice"),
         ("severities:\n", "severities: [\n", "policy.yml:"),
-        ("window_days: 30", "window_days: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("hours: 24", "hours: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
 )
 def test_mistakes_name_file_and_what_is_wrong(changed, old, new, expected):
@@ -76,13 +70,13 @@ def test_mistakes_name_file_and_what_is_wrong(changed, old, new, expected):
 
 
 def test_a_mistake_names_its_line_and_all_are_told_at_once(changed):
-    file = changed("lead_minutes: 30", "lead_minutes: 0")
-    file.write_text(file.read_text().replace("lag_minutes: 5", "lag_minutes: 0"))
+    file = changed("lead_minutes: 2", "lead_minutes: -1")
+    file.write_text(file.read_text().replace("open_incident_hours: 24", "open_incident_hours: 0"))
     lines = file.read_text().splitlines()
     with pytest.raises(DocumentError) as caught:
         load_policy(file)
     assert [int(problem.split(":")[1]) for problem in caught.value.problems] == [
-        next(n for n, text in enumerate(lines, 1) if text.strip().startswith(key)) for key in ("lead_", "lag_")
+        next(n for n, text in enumerate(lines, 1) if text.strip().startswith(key)) for key in ("lead_", "open_")
     ]
 
 
