@@ -10,7 +10,7 @@ from dagster_project.settings import Project
 from dagster_project.warehouse.connection import connect
 from tests.end_to_end.conftest import REPOSITORY, hindcast
 
-pytestmark = pytest.mark.xdist_group("bad input")
+pytestmark = pytest.mark.xdist_group("bad_input")
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -186,21 +186,16 @@ def test_the_morning_shows_what_was_refused(bad_night):
         assert reason in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (RULE.replace("any(span(status = error))", "any(span(status = error)"), ":7:"),
-        (RULE.replace("severity: high", "severty: high"), "did you mean `severity`"),
-        (RULE[: RULE.index("tests:")], "test"),
-    ],
-    ids=["syntax error", "unknown field", "no tests"],
-)
-def test_a_wrong_rule_stops_the_night_before_anything_runs(tmp_path, text, message):
+def test_wrong_rules_stop_the_night_before_anything_runs_and_all_are_told(tmp_path):
     project = new_project(tmp_path)
-    (project.root / "rules/reliability/error-is-answered.yml").write_text(text)
+    folder = project.root / "rules/reliability"
+    (folder / "syntax-error.yml").write_text(RULE.replace("any(span(status = error))", "any(span(status = error)"))
+    (folder / "unknown-field.yml").write_text(RULE.replace("severity: high", "severty: high"))
+    (folder / "no-tests.yml").write_text(RULE[: RULE.index("tests:")])
     done = hindcast("nightly", project=project, check=False)
     assert done.returncode == 2
-    assert "rules/reliability/error-is-answered.yml" in done.stderr
-    assert message in done.stderr
+    assert "rules/reliability/syntax-error.yml:7:" in done.stderr
+    assert "did you mean `severity`" in done.stderr
+    assert "rules/reliability/no-tests.yml" in done.stderr
     assert "Traceback" not in done.stderr
     assert not project.warehouse_file.exists()
