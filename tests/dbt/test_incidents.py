@@ -49,7 +49,7 @@ def test_durations_are_measured_between_clocks_that_were_sent(shared_project, wa
     )
     assert found == [
         ("0000045", "servicenow", "P3", None, None, 36780, False, None),
-        ("0000046", "servicenow", None, None, None, None, True, "closed, never resolved"),
+        ("0000046", "servicenow", None, None, None, None, False, "closed, never resolved"),
         ("INC-1", "incidents", "P2", 30, 300, 3600, False, None),
         ("INC-2", "incidents", "P1", None, None, None, False, "resolved before created"),
         ("INC-3", "incidents", "P2", None, None, None, True, None),
@@ -63,9 +63,9 @@ def test_durations_are_measured_between_clocks_that_were_sent(shared_project, wa
         ("56", "56")
     ]
     assert warehouse.rows(
-        "select system, n_incidents, n, n_open, n_inconsistent from marts.mart_mttr_baseline"
+        "select system, n_incidents, n, n_open, n_closed_unresolved, n_inconsistent from marts.mart_mttr_baseline"
         " where slice = 'system' order by 1"
-    ) == [("incidents", 4, 1, 1, 2), ("servicenow", 2, 1, 1, 0)]
+    ) == [("incidents", 4, 1, 1, 0, 2), ("servicenow", 2, 1, 0, 1, 0)]
 
 
 # Every JSON type where another is meant, and texts that only look like times.

@@ -48,7 +48,8 @@ relevant as (
         incident_id,
         system,
         started_at,
-        resolved_at
+        resolved_at,
+        case when closed_at >= started_at then closed_at end as closed_at
     from incidents
     where
         started_at is not null
@@ -58,7 +59,8 @@ relevant as (
         )
 ),
 
--- An end before the start is no end; an incident without one is followed for a while, and not past what was received.
+-- An end before the start is no end; an incident without one is followed for a while, and not past its closing or
+-- what was received.
 windows as (
     select
         relevant.incident_id,
@@ -68,6 +70,7 @@ windows as (
             when relevant.resolved_at >= relevant.started_at then relevant.resolved_at
             else least(
                 relevant.started_at + interval '{{ var("open_incident_hours") }}' hour,
+                relevant.closed_at,
                 greatest(extent.telemetry_until, relevant.started_at)
             )
         end as window_until,

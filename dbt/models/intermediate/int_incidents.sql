@@ -56,6 +56,8 @@ from_incidents as (
         incidents.closed_at,
         case when incidents.closed_at is not null then 'incidents.closed_at' end as closed_at_source,
         coalesce(pages.reopened_count, 0) as reopened_count,
+        coalesce(incidents.resolved_at, incidents.closed_at, pages.resolved_at) is null
+        and coalesce(pages.status, '') <> 'resolved' as is_open,
         pages.incident_id as pagerduty_id,
         incidents.load_id,
         incidents.line,
@@ -89,6 +91,7 @@ from_pagerduty as (
         cast(null as timestamp) as closed_at,
         cast(null as varchar) as closed_at_source,
         reopened_count,
+        resolved_at is null and coalesce(status, '') <> 'resolved' as is_open,
         incident_id as pagerduty_id,
         load_id,
         line,
@@ -121,6 +124,8 @@ from_servicenow as (
         closed_at,
         case when closed_at is not null then 'servicenow.closed_at' end as closed_at_source,
         reopened_count,
+        coalesce(resolved_at, closed_at) is null
+        and lower(coalesce(state, '')) not in ('resolved', 'closed', 'canceled', 'cancelled') as is_open,
         cast(null as varchar) as pagerduty_id,
         load_id,
         line,
@@ -139,7 +144,6 @@ together as (
 final as (
     select
         *,
-        resolved_at is null as is_open,
         case
             when started_at is null then 'no start'
             when resolved_at < started_at then 'resolved before created'
@@ -148,6 +152,7 @@ final as (
             when mitigated_at < started_at then 'mitigated before created'
             when closed_at < resolved_at then 'closed before resolved'
             when resolved_at is null and closed_at is not null then 'closed, never resolved'
+            when resolved_at is null and not is_open then 'over, no time of it'
         end as clock_problem
     from together
 )

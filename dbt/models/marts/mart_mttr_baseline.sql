@@ -5,9 +5,11 @@ with incidents as (
         service_name,
         team,
         started_at,
+        resolved_at,
         is_open,
         time_to_resolve_seconds,
-        not is_open and time_to_resolve_seconds is null as is_inconsistent
+        not is_open and resolved_at is null as is_closed_unresolved,
+        resolved_at is not null and time_to_resolve_seconds is null as is_inconsistent
     from {{ ref('fct_incidents') }}
 ),
 
@@ -38,6 +40,7 @@ sliced as (
         {{ column if column in columns else 'cast(null as varchar)' }} as {{ column }},
         {%- endfor %}
         is_open,
+        is_closed_unresolved,
         is_inconsistent,
         time_to_resolve_seconds
     from incidents
@@ -56,6 +59,7 @@ measured as (
         count(*) as n_incidents,
         count(time_to_resolve_seconds) as n,
         count(*) filter (where is_open) as n_open,
+        count(*) filter (where is_closed_unresolved) as n_closed_unresolved,
         count(*) filter (where is_inconsistent) as n_inconsistent,
         count(*) filter (where time_to_resolve_seconds = 0) as n_zero,
         -- Logarithms are summed as decimals: a sum of doubles would depend on the order of threads. What they lose,
@@ -83,6 +87,7 @@ final as (
         measured.n_incidents,
         measured.n,
         measured.n_open,
+        measured.n_closed_unresolved,
         measured.n_inconsistent,
         measured.n_zero,
         measured.geometric_mean_minutes,
@@ -106,6 +111,7 @@ select
     n_incidents,
     n,
     n_open,
+    n_closed_unresolved,
     n_inconsistent,
     n_zero,
     cast(geometric_mean_minutes as double) as geometric_mean_minutes,
