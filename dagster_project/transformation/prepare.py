@@ -1,7 +1,7 @@
 """`hindcast prepare`: compile the rules into dbt models, write them into the dbt project, parse it into a manifest.
 
-Everything is keyed by one fingerprint (rules, rule compiler, dbt project); when it is unchanged there is nothing to do.
-Nothing here opens the warehouse.
+Everything is keyed by one fingerprint (rules, rule compiler, dbt project, versions); when it is unchanged there is
+nothing to do. Nothing here opens the warehouse.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from dagster_project import rule_language
+from dagster_project import __version__, rule_language
 from dagster_project.rule_language import dbt_models
 from dagster_project.settings import PACKAGE_ROOT, Project, shipped
+from dagster_project.transformation import dbt_files
 from dagster_project.transformation.locked_dbt import LOCK_VARIABLE
 
-GENERATED = (Path("models/violations/generated"), Path("macros/generated"))
 STAMP = "prepared.json"
+COMPILER = ("*.py", "*.jinja", "*.lark")
+# Another version of these may generate other text from the same rules, or parse it otherwise.
+PACKAGES = ("dbt-core", "dbt-duckdb", "sqlglot")
 
 
 class DbtParseFailed(RuntimeError):
@@ -81,27 +85,29 @@ def require_prepared(project: Project) -> Path:
 
 def rule_texts(project: Project) -> dict[str, str]:
     """The text of each rule file, by its path relative to the project, in order of path."""
-    files = sorted(project.rules_dir.rglob("*.yml"))
-    return {str(file.relative_to(project.root)): file.read_text(encoding="utf-8") for file in files}
+    return {str(file.relative_to(project.root)): file.read_text(encoding="utf-8") for file in _rule_files(project)}
 
 
 def fingerprint(project: Project) -> str:
     """A hash of all that the generated models and the manifest depend on."""
-    rules, compiler = project.rules_dir, PACKAGE_ROOT / "rule_language"
-    return _hash([*_files(rules, "*.yml"), *_files(compiler, "*.*"), *_dbt_files(project)])
+    compiler = PACKAGE_ROOT / "rule_language"
+    rules = (path.relative_to(project.rules_dir) for path in _rule_files(project))
+    parts = [
+        dbt_files.content_hash(project.dbt_dir, dbt_files.matching(project.dbt_dir, dbt_files.SHIPPED)),
+        dbt_files.content_hash(project.rules_dir, rules),
+        dbt_files.content_hash(compiler, dbt_files.matching(compiler, COMPILER)),
+        f"hindcast {__version__}",
+        *(f"{name} {version(name)}" for name in PACKAGES),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def models_fingerprint(project: Project) -> str:
-    """A hash of the dbt project without what is generated: when it changes, tables are built from scratch."""
-    return _hash(_dbt_files(project))
+    """A hash of what builds tables, without what is generated: when it changes, tables are built from scratch.
 
-
-def _hash(files: list[tuple[Path, Path]]) -> str:
-    digest = hashlib.sha256()
-    for root, file in files:
-        digest.update(f"{file.relative_to(root)}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    Rules are not in it: the generated models judge a rule over all history when its meaning is new to them.
+    """
+    return dbt_files.content_hash(project.dbt_dir, dbt_files.matching(project.dbt_dir, dbt_files.BUILDING))
 
 
 def stamp(project: Project) -> str | None:
@@ -130,16 +136,8 @@ def dbt_executable() -> str:
     return str(Path(sys.executable).with_name("hindcast-dbt"))
 
 
-def _dbt_files(project: Project) -> list[tuple[Path, Path]]:
-    generated = tuple(project.dbt_dir / folder for folder in GENERATED)
-    found = _files(project.dbt_dir, "*.*")
-    return [(root, file) for root, file in found if not any(file.is_relative_to(folder) for folder in generated)]
-
-
-def _files(root: Path, pattern: str) -> list[tuple[Path, Path]]:
-    written_by_tools = {"__pycache__", "target", "logs", "dbt_packages"}
-    files = (file for file in sorted(root.rglob(pattern)) if file.is_file())
-    return [(root, file) for file in files if not written_by_tools.intersection(file.relative_to(root).parts)]
+def _rule_files(project: Project) -> list[Path]:
+    return sorted(project.rules_dir.rglob("*.yml"))
 
 
 def _ensure_dbt_project(project: Project) -> None:
@@ -153,11 +151,11 @@ def _replace_generated(dbt_dir: Path, files: dict[str, str]) -> None:
     """Write the generated files aside and rename them; files of rules that are gone are removed."""
     wanted = {dbt_dir / name: text for name, text in files.items()}
     for file, text in wanted.items():
-        if not any(file.is_relative_to(dbt_dir / folder) for folder in GENERATED):
+        if not any(file.is_relative_to(dbt_dir / folder) for folder in dbt_files.GENERATED):
             raise ValueError(f"the rule compiler wants to write {file}, which is outside its folders")
         file.parent.mkdir(parents=True, exist_ok=True)
         _write_aside(file, text)
-    for folder in GENERATED:
+    for folder in dbt_files.GENERATED:
         for file in (dbt_dir / folder).glob("*"):
             if file not in wanted:
                 file.unlink()
