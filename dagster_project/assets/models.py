@@ -11,6 +11,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from dagster_project import __version__
+from dagster_project.policy import policy
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
@@ -56,7 +57,7 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
         with warehouse.writer("begin a replay") as connection:
             due = replay_window.due(connection, fingerprint, declaration.read(project.sources_file).first_day)
             replay_window.begin(connection)
-        events, failure = _run(context, dbt, dbt_arguments(due, first_day, last_day))
+        events, failure = _run(context, dbt, dbt_arguments(due, first_day, last_day, _policy_vars(project)))
         yield from _with_row_counts(context, events, warehouse)
         if failure:
             raise failure
@@ -68,15 +69,20 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
     return models
 
 
-def dbt_arguments(due: replay_window.ReplayWindow | None, first_day: date, last_day: date) -> list[str]:
+def dbt_arguments(
+    due: replay_window.ReplayWindow | None, first_day: date, last_day: date, policy_vars: Mapping[str, Any]
+) -> list[str]:
     """What to tell dbt: build all days from scratch when the models changed, else the asked ones alone."""
     if due and due.full_refresh:
-        return [*BUILD, "--full-refresh", "--vars", _vars(due.first_day, due.last_day)]
-    return [*BUILD, "--vars", _vars(first_day, last_day)]
+        window = replay_window.dbt_vars(due.first_day, due.last_day)
+        return [*BUILD, "--full-refresh", "--vars", orjson.dumps({**policy_vars, **window}).decode()]
+    window = replay_window.dbt_vars(first_day, last_day)
+    return [*BUILD, "--vars", orjson.dumps({**policy_vars, **window}).decode()]
 
 
-def _vars(first_day: date, last_day: date) -> str:
-    return orjson.dumps(replay_window.dbt_vars(first_day, last_day)).decode()
+def _policy_vars(project: Project) -> Mapping[str, Any]:
+    """What the project's policy says to the models; a project without one has their defaults."""
+    return policy.dbt_vars(policy.load_policy(project.policy_file)) if project.policy_file.is_file() else {}
 
 
 def _run(

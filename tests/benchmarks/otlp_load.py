@@ -50,9 +50,12 @@ def measure_landing(file: Path) -> dict[str, float]:
     """`land` from the file on disk to the committed transaction, into a new warehouse on disk."""
     from dagster_project.sources.registry import FORMATS
     from dagster_project.warehouse.connection import connect, migrate
-    from dagster_project.warehouse.landing import InputFile, land
+    from dagster_project.warehouse.landing import MEMORY_LIMIT, InputFile, land
 
-    with tempfile.TemporaryDirectory() as folder, connect(Path(folder) / "benchmark.duckdb") as connection:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        connect(Path(folder) / "benchmark.duckdb", memory_limit=MEMORY_LIMIT) as connection,
+    ):
         migrate(connection)
         at_start = peak_mib()
         started = time.perf_counter()
