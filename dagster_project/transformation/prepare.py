@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,8 +20,12 @@ from dagster_project.rule_language import dbt_models
 from dagster_project.settings import PACKAGE_ROOT, Project, shipped
 from dagster_project.transformation import dbt_files
 from dagster_project.transformation.locked_dbt import LOCK_VARIABLE
+from dagster_project.warehouse import lock
 
 STAMP = "prepared.json"
+PREPARE_LOCK = Path("data/state/prepare.lock")
+# Compiling and parsing takes seconds; whoever waits finds it done.
+WAIT_SECONDS = 120.0
 COMPILER = ("*.py", "*.jinja", "*.lark")
 # Another version of these may generate other text from the same rules, or parse it otherwise.
 PACKAGES = ("dbt-core", "dbt-duckdb", "sqlglot")
@@ -55,18 +58,22 @@ def prepare(project: Project, *, force: bool = False) -> Prepared:
         Every mistake in every rule; nothing was written.
     DbtParseFailed
         With dbt's own words.
+    WarehouseLocked
+        Another process prepares the same project and does not come to an end.
     """
-    _ensure_dbt_project(project)
-    catalogue = rule_language.load_catalogue(rule_texts(project))
-    found = fingerprint(project)
-    manifest = project.dbt_target_dir / "manifest.json"
-    if not force and stamp(project) == found and manifest.is_file():
-        return Prepared(found, len(catalogue.rules), changed=False, manifest=manifest)
-    (project.dbt_target_dir / STAMP).unlink(missing_ok=True)
-    _replace_generated(project.dbt_dir, dbt_models.generate(catalogue))
-    _parse(project)
-    _write_aside(project.dbt_target_dir / STAMP, json.dumps({"fingerprint": found}))
-    return Prepared(found, len(catalogue.rules), changed=True, manifest=manifest)
+    with lock.hold(project.root / PREPARE_LOCK, "prepare", WAIT_SECONDS):
+        _ensure_dbt_project(project)
+        dbt_files.prune_runs(project.dbt_target_dir)
+        catalogue = rule_language.load_catalogue(rule_texts(project))
+        found = fingerprint(project)
+        manifest = project.dbt_target_dir / "manifest.json"
+        if not force and stamp(project) == found and manifest.is_file():
+            return Prepared(found, len(catalogue.rules), changed=False, manifest=manifest)
+        (project.dbt_target_dir / STAMP).unlink(missing_ok=True)
+        _replace_generated(project.dbt_dir, dbt_models.generate(catalogue))
+        _parse(project)
+        _write_aside(project.dbt_target_dir / STAMP, json.dumps({"fingerprint": found}))
+        return Prepared(found, len(catalogue.rules), changed=True, manifest=manifest)
 
 
 def require_prepared(project: Project) -> Path:
@@ -141,10 +148,13 @@ def _rule_files(project: Project) -> list[Path]:
 
 
 def _ensure_dbt_project(project: Project) -> None:
-    """Outside a checkout the shipped dbt project is copied into the project's state, again after an upgrade."""
-    if project.dbt_dir.is_relative_to(project.root / "data/state"):
-        written_here = shutil.ignore_patterns("generated", "target", "logs")
-        shutil.copytree(shipped("dbt"), project.dbt_dir, dirs_exist_ok=True, ignore=written_here)
+    """Outside a checkout the shipped dbt project is copied into the project's state, again when it differs."""
+    if not project.dbt_dir.is_relative_to(project.root / "data/state"):
+        return
+    if not dbt_files.is_copy(shipped("dbt"), project.dbt_dir):
+        # What was generated goes with the old copy, so that nothing is prepared any more from here on.
+        (project.dbt_target_dir / STAMP).unlink(missing_ok=True)
+        dbt_files.replace_copy(shipped("dbt"), project.dbt_dir)
 
 
 def _replace_generated(dbt_dir: Path, files: dict[str, str]) -> None:

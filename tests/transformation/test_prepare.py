@@ -1,9 +1,12 @@
 """The keeping of generated files; compiling itself is tested with the rule language, dbt with the dbt project."""
 
+import os
+
 import pytest
 
 from dagster_project.settings import Project
-from dagster_project.transformation import prepare
+from dagster_project.transformation import dbt_files, prepare
+from dagster_project.warehouse import lock
 
 
 @pytest.fixture
@@ -81,3 +84,69 @@ def test_another_version_asks_for_a_new_manifest_and_no_new_tables(project, pack
 def test_a_project_that_was_not_prepared_says_what_to_run(project):
     with pytest.raises(prepare.NotPrepared, match="hindcast prepare"):
         prepare.require_prepared(project)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A project outside a checkout, with a shipped dbt project that can be changed."""
+    (tmp_path / "shipped/dbt/models").mkdir(parents=True)
+    (tmp_path / "shipped/dbt/dbt_project.yml").write_text("name: hindcast\n")
+    (tmp_path / "shipped/dbt/models/old_name.sql").write_text("select 1")
+    (tmp_path / "project/rules").mkdir(parents=True)
+    monkeypatch.setattr(prepare, "shipped", lambda name: tmp_path / "shipped" / name)
+    monkeypatch.setattr(prepare, "_parse", lambda project: _manifest(project).touch())
+    return Project(tmp_path / "project")
+
+
+def _manifest(project):
+    project.dbt_target_dir.mkdir(parents=True, exist_ok=True)
+    return project.dbt_target_dir / "manifest.json"
+
+
+def test_a_model_that_was_renamed_in_a_newer_version_does_not_stay(elsewhere, tmp_path):
+    prepare.prepare(elsewhere)
+    models = elsewhere.dbt_dir / "models"
+    (tmp_path / "shipped/dbt/models/old_name.sql").rename(tmp_path / "shipped/dbt/models/new_name.sql")
+    assert prepare.prepare(elsewhere).changed
+    assert [file.name for file in models.glob("*.sql")] == ["new_name.sql"]
+    assert (models / "violations/generated/rule_catalogue.sql").is_file()
+    assert not prepare.prepare(elsewhere).changed
+    assert [file.name for file in elsewhere.dbt_dir.parent.glob(".dbt*")] == []
+
+
+def test_a_copy_that_was_tampered_with_or_cut_short_is_mended(elsewhere):
+    prepare.prepare(elsewhere)
+    (elsewhere.dbt_dir / "models/old_name.sql").write_text("select 2")
+    prepare.prepare(elsewhere)
+    assert (elsewhere.dbt_dir / "models/old_name.sql").read_text() == "select 1"
+    elsewhere.dbt_dir.rename(elsewhere.dbt_dir.with_name(".dbt.old"))  # stopped between the two renames
+    assert prepare.prepare(elsewhere).changed
+    assert (elsewhere.dbt_dir / "models/violations/generated/rule_catalogue.sql").is_file()
+
+
+def test_two_do_not_prepare_at_once(elsewhere, monkeypatch):
+    held = []
+    real = prepare._replace_generated
+
+    def noting(*given):
+        held.append(lock.holder(elsewhere.root / prepare.PREPARE_LOCK))
+        real(*given)
+
+    monkeypatch.setattr(prepare, "_replace_generated", noting)
+    prepare.prepare(elsewhere)
+    assert [holder["purpose"] for holder in held] == ["prepare"]
+    monkeypatch.setattr(prepare, "WAIT_SECONDS", 0.0)
+    with lock.hold(elsewhere.root / prepare.PREPARE_LOCK, "another"), pytest.raises(lock.WarehouseLocked):
+        prepare.prepare(elsewhere)
+
+
+def test_folders_of_old_runs_go_and_the_newest_stay(elsewhere):
+    prepare.prepare(elsewhere)
+    for age in range(8):
+        folder = elsewhere.dbt_target_dir / f"models-{age}"
+        (folder / "run").mkdir(parents=True)
+        os.utime(folder, (1_700_000_000 - age, 1_700_000_000 - age))
+    prepare.prepare(elsewhere)
+    kept = sorted(folder.name for folder in elsewhere.dbt_target_dir.glob("models-*"))
+    assert kept == [f"models-{age}" for age in range(dbt_files.KEPT_RUNS)]
+    assert (elsewhere.dbt_target_dir / "manifest.json").is_file()
