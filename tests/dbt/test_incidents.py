@@ -121,6 +121,25 @@ def test_the_policy_says_what_is_severe_and_how_far_to_look(shared_project, ware
     ]
 
 
+def test_an_id_in_several_systems_is_told_apart(shared_project, warehouse):
+    ids = ["INC-1", "PT1", "7", "servicenow:7"]
+    warehouse.insert_payloads(
+        "incidents", [INCIDENT | {"incident_id": each} for each in ids], incident_id="incident_id"
+    )
+    pages = [PAGE | {"id": each, "incident_key": None} for each in ("PT1", "PT2")]
+    warehouse.insert_payloads("tickets", pages, system="pagerduty", ticket_id="id")
+    tickets = [TICKET | {"number": each} for each in ("7", "PT2", "PT1", "8")]
+    warehouse.insert_payloads("tickets", tickets, system="servicenow", ticket_id="number")
+    warehouse.insert_spans([{}])
+    shared_project.run(warehouse, "build", "--exclude", "resource_type:unit_test")
+    assert warehouse.rows("select system, incident_id from marts.fct_incidents order by all") == [
+        ("incidents", "7"), ("incidents", "INC-1"), ("incidents", "PT1"), ("incidents", "incidents:servicenow:7"),
+        ("pagerduty", "PT2"), ("pagerduty", "pagerduty:PT1"),
+        ("servicenow", "8"), ("servicenow", "servicenow:7"), ("servicenow", "servicenow:PT1"),
+        ("servicenow", "servicenow:PT2"),
+    ]  # fmt: skip
+
+
 def test_an_incident_is_compared_with_quiet_time(shared_project, warehouse):
     warehouse.insert_payloads(
         "incidents",

@@ -133,12 +133,40 @@ from_servicenow as (
     from servicenow
 ),
 
+{%- set systems = ['incidents', 'pagerduty', 'servicenow'] %}
+
 together as (
     select * from from_incidents
     union all
     select * from from_pagerduty
     union all
     select * from from_servicenow
+),
+
+-- Systems number their incidents without regard to each other. The first in the list that has an id keeps it; the
+-- others', and whatever looks like such a made id as sent, get the system before it, so that no two are the same.
+named as (
+    select
+        * replace (
+            case
+                when
+                    {% for system in systems %}
+                    incident_id like '{{ system }}:%' or
+                    {%- endfor %}
+                    row_number() over (
+                        partition by incident_id
+                        order by
+                            case system
+                                {% for system in systems %}
+                                when '{{ system }}' then {{ loop.index }}
+                                {%- endfor %}
+                            end
+                    ) > 1
+                    then system || ':' || incident_id
+                else incident_id
+            end as incident_id
+        )
+    from together
 ),
 
 final as (
@@ -154,7 +182,7 @@ final as (
             when resolved_at is null and closed_at is not null then 'closed, never resolved'
             when resolved_at is null and not is_open then 'over, no time of it'
         end as clock_problem
-    from together
+    from named
 )
 
 select *
