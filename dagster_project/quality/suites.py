@@ -175,7 +175,10 @@ INCIDENTS = Suite(
         select
             count(*) - count(distinct (incident_id, payload)) as repeated,
             count(*) filter (where payload ->> 'created_at' is null) as without_creation,
-            count(*) filter (where (payload ->> 'resolved_at') < (payload ->> 'created_at')) as resolved_before_created,
+            count(*) filter (
+                where try_cast(payload ->> 'resolved_at' as timestamptz)
+                    < try_cast(payload ->> 'created_at' as timestamptz)
+            ) as resolved_before_created,
             (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
              from audit.loads where format = 'incidents') as refused_share
         from raw.incidents

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from dagster_project.quality.suites import SUITES
@@ -78,6 +80,23 @@ def test_each_expectation_is_broken_by_what_it_is_against(warehouse, table, chan
     broken = [each for each in validation.broken if f"column='{column}'" in each.name]
     assert [each.severity for each in broken] == [severity]
     assert broken[0].reason
+
+
+@pytest.mark.parametrize(
+    ("created", "resolved", "is_before"),
+    [
+        ("2024-01-02T00:00:00+09:00", "2024-01-01T20:00:00Z", False),
+        ("2024-01-01T23:00:00-05:00", "2024-01-02T01:00:00Z", True),
+        ("2024-01-01T09:00:00Z", "2024-01-01T09:00:00.5Z", False),
+        ("2024-01-01T09:00:00Z", "never", False),
+        ("2024-01-01T09:00:00Z", None, False),
+    ],
+)
+def test_times_of_incidents_are_compared_as_times(warehouse, created, resolved, is_before):
+    payload = {"severity": "P1", "created_at": created, "resolved_at": resolved}
+    insert(warehouse, "raw.incidents", INCIDENT | {"payload": json.dumps(payload)})
+    broken = [each.name for each in validate(warehouse, SUITES["raw.incidents"]).broken]
+    assert any("resolved_before_created" in name for name in broken) == is_before
 
 
 def test_a_refused_share_over_one_in_a_hundred_warns(warehouse):
