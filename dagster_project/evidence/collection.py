@@ -130,8 +130,8 @@ def collect(
     Parameters
     ----------
     connection
-        Knows `audit.loads`, the tables of `marts` and `violations`, and in `marts.dim_rules` rule_id, title, file and
-        controls.
+        Knows `audit.loads`, the tables of `marts` and `violations`, and in `marts.dim_rules` rule_id, title, file,
+        file_sha256, file_bytes and controls.
     rules_root
         Folder that `dim_rules.file` is relative to.
     post_mortems
@@ -172,14 +172,20 @@ def loaded_files(connection: duckdb.DuckDBPyConnection, root: Path) -> list[Arte
 
 
 def rules(connection: duckdb.DuckDBPyConnection, rules_root: Path) -> list[Artefact]:
-    """The file of every rule that was replayed."""
+    """The file of every rule that was replayed, with the hash of what was compiled; it may have been edited since."""
     rows = connection.execute(
-        "select rule_id, title, file, coalesce(controls, []) from marts.dim_rules order by rule_id"
+        """
+        select rule_id, title, file, coalesce(controls, []), file_sha256, file_bytes
+        from marts.dim_rules order by rule_id
+        """
     ).fetchall()
     return [
-        Artefact(ArtefactType.RULE, title, rules_root / file, rule_id=rule_id, controls=tuple(controls))
-        for rule_id, title, file, controls in rows
-    ]
+        Artefact(
+            ArtefactType.RULE, title, rules_root / file,
+            rule_id=rule_id, controls=tuple(controls), sha256=sha256, bytes=size,
+        )
+        for rule_id, title, file, controls, sha256, size in rows
+    ]  # fmt: skip
 
 
 def tables(connection: duckdb.DuckDBPyConnection, warehouse_file: Path) -> list[Artefact]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -44,6 +45,9 @@ _CATALOGUE_TYPES = {
     "group_by": "VARCHAR[]",
     "scope_kind": "VARCHAR",
     "file": "VARCHAR",
+    "file_sha256": "VARCHAR",
+    "file_bytes": "BIGINT",
+    "expression": "VARCHAR",
 }
 
 _NOTE = "Generated from the rules by `hindcast prepare`; changes here are lost."
@@ -184,10 +188,18 @@ def _catalogue_row(rule: Rule) -> exp.Select:
         "group_by": rule.judgement.group_by,
         "scope_kind": rule.scope_kind,
         "file": rule.path,
+        "file_sha256": hashlib.sha256(rule.content).hexdigest(),
+        "file_bytes": str(len(rule.content)),
+        "expression": _expression(rule),
     }
     return exp.Select(
         expressions=[aliased(cast(_literal(value), _CATALOGUE_TYPES[name]), name) for name, value in values.items()]
     )
+
+
+def _expression(rule: Rule) -> str:
+    """What the rule says, as its file says it: `when: ...` and so on, further lines indented."""
+    return "\n".join(f"{name}: {textwrap.indent(said, '  ').strip()}" for name, said in rule.expressions.items())
 
 
 def _literal(value: str | tuple[str, ...]) -> exp.Expression:

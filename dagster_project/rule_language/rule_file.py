@@ -52,7 +52,10 @@ RESERVED_REPORT_NAME: Final = "nulls_skipped"
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that can be judged. `expressions` holds when, always, ... as they were written, for people to read."""
+    """A rule that can be judged. `expressions` holds when, always, ... as they were written, for people to read.
+
+    `content` is what its file held when it was read, so that a record of the rule can be of that and no later text.
+    """
 
     path: str
     id: str
@@ -68,6 +71,7 @@ class Rule:
     meaning_hash: str
     expressions: Mapping[str, str]
     examples: tuple[Example, ...]
+    content: bytes
 
     @property
     def scope_kind(self) -> Literal["trace", "group"]:
@@ -139,6 +143,7 @@ class _Reader:
             meaning_hash=meaning_hash(judgement),
             expressions=expressions,
             examples=() if self.inline else self._examples(root),
+            content=self.source.text.encode("utf-8", "surrogatepass"),
         )
         if self.errors:
             raise RuleErrors(self.errors)

@@ -92,7 +92,9 @@ def require_prepared(project: Project) -> Path:
 
 def rule_texts(project: Project) -> dict[str, str]:
     """The text of each rule file, by its path relative to the project, in order of path."""
-    return {str(file.relative_to(project.root)): file.read_text(encoding="utf-8") for file in _rule_files(project)}
+    # Decoded from bytes, because a text file's own line ends are part of what its hash is taken of.
+    files = _rule_files(project)
+    return {file.relative_to(project.root).as_posix(): file.read_bytes().decode("utf-8") for file in files}
 
 
 def fingerprint(project: Project) -> str:

@@ -17,7 +17,8 @@ RULES = """
 select
     'slow'::varchar as rule_id, 'No span is slow' as title, 'A stand-in.' as description, 'high' as severity,
     'active' as status, 'web' as owner, 'shop' as domain, ['SOC2:CC7.2']::varchar[] as controls,
-    'm1' as meaning_hash, []::varchar[] as group_by, 'trace' as scope_kind, 'rules/shop/slow.yml' as file
+    'm1' as meaning_hash, []::varchar[] as group_by, 'trace' as scope_kind, 'rules/shop/slow.yml' as file,
+    sha256('slow') as file_sha256, 4::bigint as file_bytes, 'never: any(span())' as expression
 """
 VERDICTS = """
 select

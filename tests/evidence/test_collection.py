@@ -27,9 +27,10 @@ def warehouse():
             (2, 'day', 'otlp_traces', 'data/landing/copy.jsonl.gz', 'aa', 10, 0, 'duplicate'),
             (3, 'day', 'otlp_logs', 'data/landing/broken.gz', 'bb', 5, 0, 'failed'),
             (4, 'day', 'incidents', '../elsewhere/incidents.json', 'cc', 3, 2, 'loaded');
-        create table marts.dim_rules (rule_id varchar, title varchar, file varchar, controls varchar[]);
+        create table marts.dim_rules (rule_id varchar, title varchar, file varchar, controls varchar[],
+                                      file_sha256 varchar, file_bytes bigint);
         insert into marts.dim_rules
-            values ('pays-once', 'Paid once', 'rules/pay/pays-once.yml', ['SOC2 CC7.3', 'PCI 10.2']);
+            values ('pays-once', 'Paid once', 'rules/pay/pays-once.yml', ['SOC2 CC7.3', 'PCI 10.2'], sha256('rule'), 4);
         create table violations.fct_violations as select n as violation_id from range(3) t(n);
         create table marts.mart_evidence (seq bigint);
         """
@@ -90,6 +91,14 @@ def test_hashes_sizes_and_subjects(warehouse, project):
     assert rows["reports/site/INC-1.md"]["incident_id"] == "INC-1"
     landed = rows["data/landing/traces.jsonl.gz"]  # its file is gone; the ledger speaks for it
     assert (landed["source_sha256"], landed["bytes"], landed["row_count"]) == ("aa", 10, 7)
+
+
+def test_a_rule_is_what_was_compiled_whatever_its_file_says_now(warehouse, project):
+    before = gather(warehouse, project)
+    (project / "rules/pay/pays-once.yml").write_text("edited while the night ran")
+    assert gather(warehouse, project).equals(before)
+    (project / "rules/pay/pays-once.yml").unlink()
+    assert gather(warehouse, project).equals(before)
 
 
 def test_the_same_run_gives_the_same_rows(warehouse, project):

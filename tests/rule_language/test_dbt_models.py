@@ -1,7 +1,9 @@
 """The generated files of the dbt project, as dbt's own template language reads them."""
 
+import hashlib
 import json
 
+import duckdb
 import jinja2
 import pytest
 import yaml
@@ -74,6 +76,24 @@ def test_one_model_a_plan_group_and_no_retired_rule():
     assert "'r2'" not in trace
     assert "'r2'" in files["models/violations/generated/rule_catalogue.sql"]
     assert "['verdicts__by_k', 'verdicts__trace']" in files["macros/generated/plan_groups.sql"]
+
+
+def test_the_catalogue_says_what_was_compiled():
+    texts = {
+        "rules/shop/r0.yml": RULE.format(
+            id="r0",
+            title="T",
+            status="active",
+            group='when: |\r\n  any(span("y"))\r\n  and any(span("z"))',
+            always="'none(span(\"x\"))'  # a note",
+        )
+    }
+    sql = rendered(generate(load_catalogue(texts))["models/violations/generated/rule_catalogue.sql"])
+    columns = "file, file_sha256, file_bytes, expression"
+    (row,) = duckdb.execute(f"select {columns} from ({sql.split('lost.', 1)[1]})").fetchall()
+    content = texts["rules/shop/r0.yml"].encode()
+    assert row[:3] == ("rules/shop/r0.yml", hashlib.sha256(content).hexdigest(), len(content))
+    assert row[3] == 'when: any(span("y"))\n  and any(span("z"))\nalways: none(span("x"))'
 
 
 def test_an_empty_catalogue_has_all_files():

@@ -81,6 +81,11 @@ def test_another_version_asks_for_a_new_manifest_and_no_new_tables(project, pack
     assert prepare.models_fingerprint(project) == models_before
 
 
+def test_the_text_of_a_rule_is_the_bytes_of_its_file(project):
+    (project.rules_dir / "a.yml").write_bytes(b"id: a\r\n")
+    assert prepare.rule_texts(project) == {"rules/a.yml": "id: a\r\n"}
+
+
 def test_a_project_that_was_not_prepared_says_what_to_run(project):
     with pytest.raises(prepare.NotPrepared, match="hindcast prepare"):
         prepare.require_prepared(project)
