@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from time import perf_counter
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -118,6 +119,31 @@ def test_shapes_are_those_of_a_walk_in_python(shared_project, warehouse):
     assert (
         min(kinds_of_tops[flags] for flags in [(True, False, False), (False, True, False), (False, False, True)]) > 50
     )
+
+
+def test_what_lies_too_deep_stands_alone_and_is_soon_shaped(shared_project, warehouse):
+    """A chain of 20,000, one that starts backwards, a cycle of 5,000, and a short cycle with a long tail."""
+    chain = {(number, "internal"): (number - 1 or None, number) for number in range(1, 20_001)}
+    backwards = {node: (parent, -second) for node, (parent, second) in chain.items()}
+    cycle = {(number, "internal"): (number % 5000 + 1, number) for number in range(1, 5001)}
+    tail = {(number, "internal"): (max(number - 1, 1), -number) for number in range(1, 5001)}
+    insert(warehouse, [chain, backwards, cycle, tail, CHAIN_OF_250])
+    started = perf_counter()
+    shared_project.run(warehouse, "run", "-s", "+int_traces")
+    assert perf_counter() - started < 60  # seconds; a walk with paths as text takes hours
+    shapes = built(warehouse)
+    for trace, (size, kept) in enumerate([(20_000, 2048), (20_000, 2048), (5000, 0), (5000, 2048)], start=1):
+        rows = list(shapes[trace].values())
+        numbers = sorted([row["left"] for row in rows] + [row["right"] for row in rows])
+        assert numbers == list(range(1, 2 * size + 1))
+        assert max(row["right"] - row["left"] for row in rows) // 2 + 1 >= kept
+    assert warehouse.rows(
+        "select right(trace_id::varchar, 1), span_count, too_deep_count, cycle_cut_count, is_complete"
+        " from intermediate.int_traces order by 1"
+    )[::3] == [("1", 20_000, 17_952, 0, False), ("4", 5000, 2952, 1, False)]
+    flagged = "select count(*) from intermediate.int_traces where too_deep_count > 0 and not is_complete"
+    assert warehouse.rows(flagged) == [(4,)]
+    assert warehouse.rows("select sum(cycle_cut_count) from intermediate.int_traces") == [(1,)]
 
 
 def test_a_trace_without_a_span_in_the_window_keeps_its_shape(shared_project, warehouse):

@@ -8,9 +8,12 @@
 }}
 
 -- A node is (trace, span id, kind): Zipkin lets the client's and the server's span share one id.
-{%- set doublings = 14 %}
+-- Nothing is walked level by level: whatever is wanted of a way up is put together by doubling, from what is known of
+-- its first half and of the node that the half ends at. So time grows with the number of spans, not with depth, and
+-- ways of 2 ** doublings steps and more are too long.
+{%- set doublings = 11 %}
 
-with recursive spans as (
+with spans as (
     select
         trace_id,
         span_id,
@@ -86,160 +89,50 @@ linked as (
             and nodes.parent_span_id = receivers.span_id
 ),
 
--- From every node without a parent downwards, a level a step. A path is the numbers of the nodes on the way, each
--- after its count of digits, so that text order is the order of a walk that takes children by start.
-walk as (
-    select
-        trace_id,
-        node,
-        0 as depth,
-        node as top_node,
-        length(cast(node as varchar)) || cast(node as varchar) as path
-    from linked
-    where parent_node is null
-
-    union all
-
-    select
-        linked.trace_id,
-        linked.node,
-        walk.depth + 1 as depth,
-        walk.top_node,
-        walk.path || length(cast(linked.node as varchar)) || cast(linked.node as varchar) as path
-    from walk
-    inner join linked
-        on
-            walk.trace_id = linked.trace_id
-            and walk.node = linked.parent_node
-),
-
--- What no such walk reaches hangs on a cycle. Following parents {{ 2 ** doublings }} times, by doubling, ends on the
--- cycle from wherever one starts, and passes all of it: its earliest node is where it is cut.
-unreached as (
-    select
-        trace_id,
-        node,
-        parent_node
-    from linked
-    where
-        parent_node is not null
-        and not exists (
-            select 1 from walk
-            where linked.trace_id = walk.trace_id and linked.node = walk.node
-        )
-),
-
-doubled_0 as (
+-- The {{ 2 ** doublings }}th ancestor, and the earliest node on the way there. Who has none drops out.
+ancestors_0 as (
     select
         trace_id,
         node,
         parent_node as ancestor,
         node as earliest
-    from unreached
+    from linked
+    where parent_node is not null
 ),
 
 {% for step in range(doublings) %}
-doubled_{{ step + 1 }} as (
+ancestors_{{ step + 1 }} as (
     select
         near.trace_id,
         near.node,
         far.ancestor,
         least(near.earliest, far.earliest) as earliest
-    from doubled_{{ step }} as near
-    inner join doubled_{{ step }} as far
+    from ancestors_{{ step }} as near
+    inner join ancestors_{{ step }} as far
         on
             near.trace_id = far.trace_id
             and near.ancestor = far.node
 ),
 
 {% endfor %}
+-- So long a way has gone all round a cycle, which is cut at its earliest node; or it is just long.
 cuts as (
     select distinct
         on_cycle.trace_id,
         on_cycle.node
-    from doubled_{{ doublings }} as reached
-    inner join doubled_{{ doublings }} as on_cycle
+    from ancestors_{{ doublings }} as reached
+    inner join ancestors_{{ doublings }} as on_cycle
         on
             reached.trace_id = on_cycle.trace_id
             and reached.ancestor = on_cycle.node
     where on_cycle.earliest = on_cycle.node
 ),
 
-walk_from_cuts as (
-    select
-        trace_id,
-        node,
-        0 as depth,
-        node as top_node,
-        length(cast(node as varchar)) || cast(node as varchar) as path
-    from cuts
-
-    union all
-
-    select
-        unreached.trace_id,
-        unreached.node,
-        walk_from_cuts.depth + 1 as depth,
-        walk_from_cuts.top_node,
-        walk_from_cuts.path || length(cast(unreached.node as varchar)) || cast(unreached.node as varchar) as path
-    from walk_from_cuts
-    inner join unreached
-        on
-            walk_from_cuts.trace_id = unreached.trace_id
-            and walk_from_cuts.node = unreached.parent_node
-    where
-        not exists (
-            select 1 from cuts
-            where unreached.trace_id = cuts.trace_id and unreached.node = cuts.node
-        )
-),
-
-walked as (
-    select * from walk
-    union all
-    select * from walk_from_cuts
-),
-
--- Opening and closing each node in the order of paths gives both numbers of its interval; '~' sorts after all digits.
-events as (
-    select
-        trace_id,
-        node,
-        path as position
-    from walked
-
-    union all
-
-    select
-        trace_id,
-        node,
-        path || '~' as position
-    from walked
-),
-
-numbered as (
-    select
-        trace_id,
-        node,
-        row_number() over (partition by trace_id order by position) as number
-    from events
-),
-
-intervals as (
-    select
-        trace_id,
-        node,
-        min(number) as nested_left,
-        max(number) as nested_right
-    from numbered
-    group by trace_id, node
-),
-
-children as (
+climb_0 as (
     select
         linked.trace_id,
-        linked.parent_node as node,
-        count(*) as child_count
+        linked.node,
+        linked.parent_node as ancestor
     from linked
     where
         linked.parent_node is not null
@@ -247,7 +140,153 @@ children as (
             select 1 from cuts
             where linked.trace_id = cuts.trace_id and linked.node = cuts.node
         )
-    group by linked.trace_id, linked.parent_node
+),
+
+{% for step in range(doublings) %}
+climb_{{ step + 1 }} as (
+    select
+        near.trace_id,
+        near.node,
+        far.ancestor
+    from climb_{{ step }} as near
+    inner join climb_{{ step }} as far
+        on
+            near.trace_id = far.trace_id
+            and near.ancestor = far.node
+),
+
+{% endfor %}
+too_deep as (
+    select
+        trace_id,
+        node
+    from climb_{{ doublings }}
+),
+
+-- What lies too deep stands alone, each node by itself; all else is a forest.
+{% for step in range(doublings) %}
+path_{{ step }} as (
+    select *
+    from climb_{{ step }} as climb
+    where
+        not exists (
+            select 1 from too_deep
+            where climb.trace_id = too_deep.trace_id and climb.node = too_deep.node
+        )
+),
+
+{% endfor %}
+forest as (
+    select
+        linked.trace_id,
+        linked.node,
+        path_0.ancestor as parent_node
+    from linked
+    left join path_0
+        on
+            linked.trace_id = path_0.trace_id
+            and linked.node = path_0.node
+),
+
+-- Nodes of a subtree down to {{ 2 ** doublings }} levels: those of its upper half, and those below each node that the
+-- half ends at.
+size_0 as (
+    select
+        trace_id,
+        node,
+        cast(1 as bigint) as subtree_size
+    from forest
+),
+
+{% for step in range(doublings) %}
+below_{{ step }} as (
+    select
+        path.trace_id,
+        path.ancestor as node,
+        cast(sum(size.subtree_size) as bigint) as subtree_size
+    from path_{{ step }} as path
+    inner join size_{{ step }} as size
+        on
+            path.trace_id = size.trace_id
+            and path.node = size.node
+    group by path.trace_id, path.ancestor
+),
+
+size_{{ step + 1 }} as (
+    select
+        size.trace_id,
+        size.node,
+        size.subtree_size + coalesce(below.subtree_size, 0) as subtree_size
+    from size_{{ step }} as size
+    left join below_{{ step }} as below
+        on
+            size.trace_id = below.trace_id
+            and size.node = below.node
+),
+
+{% endfor %}
+-- A walk that takes children by start enters a node one after its parent, and two later for each node of the subtrees
+-- of earlier siblings; the tops of a trace are siblings too. The sum of this on the way up is the node's number.
+walk_0 as (
+    select
+        forest.trace_id,
+        forest.node,
+        0 as depth,
+        forest.node as top_node,
+        1 + 2 * cast(coalesce(sum(size.subtree_size) over (
+            partition by forest.trace_id, forest.parent_node
+            order by forest.node
+            rows between unbounded preceding and 1 preceding
+        ), 0) as bigint) as nested_left
+    from forest
+    inner join size_{{ doublings }} as size
+        on
+            forest.trace_id = size.trace_id
+            and forest.node = size.node
+),
+
+{% for step in range(doublings) %}
+above_{{ step }} as (
+    select
+        path.trace_id,
+        path.node,
+        walk.depth,
+        walk.top_node,
+        walk.nested_left
+    from path_{{ step }} as path
+    inner join walk_{{ step }} as walk
+        on
+            path.trace_id = walk.trace_id
+            and path.ancestor = walk.node
+),
+
+walk_{{ step + 1 }} as (
+    select
+        walk.trace_id,
+        walk.node,
+        coalesce(above.depth + {{ 2 ** step }}, walk.depth) as depth,
+        coalesce(above.top_node, walk.top_node) as top_node,
+        walk.nested_left + coalesce(above.nested_left, 0) as nested_left
+    from walk_{{ step }} as walk
+    left join above_{{ step }} as above
+        on
+            walk.trace_id = above.trace_id
+            and walk.node = above.node
+),
+
+{% endfor %}
+walked as (
+    select * from walk_{{ doublings }}
+),
+
+children as (
+    select
+        trace_id,
+        parent_node as node,
+        count(*) as child_count
+    from forest
+    where parent_node is not null
+    group by trace_id, parent_node
 ),
 
 components as (
@@ -259,6 +298,23 @@ components as (
     where depth = 0
 ),
 
+-- A cut that did not part a node from its own descendant parted no cycle.
+cycle_cuts as (
+    select
+        cuts.trace_id,
+        cuts.node
+    from cuts
+    inner join linked
+        on
+            cuts.trace_id = linked.trace_id
+            and cuts.node = linked.node
+    inner join walked
+        on
+            linked.trace_id = walked.trace_id
+            and linked.parent_node = walked.node
+    where walked.top_node = cuts.node
+),
+
 final as (
     select
         linked.trace_id,
@@ -266,23 +322,24 @@ final as (
         linked.kind,
         linked.started_on,
         walked.depth,
-        intervals.nested_left,
-        intervals.nested_right,
+        walked.nested_left,
+        walked.nested_left + 2 * size.subtree_size - 1 as nested_right,
         components.component_id,
         linked.is_root,
         not linked.is_root and linked.parent_node is null as is_orphan,
-        cuts.node is not null as is_cycle_cut,
+        cycle_cuts.node is not null as is_cycle_cut,
+        linked.parent_node is not null and walked.depth = 0 and cycle_cuts.node is null as is_too_deep,
         coalesce(children.child_count, 0) as child_count,
-        (intervals.nested_right - intervals.nested_left + 1) // 2 as subtree_size
+        size.subtree_size
     from linked
     inner join walked
         on
             linked.trace_id = walked.trace_id
             and linked.node = walked.node
-    inner join intervals
+    inner join size_{{ doublings }} as size
         on
-            linked.trace_id = intervals.trace_id
-            and linked.node = intervals.node
+            linked.trace_id = size.trace_id
+            and linked.node = size.node
     inner join components
         on
             walked.trace_id = components.trace_id
@@ -291,10 +348,10 @@ final as (
         on
             linked.trace_id = children.trace_id
             and linked.node = children.node
-    left join cuts
+    left join cycle_cuts
         on
-            linked.trace_id = cuts.trace_id
-            and linked.node = cuts.node
+            linked.trace_id = cycle_cuts.trace_id
+            and linked.node = cycle_cuts.node
 )
 
 select *

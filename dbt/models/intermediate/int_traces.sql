@@ -50,6 +50,7 @@ shape_totals as (
         count(*) filter (where is_root) as root_count,
         count(*) filter (where is_orphan) as orphan_count,
         count(*) filter (where is_cycle_cut) as cycle_cut_count,
+        count(*) filter (where is_too_deep) as too_deep_count,
         max(depth) as max_depth
     from shapes
     group by trace_id
@@ -97,6 +98,7 @@ final as (
         shape_totals.orphan_count,
         shape_totals.root_count,
         shape_totals.cycle_cut_count,
+        shape_totals.too_deep_count,
         shape_totals.max_depth,
         span_totals.dropped_attributes_count,
         span_totals.dropped_events_count,
@@ -104,6 +106,7 @@ final as (
         shape_totals.root_count = 1
         and shape_totals.orphan_count = 0
         and shape_totals.cycle_cut_count = 0
+        and shape_totals.too_deep_count = 0
         and span_totals.dropped_attributes_count = 0
         and span_totals.dropped_events_count = 0
         and span_totals.dropped_links_count = 0 as is_complete
