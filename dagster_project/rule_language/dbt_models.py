@@ -113,7 +113,8 @@ def _trace_model(rules: list[Rule]) -> str:
     head = (
         "{{\n    config(\n        materialized='incremental',\n        incremental_strategy='append',\n"
         "        on_schema_change='fail',\n"
-        f'        pre_hook="{{{{ delete_outdated_verdicts({_quoted_for_hook(names)}) }}}}"\n    )\n}}}}\n'
+        f'        pre_hook="{{{{ delete_outdated_verdicts({_quoted_for_hook(names)}) }}}}",\n'
+        f'        post_hook="{{{{ note_judged_rules({_quoted_for_hook(names)}) }}}}"\n    )\n}}}}\n'
         f"-- {_NOTE}\n"
         "{%- set judged_before = rules_judged_before() %}\n\n"
     )
