@@ -1,4 +1,5 @@
-{# The window [replay_from, replay_until) of event days: predicates, and the deletions that make re-staging idempotent. #}
+{# The window [replay_from, replay_until) of event days, none before first_day: predicates, and the deletions that make
+   re-staging idempotent. #}
 
 {# An ISO date of a variable as a SQL literal. A value that is no date stops the run here and never reaches SQL. #}
 {% macro replay_day(variable) -%}
@@ -10,11 +11,20 @@
     {{ return("date '" ~ value ~ "'" if value is not none else none) }}
 {%- endmacro %}
 
-{# True for days of the window; `true` when there is none. #}
+{# True from the project's first day on; `true` when it has none. What happened before has landed, and is staged by no run:
+   neither by one of some days nor by one of all. #}
+{% macro since_first_day(day) -%}
+    {%- set first = replay_day('first_day') -%}
+    {{ return('(' ~ day ~ ' >= ' ~ first ~ ')' if first else 'true') }}
+{%- endmacro %}
+
+{# True for days of the window that are not before the first day; `true` when there is no window and no first day. #}
 {% macro in_replay_window(day) -%}
+    {%- set first = replay_day('first_day') -%}
     {%- set from = replay_day('replay_from') -%}
     {%- set until = replay_day('replay_until') -%}
     {%- set bounds = [] -%}
+    {%- if first %}{% do bounds.append(day ~ ' >= ' ~ first) %}{% endif -%}
     {%- if from %}{% do bounds.append(day ~ ' >= ' ~ from) %}{% endif -%}
     {%- if until %}{% do bounds.append(day ~ ' < ' ~ until) %}{% endif -%}
     {{ return('(' ~ (bounds | join(' and ') or 'true') ~ ')') }}

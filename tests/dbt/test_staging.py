@@ -1,5 +1,7 @@
 """Staging of spans: repeats, days staged again, and attributes that become columns."""
 
+from datetime import date, timedelta
+
 import pytest
 
 DAYS = {"replay_from": "2024-01-01", "replay_until": "2024-01-03"}
@@ -74,6 +76,35 @@ def test_a_day_outside_the_window_is_left_as_it_is(shared_project, warehouse):
         ("2",),
         ("3",),
     ]
+
+
+def test_what_lies_before_the_first_day_is_staged_by_no_run(shared_project, make_warehouse, differences):
+    """A wrong clock's span, log and point; and a span that came again with a right clock, which then counts."""
+    by_day, whole, unbounded = make_warehouse("by_day"), make_warehouse("whole"), make_warehouse("unbounded")
+    for each in (by_day, whole, unbounded):
+        each.insert_spans(
+            [
+                {"trace": 1, "at": "1970-01-01 00:00:00"},
+                {"trace": 1, "span": 2, "parent": 1, "at": "2024-01-01 10:00:00"},
+                {"trace": 2, "at": "1999-12-31 10:00:00", "name": "wrong clock"},
+                {"trace": 2, "load_id": 2, "at": "2024-01-02 10:00:00", "name": "right clock"},
+                {"trace": 3, "at": "2023-12-31 23:59:59.999999999"},
+            ]
+        )
+        _insert_log(each, 1, "1970-01-01 12:00:00")
+        _insert_log(each, 2, "2024-01-02 12:00:00")
+        each.write("insert into raw.metric_points select 1, 1, 1, 'cpu', 'shop', '{}', timestamp '1970-01-01', 1")
+    for day in ("2024-01-01", "2024-01-02", "1970-01-01"):
+        after = str(date.fromisoformat(day) + timedelta(days=1))
+        shared_project.run(by_day, first_day="2024-01-01", replay_from=day, replay_until=after)
+    shared_project.run(whole, "run", "--full-refresh", first_day="2024-01-01")
+    shared_project.run(unbounded)
+    assert differences(by_day, whole) == set()
+    staged = "select right(trace_id::varchar, 1), span_id, span_name from staging.stg_spans order by all"
+    assert whole.rows(staged) == [("1", 2, "buy"), ("2", 1, "right clock")]
+    assert whole.rows("select count(*) from staging.stg_logs") == [(1,)]
+    assert whole.rows("select count(*) from staging.stg_metric_points") == [(0,)]
+    assert len(unbounded.rows(staged)) == 4
 
 
 def test_a_window_that_is_no_date_never_reaches_sql(shared_project, warehouse):

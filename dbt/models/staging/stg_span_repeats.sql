@@ -21,6 +21,8 @@ with spans as (
         line,
         record
     from {{ source('raw', 'spans') }}
+    -- A record that is not staged cannot be the one that is kept.
+    where {{ since_first_day('started_at') }}
 ),
 
 {% if has_replay_window() %}
