@@ -73,7 +73,7 @@ def _write(answer: Replay, generation: Generation, format_: str, export: Path | 
         formats.export(answer, format_ if format_ != "table" else export.suffix.lstrip(".") or "csv", export)
         stderr.print(f"{answer.certificate.violated:,} violations in {export}", highlight=False, soft_wrap=True)
     elif format_ == "table":
-        stdout.print(formats.as_table(answer))
+        stdout.print(formats.as_table(answer, stdout.width))
     else:
         # Not through rich: a pipe gets the text as it is.
         typer.echo(formats.render(answer, format_), nl=False)

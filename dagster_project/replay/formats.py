@@ -23,6 +23,8 @@ from dagster_project.replay.window import Window
 
 FORMATS: Final = ("table", "json", "csv", "parquet")
 _SHOWN_ROWS: Final = 20
+# Columns of a terminal from which on services and witness fit beside a trace id and what a rule reports.
+_WIDE: Final = 140
 # A cell that starts with one of these is run as a formula by spreadsheets; some strip the leading white space first.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -40,8 +42,8 @@ def render(replay: Replay, format_: str) -> str:
         For anything else; Parquet is written with `export`.
     """
     if format_ == "table":
-        console = Console(width=120, file=io.StringIO(), record=True)
-        console.print(as_table(replay))
+        console = Console(width=_WIDE, file=io.StringIO(), record=True)
+        console.print(as_table(replay, console.width))
         return console.export_text()
     if format_ == "json":
         return json.dumps(as_json(replay), indent=2, ensure_ascii=False) + "\n"
@@ -64,8 +66,8 @@ def export(replay: Replay, format_: str, path: Path) -> None:
     path.write_text(render(replay, format_), encoding="utf-8")
 
 
-def as_table(replay: Replay) -> Group:
-    """What a terminal shows: the counts, the first violations, and what was scanned."""
+def as_table(replay: Replay, width: int) -> Group:
+    """What a terminal of `width` columns shows: the counts, the first violations, and what was scanned."""
     certificate = replay.certificate
     headline = Text(
         f"{replay.rule.id}: {certificate.violated} violated", style="bold red" if certificate.violated else "bold green"
@@ -75,7 +77,7 @@ def as_table(replay: Replay) -> Group:
         headline.append(f", {certificate.not_applicable} not applicable", style="default")
     parts: list[Any] = [headline, Text(replay.rule.title, style="italic")]
     if certificate.violated:
-        parts.append(_violations(replay))
+        parts.append(_violations(replay, width))
     parts += [_certificate(replay), Text(replay.confidence), Text(certificate.undetectable_loss_note, style="dim")]
     return Group(*parts)
 
@@ -131,23 +133,26 @@ def _refused(format_: str) -> FormatNotSupported:
     return FormatNotSupported(f"`{format_}` is no format; write one of: {', '.join(FORMATS)}")
 
 
-def _violations(replay: Replay) -> Table:
+def _violations(replay: Replay, width: int) -> Table:
+    """Whole scopes first: they are what one copies. Services and witness stand beside them where there is room."""
     names = [reported.name for reported in replay.rule.judgement.report]
-    table = Table("first span", "scope", "services", *names, "witness", box=None, pad_edge=False)
+    is_wide = width >= _WIDE
+    table = Table(box=None, pad_edge=False)
+    for heading in ("first span", "scope"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*names, *(("services", "witness") if is_wide else ())):
+        table.add_column(heading, overflow="fold")
     for row in replay.violations.slice(0, _SHOWN_ROWS).to_pylist():
         reported = json.loads(row["reported"])
-        witness = Text(_few([str(span["span_id"]) for span in row["witness"]], 2))
-        values = [Text(_shown(reported.get(name))) for name in names]
-        services = Text(_few(row["service_names"], 2))
-        table.add_row(_iso(row["first_span_at"]), Text(row["scope_key"]), services, *values, witness)
+        witness = " ".join(str(span["span_id"]) for span in row["witness"][:3])
+        more = f" +{len(row['witness']) - 3}" if len(row["witness"]) > 3 else ""
+        beside = [" ".join(row["service_names"]), witness + more] if is_wide else []
+        cells = [f"{row['first_span_at']:%Y-%m-%d %H:%M:%S}", row["scope_key"], *map(_shown, map(reported.get, names))]
+        table.add_row(*(Text(cell) for cell in (*cells, *beside)))
     left = replay.certificate.violated - _SHOWN_ROWS
     if left > 0:
         table.caption = f"and {left} more: export them as json, csv or parquet"
     return table
-
-
-def _few(words: list[str], count: int) -> str:
-    return " ".join(words[:count]) + (f" +{len(words) - count}" if len(words) > count else "")
 
 
 def _certificate(replay: Replay) -> Table:
