@@ -53,31 +53,29 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
     ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult | dg.AssetObservation]:
         keys = context.partition_key_range
         first_day, last_day = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
-        fingerprint = prepare.models_fingerprint(project)
+        bound = declaration.read(project.sources_file).first_day
         with warehouse.writer("begin a replay") as connection:
-            due = replay_window.due(connection, fingerprint, declaration.read(project.sources_file).first_day)
+            due = replay_window.due(connection, prepare.models_fingerprint(project), bound)
             replay_window.begin(connection)
-        events, failure = _run(context, dbt, dbt_arguments(due, first_day, last_day, _policy_vars(project)))
+        if due and due.full_refresh:
+            first_day, last_day = due.first_day, due.last_day
+        variables = {**_policy_vars(project), **replay_window.dbt_vars(first_day, last_day, bound=bound)}
+        events, failure = _run(context, dbt, dbt_arguments(due, variables))
         yield from _with_row_counts(context, events, warehouse)
         if failure:
             raise failure
         with warehouse.writer("finish a replay") as connection:
-            if due and (due.full_refresh or due.is_within(first_day, last_day)):
-                replay_window.record(connection, due, fingerprint, __version__)
+            if due and due.is_within(first_day, last_day):
+                replay_window.record(connection, due, __version__)
             replay_window.finish(connection)
 
     return models
 
 
-def dbt_arguments(
-    due: replay_window.ReplayWindow | None, first_day: date, last_day: date, policy_vars: Mapping[str, Any]
-) -> list[str]:
-    """What to tell dbt: build all days from scratch when the models changed, else the asked ones alone."""
-    if due and due.full_refresh:
-        window = replay_window.dbt_vars(due.first_day, due.last_day)
-        return [*BUILD, "--full-refresh", "--vars", orjson.dumps({**policy_vars, **window}).decode()]
-    window = replay_window.dbt_vars(first_day, last_day)
-    return [*BUILD, "--vars", orjson.dumps({**policy_vars, **window}).decode()]
+def dbt_arguments(due: replay_window.ReplayWindow | None, variables: Mapping[str, Any]) -> list[str]:
+    """What to tell dbt: build every table from scratch when the models changed, else the window alone."""
+    from_scratch = ["--full-refresh"] if due and due.full_refresh else []
+    return [*BUILD, *from_scratch, "--vars", orjson.dumps(variables).decode()]
 
 
 def _policy_vars(project: Project) -> Mapping[str, Any]:

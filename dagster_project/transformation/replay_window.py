@@ -25,15 +25,23 @@ class ReplayWindow:
     due_days: int  # how many days in it have records that were not replayed; 0 when nothing is due
     full_refresh: bool  # the models changed: build every table from scratch
     through_load_id: int  # the newest load that the window takes in
+    built_from: str  # the models and the first day that tables are built from
 
     def is_within(self, first_day: date, last_day: date) -> bool:
         """Whether a replay of `first_day` to `last_day` leaves nothing of the window due."""
         return first_day <= self.first_day and self.last_day <= last_day
 
 
-def dbt_vars(first_day: date, last_day: date) -> dict[str, str]:
-    """The variables of the dbt models for event days `first_day` to `last_day`, both included."""
-    return {"replay_from": str(first_day), "replay_until": str(last_day + timedelta(days=1))}
+def dbt_vars(first_day: date, last_day: date, *, bound: date) -> dict[str, str]:
+    """The variables of the dbt models for event days `first_day` to `last_day`, both included.
+
+    `bound` is the first event day that the project's sources declare: nothing before it counts, whatever is asked.
+    """
+    return {
+        "replay_from": str(first_day),
+        "replay_until": str(last_day + timedelta(days=1)),
+        "first_day": str(bound),
+    }
 
 
 # A day that lies over a day after its load is a wrong clock; a day before the first one belongs to no partition. Their
@@ -69,14 +77,15 @@ def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str, first_da
         The first event day that the project's sources declare.
     """
     through, seen = _last_replay(connection)
-    full_refresh = seen != models_fingerprint
+    built_from = f"{models_fingerprint} from {first_day}"
+    full_refresh = seen != built_from
     rows = connection.execute(
         _DUE, {"telemetry": TELEMETRY, "through": 0 if full_refresh else through, "first_day": first_day}
     ).fetchall()
     ((newest, load_id, first, last, days),) = rows
     if newest is None:
         return None
-    return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id)
+    return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id, built_from)
 
 
 def begin(connection: duckdb.DuckDBPyConnection) -> None:
@@ -90,19 +99,17 @@ def finish(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("delete from audit.replay_in_progress")
 
 
-def record(
-    connection: duckdb.DuckDBPyConnection, window: ReplayWindow, models_fingerprint: str, code_version: str
-) -> None:
+def record(connection: duckdb.DuckDBPyConnection, window: ReplayWindow, code_version: str) -> None:
     """Note that the window was replayed with every load up to its `through_load_id`."""
     connection.execute(
         "insert into audit.replays"
         " select (select coalesce(max(replay_id), 0) + 1 from audit.replays), ?, ?, ?, ?, ?, now()::timestamp",
-        [window.first_day, window.last_day, window.through_load_id, models_fingerprint, code_version],
+        [window.first_day, window.last_day, window.through_load_id, window.built_from, code_version],
     )
 
 
 def _last_replay(connection: duckdb.DuckDBPyConnection) -> tuple[int, str | None]:
     rows = connection.execute(
-        "select through_load_id, models_fingerprint from audit.replays order by replay_id desc limit 1"
+        "select through_load_id, built_from from audit.replays order by replay_id desc limit 1"
     ).fetchall()
     return rows[0] if rows else (0, None)

@@ -45,7 +45,7 @@ def test_the_first_replay_takes_in_every_day_from_scratch(ledger):
 
 def test_late_records_make_their_days_due_and_a_replay_that_was_noted_makes_them_done(ledger):
     load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
-    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), MODELS, "v")
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), "v")
     load(ledger, 2, date(2024, 1, 2))
     due = replay_window.due(ledger, MODELS, FIRST_DAY)
     assert (due.first_day, due.last_day, due.due_days, due.full_refresh) == (
@@ -55,23 +55,30 @@ def test_late_records_make_their_days_due_and_a_replay_that_was_noted_makes_them
         False,
     )
     assert replay_window.due(ledger, MODELS, FIRST_DAY) == due, "a replay that was killed is due again"
-    replay_window.record(ledger, due, MODELS, "v")
+    replay_window.record(ledger, due, "v")
     assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 0
     assert replay_window.due(ledger, MODELS, FIRST_DAY).first_day == date(2024, 1, 9)
 
 
 def test_changed_models_make_every_day_due(ledger):
     load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
-    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), MODELS, "v")
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), "v")
     due = replay_window.due(ledger, "models-2", FIRST_DAY)
     assert (due.first_day, due.last_day, due.full_refresh) == (date(2024, 1, 1), date(2024, 1, 9), True)
+
+
+def test_another_first_day_builds_everything_from_scratch(ledger):
+    load(ledger, 1, date(2024, 1, 1), date(2024, 1, 9))
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), "v")
+    due = replay_window.due(ledger, MODELS, date(2024, 1, 2))
+    assert (due.first_day, due.full_refresh) == (date(2024, 1, 9), True)
 
 
 def test_days_before_the_first_one_and_days_to_come_belong_to_no_partition(ledger):
     load(ledger, 1, date(2020, 1, 1), date(2024, 1, 5), date(2099, 1, 1))
     due = replay_window.due(ledger, MODELS, FIRST_DAY)
     assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 5), date(2024, 1, 5), 1)
-    replay_window.record(ledger, due, MODELS, "v")
+    replay_window.record(ledger, due, "v")
     assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 0, "they do not make history due for ever"
 
 
@@ -85,7 +92,8 @@ def test_marts_are_not_whole_from_begin_to_finish(ledger, tmp_path):
 
 
 def test_the_window_of_dbt_is_half_open():
-    assert replay_window.dbt_vars(date(2024, 2, 28), date(2024, 2, 29)) == {
+    assert replay_window.dbt_vars(date(2024, 2, 28), date(2024, 2, 29), bound=date(2024, 1, 1)) == {
         "replay_from": "2024-02-28",
         "replay_until": "2024-03-01",
+        "first_day": "2024-01-01",
     }

@@ -102,7 +102,7 @@ create table audit.replays (
     first_day date,
     last_day date,
     through_load_id bigint not null,    -- every load up to this one was replayed
-    models_fingerprint varchar not null,
+    built_from varchar not null,        -- the dbt models and the first day: when they change, all is built from scratch
     code_version varchar not null,
     finished_at timestamp not null
 );
