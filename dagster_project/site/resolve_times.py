@@ -26,7 +26,8 @@ order by system, severity
 LEFT_OUT = """
 select
     count(*) filter (where is_open) as open,
-    count(*) filter (where not is_open and time_to_resolve_seconds is null) as contradict,
+    count(*) filter (where not is_open and resolved_at is null) as never_resolved,
+    count(*) filter (where resolved_at is not null and time_to_resolve_seconds is null) as contradict,
     count(*) filter (where time_to_resolve_seconds = 0) as zero
 from marts.fct_incidents
 """
@@ -98,6 +99,7 @@ def write(workshop: Workshop) -> None:
 def _left_out(counts: Row) -> str:
     parts = [
         f"{counts['open']:,} still open" if counts["open"] else "",
+        f"{counts['never_resolved']:,} closed without a time of resolution" if counts["never_resolved"] else "",
         f"{counts['contradict']:,} whose clocks contradict each other" if counts["contradict"] else "",
         f"{counts['zero']:,} resolved in no time at all" if counts["zero"] else "",
     ]
