@@ -30,7 +30,7 @@ demo: setup ## Load the sample recording, replay the rules, build the site
 	@$(RUN) hindcast demo
 
 test: setup ## Run every test
-	@$(RUN) pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
+	@$(RUN) pytest -q -n $(PYTEST_WORKERS) --dist loadfile
 
 lint: setup ## Check style, types, SQL and which room imports which
 	$(RUN) ruff check .

@@ -11,7 +11,6 @@ from dagster_project.settings import Project
 from dagster_project.transformation import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.xdist_group("prepare")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.settings import Project
+from dagster_project.warehouse import lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HINDCAST = str(Path(sys.executable).with_name("hindcast"))
@@ -33,15 +34,19 @@ def hindcast(*arguments, project, check=True):
 
 @pytest.fixture(scope="session")
 def sample_project(tmp_path_factory):
-    """The samples, loaded and replayed by one night; tests only read it."""
-    root = tmp_path_factory.mktemp("samples")
+    """The samples, loaded and replayed by one night, whichever worker comes first; no test changes what it built."""
+    shared = tmp_path_factory.getbasetemp()
+    root = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "samples"
+    with lock.hold(root.with_suffix(".lock"), "the night of the samples", timeout_seconds=600):
+        if not (root / "done").exists():
+            _sample_night(root)
+            (root / "done").touch()
+    return Project(root)
+
+
+def _sample_night(root):
     shutil.copytree(REPOSITORY / "rules", root / "rules")
-    shutil.copytree(
-        REPOSITORY / "data",
-        root / "data",
-        ignore=shutil.ignore_patterns("warehouse", "state", "landing", "__pycache__"),
-    )
-    project = Project(root)
-    done = hindcast("nightly", project=project)
+    built = shutil.ignore_patterns("warehouse", "state", "landing", "__pycache__")
+    shutil.copytree(REPOSITORY / "data", root / "data", ignore=built)
+    done = hindcast("nightly", project=Project(root))
     assert done.returncode == 1, f"the first night finds new violations\n{done.stdout}\n{done.stderr}"
-    return project

@@ -10,8 +10,6 @@ from dagster_project.settings import Project
 from dagster_project.warehouse.connection import connect
 from tests.end_to_end.conftest import REPOSITORY, hindcast
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 TRACE = "5b8efff798038103d269b633813fc60c"

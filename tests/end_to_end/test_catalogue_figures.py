@@ -25,9 +25,6 @@ from dagster_project.warehouse import generations
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 
-# On the worker that has the night of the samples; a second night would cost more than the tests.
-pytestmark = pytest.mark.xdist_group("night")
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(os.environ.get("HINDCAST_RECORDINGS", REPOSITORY.parent / "shared/data"))
 DAY = RECORDINGS / "trainticket-2023-01-29"

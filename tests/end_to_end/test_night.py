@@ -7,14 +7,10 @@ import signal
 import subprocess
 import time
 
-import pytest
-
 from dagster_project.settings import Project
 from dagster_project.warehouse import generations, state
 from dagster_project.warehouse.connection import connect
 from tests.end_to_end.conftest import HINDCAST, hindcast
-
-pytestmark = pytest.mark.xdist_group("night")
 
 DETERMINISTIC_SCHEMAS = ("staging", "intermediate", "violations", "marts")
 KILLS = int(os.environ.get("HINDCAST_TEST_KILLS", "1"))
