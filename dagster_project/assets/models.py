@@ -73,8 +73,11 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def dbt_arguments(due: replay_window.ReplayWindow | None, variables: Mapping[str, Any]) -> list[str]:
-    """What to tell dbt: build every table from scratch when the models changed, else the window alone."""
-    from_scratch = ["--full-refresh"] if due and due.full_refresh else []
+    """What to tell dbt: build every table from scratch when the models changed, else the window alone.
+
+    Without any day to replay all is built from scratch too: what an earlier `first_day` took in must go.
+    """
+    from_scratch = ["--full-refresh"] if due is None or due.full_refresh else []
     return [*BUILD, *from_scratch, "--vars", orjson.dumps(variables).decode()]
 
 

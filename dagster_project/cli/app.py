@@ -10,7 +10,10 @@ from dagster_project import __version__
 from dagster_project.cli import loading, nights, project, queries, rules
 from dagster_project.cli.terminal import stdout
 
-EXIT_CODES = "Exit codes: 0 all is well; 1 there are violations (nightly: new ones); 2 something failed or was refused."
+EXIT_CODES = (
+    "Exit codes: 0 all is well; 1 there are violations (nightly: new ones); 2 something failed or was refused; "
+    "130 interrupted."
+)
 
 app = typer.Typer(
     name="hindcast",

@@ -13,7 +13,7 @@ from dagster_project.settings import ProjectNotFound
 from dagster_project.sources.declaration import SourcesInvalid
 from dagster_project.transformation.prepare import DbtParseFailed, NotPrepared
 from dagster_project.warehouse.connection import WarehouseTooNew
-from dagster_project.warehouse.generations import GenerationNotFound, MartsNotWhole
+from dagster_project.warehouse.generations import MartsNotWhole
 from dagster_project.warehouse.lock import WarehouseLocked
 
 EXPECTED = (
@@ -21,13 +21,11 @@ EXPECTED = (
     DbtParseFailed,
     SourcesInvalid,
     DocumentError,
-    FileNotFoundError,
     FormatNotSupported,
-    GenerationNotFound,
     MartsNotWhole,
     NotPrepared,
     NothingToReplay,
-    PermissionError,
+    OSError,  # a path that is missing, a folder where a file should be, no permission, a full disk
     ProjectNotFound,
     ReplayFailed,
     RuleErrors,

@@ -48,6 +48,9 @@ def load(
         files = tuple(declared_files(project))
     for each in left_out:
         stderr.print(f"left out: {each.path}: {each.reason}", style="dim", markup=False, soft_wrap=True)
+    if paths and not files:
+        stderr.print("nothing to load: no file of a known format", style="bold red")
+        raise typer.Exit(2)
     if dry_run:
         for file in files:
             stdout.print(f"{file.format.name:12} {file.path}", markup=False, highlight=False, soft_wrap=True)

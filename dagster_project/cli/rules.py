@@ -22,7 +22,7 @@ from dagster_project.warehouse import generations
 
 rules = typer.Typer(help="Check, test and explain rules.", no_args_is_help=True)
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(help="Rule files; none: all of the project.", show_default=False)
+    list[Path] | None, typer.Argument(help="Rule files and folders; none: all of the project.", show_default=False)
 ]
 
 
@@ -87,7 +87,9 @@ def rule_named(catalogue: Catalogue, rule_id: str) -> Rule:
 def _catalogue(project: Project, files: list[Path] | None) -> Catalogue:
     if not files:
         return rule_language.load_catalogue(prepare.rule_texts(project))
-    return rule_language.load_catalogue({str(file): file.read_text(encoding="utf-8") for file in files})
+    named = (sorted(file.rglob("*.yml")) if file.is_dir() else [file] for file in files)
+    found = [file for several in named for file in several]
+    return rule_language.load_catalogue({str(file): file.read_text(encoding="utf-8") for file in found})
 
 
 def _require_passing(catalogue: Catalogue) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dagster_project import rule_language
+from dagster_project.policy.policy import load_policy
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
+from dagster_project.statistics.plan import load_plans
+from dagster_project.statistics.roi_plan import load_roi_plans
 from dagster_project.transformation import prepare, replay_window
 from dagster_project.transformation.replay_window import ReplayWindow
 from dagster_project.warehouse import landing, lock
@@ -36,6 +40,25 @@ class NightPlan:
         yield "nothing was changed"
 
 
+def check_configuration(project: Project) -> None:
+    """Read every file that a night will read: what is wrong in one stops the night before anything runs.
+
+    Raises
+    ------
+    declaration.SourcesInvalid, document.DocumentError
+        Name the file, the line and what is wrong.
+    """
+    declaration.declared_files(project)
+    readers: tuple[tuple[Path, Callable[[Path], object]], ...] = (
+        (project.policy_file, load_policy),
+        (project.comparisons_file, load_plans),
+        (project.roi_file, load_roi_plans),
+    )
+    for file, read in readers:
+        if file.is_file():
+            read(file)
+
+
 def plan_night(project: Project) -> NightPlan:
     """Look at sources, rules and ledger; write nothing.
 
@@ -44,6 +67,7 @@ def plan_night(project: Project) -> NightPlan:
     rule_language.RuleErrors
         When a rule is wrong: the night would stop there.
     """
+    check_configuration(project)
     catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
     files = tuple(declaration.declared_files(project))
     known: set[tuple[str, str]] = set()

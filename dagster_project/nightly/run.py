@@ -19,6 +19,7 @@ import duckdb
 from dagster_project import definitions, site
 from dagster_project.facts import FailedStep, NightSummary
 from dagster_project.nightly import changes
+from dagster_project.nightly.plan import check_configuration
 from dagster_project.partitions import range_tags
 from dagster_project.progress import Listener, Step, listening
 from dagster_project.settings import Project
@@ -73,14 +74,14 @@ def run_night(project: Project, listener: Listener, *, land: bool = True) -> Nig
 
     Raises
     ------
-    rule_language.RuleErrors, prepare.DbtParseFailed, declaration.SourcesInvalid
+    rule_language.RuleErrors, prepare.DbtParseFailed, declaration.SourcesInvalid, policy.DocumentError
         Before anything ran.
     lock.WarehouseLocked
         When another night runs.
     """
     with lock.hold(project.night_lock_file, "nightly", WAIT_SECONDS):
         prepare.prepare(project)
-        declaration.declared_files(project)
+        check_configuration(project)
         night = NightSummary(uuid.uuid4().hex[:12], _now(), _now(), FAILURE, generation=None, as_of=None)
         state.begin_night(project.state_file, night.night_id, night.started_at.isoformat())
         told = _Told(listener)
@@ -103,6 +104,7 @@ def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> N
     first_load = _newest_load(project)
     is_published = _run_jobs(project, told, land=land)
     with _reading(project, "read the ledger") as connection:
+        told.warnings.extend(_days_outside(connection, declaration.read(project.sources_file).first_day))
         night = replace(
             night,
             loads=changes.loads_since(connection, first_load),
@@ -167,6 +169,15 @@ def _days(project: Project) -> tuple[date, date]:
     with _reading(project, "ask what is due") as connection:
         due = replay_window.due(connection, prepare.models_fingerprint(project), first_day)
     return (due.first_day, due.last_day) if due else (first_day, first_day)
+
+
+def _days_outside(connection: duckdb.DuckDBPyConnection, first_day: date) -> Iterator[FailedStep]:
+    before, to_come, files = replay_window.days_outside(connection, first_day)
+    if before:
+        message = f"{before} event days of {files} files lie before {first_day} and are judged by no rule"
+        yield FailedStep("first_day in data/sources.yml", f"{message}: set an earlier first_day to replay them")
+    if to_come:
+        yield FailedStep("clocks", f"{to_come} event days of {files} files lie in the future and are judged by no rule")
 
 
 def _newest_load(project: Project) -> int:

@@ -88,6 +88,19 @@ def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str, first_da
     return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id, built_from)
 
 
+def days_outside(connection: duckdb.DuckDBPyConnection, first_day: date) -> tuple[int, int, int]:
+    """How many event days no replay takes in: those before `first_day`, those to come, and of how many files."""
+    ((before, to_come, files),) = connection.execute(
+        "select count(distinct day) filter (where day < $first_day),"
+        " count(distinct day) filter (where day > finished_at::date + 1),"
+        " count(distinct load_id) filter (where day < $first_day or day > finished_at::date + 1)"
+        " from (select unnest(event_days) as day, load_id, finished_at from audit.loads"
+        " where list_contains($telemetry, format))",
+        {"first_day": first_day, "telemetry": TELEMETRY},
+    ).fetchall()
+    return int(before), int(to_come), int(files)
+
+
 def begin(connection: duckdb.DuckDBPyConnection) -> None:
     """Note that the marts are being rebuilt: until `record`, they are not whole."""
     connection.execute("delete from audit.replay_in_progress")

@@ -18,9 +18,9 @@ def test_dbt_is_handed_the_variables_as_they_are():
     assert "--full-refresh" not in arguments
 
 
-def test_changed_models_are_built_from_scratch():
+def test_changed_models_and_an_empty_history_are_built_from_scratch():
     assert "--full-refresh" in dbt_arguments(due(full_refresh=True), VARIABLES)
-    assert "--full-refresh" not in dbt_arguments(None, VARIABLES)
+    assert "--full-refresh" in dbt_arguments(None, VARIABLES)
 
 
 def test_unit_tests_of_models_are_not_the_night_s_business():

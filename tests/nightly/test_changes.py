@@ -12,16 +12,16 @@ def warehouse(tmp_path):
         connection.execute("create schema violations")
         connection.execute(
             "create table violations.fct_violations (violation_id varchar, rule_id varchar, title varchar,"
-            " severity varchar, scope_key varchar, first_span_at timestamp_ns, service_names varchar[])"
+            " severity varchar, status varchar, scope_key varchar, first_span_at timestamp_ns, service_names varchar[])"
         )
         yield connection
 
 
-def violate(connection, *ids, rule="r"):
+def violate(connection, *ids, rule="r", status="active"):
     for number, violation_id in enumerate(ids):
         connection.execute(
-            "insert into violations.fct_violations values (?, ?, 'title', 'high', ?, ?::timestamp_ns, ['cart'])",
-            [violation_id, rule, violation_id, f"2024-01-01 00:00:{number:02d}"],
+            "insert into violations.fct_violations values (?, ?, 'title', 'high', ?, ?, ?::timestamp_ns, ['cart'])",
+            [violation_id, rule, status, violation_id, f"2024-01-01 00:00:{number:02d}"],
         )
 
 
@@ -42,6 +42,12 @@ def test_new_ongoing_and_gone_are_told_apart_and_counted_by_rule(warehouse, tmp_
     assert [line.violation_id for line in found["gone"].listed] == ["a"]
     assert [line.violation_id for line in found["ongoing"].listed] == ["b"]
     assert found["new"].by_rule == (("s", 2),)
+
+
+def test_rules_in_shadow_alert_nobody(warehouse, tmp_path):
+    violate(warehouse, "a", status="shadow")
+    found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), None)
+    assert found["new"].total == 0
 
 
 def test_lists_are_capped_and_totals_are_not(warehouse, tmp_path):

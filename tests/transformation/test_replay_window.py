@@ -79,6 +79,7 @@ def test_days_before_the_first_one_and_days_to_come_belong_to_no_partition(ledge
     due = replay_window.due(ledger, MODELS, FIRST_DAY)
     assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 5), date(2024, 1, 5), 1)
     replay_window.record(ledger, due, "v")
+    assert replay_window.days_outside(ledger, FIRST_DAY) == (1, 1, 1)
     assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 0, "they do not make history due for ever"
 
 
