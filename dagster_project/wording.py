@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 
 LONGEST_TEXT = 280
 _SLUG = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,79}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_IN_A_SLUG = re.compile(r"[^a-zA-Z0-9]+")
 # Everything that steers how text runs or hides in it: controls, formats (bidirectional marks, zero width), surrogates,
 # private use, line and paragraph separators. A soft hyphen or a joiner inside a word is not worth the risk either.
@@ -48,6 +49,11 @@ def slug(text: str) -> str:
         return text
     tame = _NOT_IN_A_SLUG.sub("-", text[:60]).strip("-") or "x"
     return f"{tame}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+
+
+def scope(key: str) -> str:
+    """What was judged: a trace as the 32 digits that tracing tools take; a group's key, which is JSON, as it is."""
+    return key.replace("-", "") if _UUID.fullmatch(key) else key
 
 
 def utc(moment: datetime | date | None) -> str:

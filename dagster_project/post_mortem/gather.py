@@ -24,7 +24,7 @@ from dagster_project.facts import (
     ViolationExample,
 )
 from dagster_project.post_mortem import queries
-from dagster_project.wording import slug, visible
+from dagster_project.wording import scope, slug, visible
 
 # Three robust standard deviations: about one quiet signal in 370 moves that far by chance if it is normal.
 MOVED = 3.0
@@ -228,7 +228,7 @@ def _violations(row: Row, examples: list[Row]) -> RuleViolations:
 def _example(row: Row) -> ViolationExample:
     return ViolationExample(
         violation_id=visible(row["violation_id"]),
-        scope_key=visible(row["scope_key"]),
+        scope_key=visible(scope(row["scope_key"])),
         first_span_at=row["first_span_at"],
         service_names=_shown_list(row["service_names"]),
         reference=_reference("violations.fct_violations", row, "violation_id"),

@@ -116,10 +116,12 @@ def as_csv(replay: Replay) -> str:
     names = [reported.name for reported in replay.rule.judgement.report]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    fixed = ["scope_key", "first_span_at", "last_span_at", "service_names", "trace_ids", "violation_id", "reason"]
+    fixed = ["scope_key", "first_span_at", "last_span_at", "service_names", "trace_ids", "witness", "violation_id"]
+    fixed.append("reason")
     writer.writerow([*fixed, *(_inert(name) for name in names)])
     for row in replay.violations.to_pylist():
         reported = json.loads(row["reported"])
+        row["witness"] = [_pair(span) for span in row["witness"] or []]
         values = [_cell(row[name]) for name in fixed] + [_cell(reported.get(name)) for name in names]
         writer.writerow(values)
     return out.getvalue()
@@ -200,6 +202,11 @@ def _with_certificate(replay: Replay) -> pa.Table:
 
 def _cell(value: Any) -> str:
     return _inert(" ".join(map(str, value)) if isinstance(value, list) else _shown(value))
+
+
+def _pair(span: dict[str, str | None]) -> str:
+    """`trace:span`; a log record that names no span is found by its trace alone."""
+    return ":".join(part for part in (span["trace_id"], span["span_id"]) if part)
 
 
 def _inert(cell: str) -> str:

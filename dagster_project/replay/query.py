@@ -84,7 +84,7 @@ class Replay:
     Attributes
     ----------
     violations
-        One row a violated scope, by first span; the columns of `violations.fct_verdicts`, ids as text.
+        One row a violated scope, by first span; the columns of `violations.fct_verdicts`, ids in hexadecimal digits.
     inconclusive
         The same columns for scopes that cannot be judged.
     """
@@ -183,14 +183,16 @@ def _source(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, verdict: str) -> pa.Table:
-    """Rows of one verdict; ids as text and hexadecimal, as tracing tools show them."""
+    """Rows of one verdict; ids in hexadecimal without hyphens, as the sources carry them."""
     query = f"""
         select
-            violation_id, rule_id, meaning_hash, scope_kind, scope_key,
-            list_transform(trace_ids, lambda one: one::varchar) as trace_ids,
+            violation_id, rule_id, meaning_hash, scope_kind,
+            case when scope_kind = 'trace' then replace(scope_key, '-', '') else scope_key end as scope_key,
+            list_transform(trace_ids, lambda one: replace(one::varchar, '-', '')) as trace_ids,
             verdict, reason, first_span_at, last_span_at, service_names, service_versions,
             list_transform(witness, lambda one: {{
-                'trace_id': one.trace_id::varchar, 'span_id': lower(lpad(to_hex(one.span_id), 16, '0'))
+                'trace_id': replace(one.trace_id::varchar, '-', ''),
+                'span_id': lower(lpad(to_hex(one.span_id), 16, '0'))
             }}) as witness,
             reported::varchar as reported
         from {_RESULT}

@@ -50,7 +50,10 @@ from marts.mart_incident_impact inner join marts.fct_incidents using (incident_i
 where incident_id = $incident_id and traces > 0
 """
 AROUND_CSV = """
-select rule_id, violation_id, scope_key, first_span_at, last_span_at, service_names
+select
+    rule_id, violation_id,
+    case when scope_kind = 'trace' then replace(scope_key, '-', '') else scope_key end as scope_key,
+    first_span_at, last_span_at, service_names
 from violations.fct_violations
 where first_span_at >= $first and first_span_at < $last
 order by first_span_at, rule_id, violation_id

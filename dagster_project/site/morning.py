@@ -35,7 +35,7 @@ _LINES = (
     Column("first_span_at", "First span (UTC)", "time"),
     Column("rule_id", "Rule", "code", link="href"),
     Column("severity", "Severity", "severity"),
-    Column("scope_key", "Trace or group", "code"),
+    Column("scope_key", "Trace or group", "scope"),
     Column("service_names", "Services", "wide"),
 )
 

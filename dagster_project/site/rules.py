@@ -23,8 +23,15 @@ order by first_span_at, violation_id limit $most
 """
 ALL_VIOLATIONS = """
 select
-    violation_id, rule_id, meaning_hash, scope_kind, scope_key, first_span_at, last_span_at, service_names, trace_ids,
-    witness, reported
+    violation_id, rule_id, meaning_hash, scope_kind,
+    case when scope_kind = 'trace' then replace(scope_key, '-', '') else scope_key end as scope_key,
+    first_span_at, last_span_at, service_names,
+    array_to_string(list_transform(trace_ids, lambda one: replace(one::varchar, '-', '')), ' ') as trace_ids,
+    -- A log record that names no span is found by its trace alone.
+    array_to_string(list_transform(witness, lambda one: concat_ws(
+        ':', replace(one.trace_id::varchar, '-', ''), lower(lpad(to_hex(one.span_id), 16, '0'))
+    )), ' ') as witness,
+    reported
 from violations.fct_violations where rule_id = $rule_id order by first_span_at, violation_id
 """
 MINUTES_CSV = """
@@ -139,7 +146,7 @@ def _violations(workshop: Workshop, rule: Row) -> Table | None:
     key = {"rule_id": rule["rule_id"]}
     columns = (
         Column("first_span_at", "First span (UTC)", "time"),
-        Column("scope_key", "Trace or group", "code"),
+        Column("scope_key", "Trace or group", "scope"),
         Column("service_names", "Services", "wide"),
         Column("violation", "Id begins", "code"),
     )

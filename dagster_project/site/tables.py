@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.site.workshop import Row
-from dagster_project.wording import count, duration, percent, quantity, size, utc, visible
+from dagster_project.wording import count, duration, percent, quantity, scope, size, utc, visible
 
 DASH = "\N{EN DASH}"
 
@@ -67,7 +67,8 @@ def _cell(column: Column, row: Row) -> Cell:
     share = row[column.share] if column.share else None
     if value is None or value in ("", []):
         return Cell(DASH, "text", href, share)
-    return Cell(FORMATS.get(column.kind, _text)(value), column.kind, href, None if share is None else float(share))
+    text = FORMATS.get(column.kind, _text)(value)
+    return Cell(text, LOOKS.get(column.kind, column.kind), href, None if share is None else float(share))
 
 
 def _text(value: Any) -> str:
@@ -80,7 +81,10 @@ def _p(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+# Kinds that the templates set like another one.
+LOOKS = {"scope": "code"}
 FORMATS: dict[str, Callable[[Any], str]] = {
+    "scope": lambda value: visible(scope(str(value))),
     "count": lambda value: count(round(value)),
     "number": lambda value: quantity(float(value)),
     "seconds": lambda value: duration(float(value)),

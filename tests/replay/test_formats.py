@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -47,6 +48,13 @@ def test_json_has_what_an_investigation_asks_for(found):
     assert told["confidence"] == "exhaustive scan: every violation of what was received"
     assert told["certificate"]["spans_scanned"] == 3
     assert "leaves no mark" in told["certificate"]["undetectable_loss_note"]
+
+
+def test_csv_names_traces_and_spans_as_tracing_tools_do(found):
+    row = next(csv.DictReader(io.StringIO(formats.render(found, "csv"))))
+    assert re.fullmatch(r"[0-9a-f]{32}", row["trace_ids"])
+    assert row["scope_key"] == row["trace_ids"]
+    assert row["witness"] == f"{row['trace_ids']}:{1:016x}"
 
 
 def test_csv_cells_run_no_formula(found):

@@ -170,6 +170,17 @@ def test_files_hold_all_rows_and_tables_say_how_many_they_leave_out(connection, 
     assert len(rows) == 541
 
 
+def test_traces_and_spans_are_written_as_tracing_tools_write_them(built):
+    rows = list(csv.DictReader((built.folder / "csv/rule-cart-needs-stock-violations.csv").open(encoding="utf-8")))
+    trace = f"{4:032d}"
+    assert rows[0]["scope_key"] == rows[0]["trace_ids"] == trace
+    assert rows[0]["witness"] == f"{trace}:{1:016x}"
+    for name in ("rules/cart-needs-stock.html", "incidents/INC-1.html"):
+        text = " ".join(Elements(built.folder / name).text)
+        assert re.search(r"\b0{29}\d{3}\b", text)
+        assert "00000000-0000" not in text.split("Reference")[0], name
+
+
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
