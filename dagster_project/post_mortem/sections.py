@@ -17,6 +17,7 @@ from dagster_project.facts import (
     ServiceShift,
     SuspectService,
 )
+from dagster_project.post_mortem import against_baseline
 from dagster_project.post_mortem.model import (
     Block,
     Bullets,
@@ -42,6 +43,8 @@ METHOD = (
     "signals the larger share moved. Abnormal is not causal: a service that waits for a broken one looks broken too."
 )
 
+# Fields of incident systems that say when the record was made.
+CREATION_FIELDS = frozenset({"created_at", "opened_at"})
 # A window smaller than this says little about a median.
 FEW = 20
 
@@ -110,10 +113,15 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
         "replayed": count(max(len(facts.certificates), len(violated))),
         "were": "was" if len(violated) == 1 else "were",
     }
-    most = max(violated, key=lambda rule: rule.excess)
-    if most.excess <= 0:
-        sentence = "{rules} of {replayed} replayed {were} violated in it, none in a larger share of traces than before."
-        return [say(sentence, "fact", references.cite(*(rule.reference for rule in violated)), **counts)]
+    above = against_baseline.clearly_above(facts.violations)
+    if not above:
+        ending = "none in a clearly larger share of traces than before"
+        if not against_baseline.compared(facts.violations):
+            ending = "and there is no baseline to compare them with"
+        sentence = "{rules} of {replayed} replayed {were} violated in it, {ending}."
+        cite = references.cite(*(rule.reference for rule in violated))
+        return [say(sentence, "fact", cite, ending=ending, **counts)]
+    most = above[0]
     sentence = (
         "{rules} of {replayed} replayed {were} violated in it. Furthest above its baseline is {rule}: {during} of "
         "{traces} traces ({part}), against {before} of {baseline} ({rest})."
@@ -209,27 +217,44 @@ def detection(facts: IncidentFacts, references: References) -> Section:
         blocks.append(say("No detection time is recorded.", "unknown", cite))
     else:
         sentence = "Detected {at}{after}, according to {source}."
-        after = "" if detected.seconds is None else f", {duration(detected.seconds)} after the recorded start"
-        if detected.seconds == 0:
-            after = ", at the recorded start itself"
-        source = detected.said_by or "the incident's own row"
+        after, source = _after_start(facts.started, detected), detected.said_by or "the incident's own row"
         blocks.append(say(sentence, "fact", cite, at=utc(detected.at), after=after, source=source))
-    # A rule that quiet traces violate as often says nothing about when trouble began.
-    first = min((rule for rule in facts.violations if rule.first_at and rule.excess > 0), key=_first_at, default=None)
+    rare = [rule for rule in facts.violations if rule.first_at and against_baseline.is_rare(rule)]
+    first = min(rare, key=_first_at, default=None)
     if first and first.first_at and facts.started.at:
         gap = (first.first_at - facts.started.at).total_seconds()
         blocks.append(
             say(
-                "The first violation in the window of a rule above its baseline, {rule}, is from {at}: {gap} the "
-                "recorded start.",
+                "The first violation in the window of a rule that is rare in the baseline, {rule} ({before} of "
+                "{baseline} traces), is from {at}: {gap} the recorded start.",
                 "fact",
                 references.cite(first.reference),
                 rule=code(first.rule_id),
+                before=count(first.violated_baseline),
+                baseline=count(first.traces_baseline),
                 at=utc(first.first_at),
                 gap=f"{duration(abs(gap))} {'after' if gap >= 0 else 'before'}",
             )
         )
     return Section("detection", "Detection", tuple(blocks))
+
+
+def _after_start(started: Clock, detected: Clock) -> str:
+    if is_one_creation(started, detected):
+        return ", which is the creation that counts as the start: how long it went unseen is not recorded"
+    if detected.seconds is not None:
+        return (
+            f", {duration(detected.seconds)} after the recorded start" if detected.seconds else ", at the start itself"
+        )
+    if detected.at and started.at and detected.at < started.at:
+        return f", {duration((started.at - detected.at).total_seconds())} before the recorded start"
+    return ""
+
+
+def is_one_creation(started: Clock, stopped: Clock) -> bool:
+    """Whether both clocks were set when the incident's record was made, so that no time passed between them."""
+    fields = {(one.said_by or "").rpartition(".")[2] for one in (started, stopped)}
+    return stopped.name == "detected" and stopped.seconds == 0 and fields <= CREATION_FIELDS
 
 
 def _first_at(rule: RuleViolations) -> datetime:
@@ -288,7 +313,7 @@ def metrics(facts: IncidentFacts, references: References) -> Section:
         Row(
             (
                 Run(names[one.name]),
-                strong(duration(one.seconds)) if one.seconds is not None else Run("not measurable"),
+                _measured(facts.started, one),
                 Run(utc(facts.started.at), "code"),
                 Run(utc(one.at) if one.at else "not recorded", "code" if one.at else "plain"),
                 Run(one.said_by or "\N{EN DASH}"),
@@ -307,6 +332,12 @@ def metrics(facts: IncidentFacts, references: References) -> Section:
         total=len(rows),
     )
     return Section("metrics", "Response times", (table,))
+
+
+def _measured(started: Clock, one: Clock) -> Run:
+    if is_one_creation(started, one):
+        return Run("not measured (the start is the time of creation)")
+    return strong(duration(one.seconds)) if one.seconds is not None else Run("not measurable")
 
 
 def services(facts: IncidentFacts, references: References) -> Section:

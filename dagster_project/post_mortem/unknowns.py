@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from dagster_project.facts import IncidentFacts
+from dagster_project.facts import Clock, IncidentFacts
+from dagster_project.post_mortem import against_baseline
 from dagster_project.post_mortem.model import Bullets, References, Section, Statement, code, say
 from dagster_project.wording import count, counted, duration, share, utc
 
 FEW_BASELINE_TRACES = 30
+DURATIONS = {"detected": "detect", "acknowledged": "acknowledge", "mitigated": "mitigate", "resolved": "resolve"}
 
 
 def unknowns_and_conflicts(facts: IncidentFacts, references: References) -> Section:
@@ -31,6 +33,7 @@ def _clocks(facts: IncidentFacts, references: References) -> list[Statement]:
     ]
     if missing:
         lines.append(say("When it was {names} is not recorded.", "unknown", cite, names=_either(missing)))
+    lines += _null_durations(facts, references)
     if facts.is_open:
         lines.append(say("It has no recorded end, so no time to resolve and no final impact.", "unknown", cite))
     if facts.severity is None:
@@ -45,6 +48,41 @@ def _clocks(facts: IncidentFacts, references: References) -> list[Statement]:
         say("Users affected, error budget, money and cause: the sources hold no field for them.", "unknown", cite)
     )
     return lines
+
+
+def _null_durations(facts: IncidentFacts, references: References) -> list[Statement]:
+    """Durations that are missing though nothing contradicts: detection before the record, an end without its time."""
+    cite = references.cite(facts.reference)
+    if gap := _seen_before_start(facts):
+        sentence = (
+            "It was detected {gap} before its recorded start, as is usual when the record is made after the alarm; "
+            "not computed: {durations}."
+        )
+        return [say(sentence, "unknown", cite, gap=duration(gap), durations=_withheld(facts))]
+    if facts.clock_problem and " before " not in facts.clock_problem:
+        sentence = "Its clocks are not whole ({problem}); not computed: {durations}."
+        durations = _withheld(facts) or "nothing else"
+        return [say(sentence, "unknown", cite, problem=facts.clock_problem, durations=durations)]
+    return []
+
+
+def _seen_before_start(facts: IncidentFacts) -> float:
+    """Seconds from detection to the recorded start, when it came first; else 0."""
+    start, detected = facts.started.at, _named(facts, "detected").at
+    return max(0.0, (start - detected).total_seconds()) if start and detected else 0.0
+
+
+def _named(facts: IncidentFacts, name: str) -> Clock:
+    return next(one for one in facts.clocks if one.name == name)
+
+
+def _withheld(facts: IncidentFacts) -> str:
+    """The durations that no clock gives though the clock struck, or though the incident is over."""
+    return ", ".join(
+        f"time to {DURATIONS[one.name]}"
+        for one in facts.clocks
+        if one.name in DURATIONS and one.seconds is None and (one.at or (one.name == "resolved" and not facts.is_open))
+    )
 
 
 def _either(names: list[str]) -> str:
@@ -101,9 +139,12 @@ def _replay(facts: IncidentFacts, references: References) -> list[Statement]:
 def _conflicts(facts: IncidentFacts, references: References) -> list[Statement]:
     cite = references.cite(facts.reference)
     lines = []
-    if facts.clock_problem:
-        sentence = "The incident's clocks contradict each other ({problem}); no duration is computed from them."
-        lines.append(say(sentence, "conflict", cite, problem=facts.clock_problem))
+    problem = facts.clock_problem
+    # Detection before the record is made is the usual order; `_null_durations` says what it costs.
+    if problem and " before " in problem and not problem.startswith("detected "):
+        sentence = "The incident's clocks contradict each other ({problem}); not computed: {durations}."
+        durations = _withheld(facts) or "none, for no duration ends at that clock"
+        lines.append(say(sentence, "conflict", cite, problem=problem, durations=durations))
     lines += _order(facts, references)
     if facts.reopened_count:
         sentence = "It was reopened {times}; a time to resolve counts to the last resolution."
@@ -118,7 +159,9 @@ def _conflicts(facts: IncidentFacts, references: References) -> list[Statement]:
 def _order(facts: IncidentFacts, references: References) -> list[Statement]:
     """Clocks that run against the order of an incident, and effects before the recorded start."""
     lines = []
-    dated = [one for one in (facts.started, *facts.clocks) if one.at is not None]
+    first = _seen_before_start(facts)
+    clocks = [one for one in facts.clocks if not (first and one.name == "detected")]
+    dated = [one for one in (facts.started, *clocks) if one.at is not None]
     for before, after in pairwise(dated):
         if before.at and after.at and after.at < before.at:
             sentence = "It was {after} {gap} before it was {before}, if both clocks are right."
@@ -128,13 +171,14 @@ def _order(facts: IncidentFacts, references: References) -> list[Statement]:
     start = facts.started.at
     lines += [
         say(
-            "{rule} was first violated {at}, before the recorded start: the start may be later than the trouble.",
+            "{rule}, rare in the baseline, was first violated {at}, before the recorded start: the start may be later "
+            "than the trouble.",
             "conflict",
             references.cite(rule.reference),
             rule=code(rule.rule_id),
             at=utc(rule.first_at),
         )
         for rule in facts.violations
-        if start and rule.first_at and rule.first_at < start and rule.excess > 0
+        if start and rule.first_at and rule.first_at < start and against_baseline.is_rare(rule)
     ]
     return lines

@@ -94,7 +94,7 @@ def test_an_incident_without_end_is_not_said_to_be_resolved(connection):
 def test_clocks_that_contradict_give_no_duration_and_are_a_conflict(connection):
     document = document_of(connection, "INC-3")
     assert "its clocks give no length" in said(document, "summary")
-    assert "resolved before created" in said(document, "unknowns")
+    assert "(resolved before created); not computed: time to resolve" in said(document, "unknowns")
     assert "resolved 1 h before it was started" in said(document, "unknowns")
     assert "No trace" in said(document, "summary")
     assert "not known in terms of P1 to P5" in said(document, "unknowns")
@@ -117,10 +117,60 @@ def test_no_cause_is_named_and_hypotheses_have_both_sides(connection):
 
 
 def test_a_rule_that_quiet_traces_violate_as_often_dates_no_onset(connection):
-    before = said(document_of(connection, "INC-1"), "detection")
-    assert "cart-needs-stock" in before
-    connection.execute("update marts.mart_incident_violations set violated_baseline = traces_baseline")
-    assert "cart-needs-stock" not in said(document_of(connection, "INC-1"), "detection")
+    update = "update marts.mart_incident_violations set traces_baseline = 200, violated_baseline = ?"
+    connection.execute(f"{update}, first_violation_at = timestamp '2024-03-04 10:09:00'", [2])
+    document = document_of(connection, "INC-1")
+    assert "cart-needs-stock (2 of 200 traces)" in said(document, "detection")
+    assert "before the recorded start" in said(document, "unknowns")
+    connection.execute(update, [3])
+    document = document_of(connection, "INC-1")
+    assert "cart-needs-stock" not in said(document, "detection")
+    assert "before the recorded start" not in said(document, "unknowns")
+
+
+def test_a_few_baseline_traces_make_no_rule_rare(connection):
+    update = "update marts.mart_incident_violations set violated_baseline = 0, traces_baseline = ?"
+    connection.execute(update, [99])
+    assert "rare" not in said(document_of(connection, "INC-1"), "detection")
+    connection.execute(update, [100])
+    assert "rare" in said(document_of(connection, "INC-1"), "detection")
+
+
+@pytest.mark.parametrize(("violated", "words"), [(9, "none in a clearly larger share"), (30, "Furthest above")])
+def test_a_rule_is_named_when_chance_does_not_explain_it(connection, violated, words):
+    """3 rules: 9 of 80 against 8 of 120 is p = 0.19; 30 of 80 is p < 1e-6."""
+    connection.execute(
+        "update marts.mart_incident_violations set violated_during = ?, traces_during = 80, violated_baseline = 8,"
+        " traces_baseline = 120 where rule_id = 'cart-needs-stock'",
+        [violated],
+    )
+    assert words in said(document_of(connection, "INC-1"), "summary")
+
+
+def test_detection_before_the_record_is_no_contradiction(connection):
+    connection.execute(
+        "update marts.fct_incidents set detected_at = started_at - interval 3 minute, time_to_detect_seconds = null,"
+        " clock_problem = 'detected before created' where incident_id = 'INC-1'"
+    )
+    document = document_of(connection, "INC-1")
+    assert "detected 3 min before its recorded start" in said(document, "unknowns")
+    assert "not computed: time to detect." in said(document, "unknowns")
+    assert "contradict" not in said(document)
+    assert "if both clocks are right" not in said(document)
+    assert "resolved after 10 min" in said(document, "summary")
+
+
+def test_a_creation_is_not_a_time_to_detect(connection):
+    connection.execute(
+        "update marts.fct_incidents set detected_at = started_at, time_to_detect_seconds = 0"
+        " where incident_id = 'INC-1'"
+    )
+    document = document_of(connection, "INC-1")
+    cells = [
+        run.text for s in document.sections for b in s.blocks if isinstance(b, Table) for r in b.rows for run in r.cells
+    ]
+    assert "not measured (the start is the time of creation)" in cells
+    assert "0 s" not in cells
 
 
 def test_equal_facts_give_equal_versions_whatever_the_generation(connection):
