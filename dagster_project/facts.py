@@ -136,7 +136,7 @@ class ServiceShift:
 
 @dataclass(frozen=True)
 class SuspectService:
-    """One service as a hypothesis: the signals that moved, and how many of its signals did not.
+    """One service as a hypothesis: the signals that moved, not to the better, and how many of its signals did not.
 
     `moved_share` is of the `compared_count` signals that could be compared.
     """
@@ -149,6 +149,8 @@ class SuspectService:
     moved_share: float
     still_count: int
     still_examples: tuple[str, ...]
+    improved_count: int
+    improved_examples: tuple[str, ...]
     violating_traces: int
     reference: Reference
 

@@ -4,9 +4,18 @@ No cause is inferred here and nothing is sent; sentences state what a row says a
 """
 
 from dagster_project.post_mortem.document import build as build_document
-from dagster_project.post_mortem.gather import UnknownIncident, gather
+from dagster_project.post_mortem.gather import UnknownIncident, gather, most_abnormal
 from dagster_project.post_mortem.model import Document
 from dagster_project.post_mortem.references import resolve
 from dagster_project.post_mortem.write import read_written, write
 
-__all__ = ["Document", "UnknownIncident", "build_document", "gather", "read_written", "resolve", "write"]
+__all__ = [
+    "Document",
+    "UnknownIncident",
+    "build_document",
+    "gather",
+    "most_abnormal",
+    "read_written",
+    "resolve",
+    "write",
+]

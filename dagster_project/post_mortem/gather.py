@@ -98,6 +98,12 @@ def gather(connection: duckdb.DuckDBPyConnection, incidents: Sequence[str] | Non
     ]
 
 
+def most_abnormal(connection: duckdb.DuckDBPyConnection, incidents: Sequence[str]) -> dict[str, str]:
+    """The service that an incident's document names first, by incident; none where no signal moved far."""
+    found = _rows(connection, queries.SUSPECTS, ids=list(incidents), most=1, moved=MOVED)
+    return {row["incident_id"]: row["service_name"] for row in found}
+
+
 def _rows(connection: duckdb.DuckDBPyConnection, query: str, **values: Any) -> list[Row]:
     cursor = connection.execute(query, values or None)
     columns = [column[0] for column in cursor.description or ()]
@@ -246,6 +252,8 @@ def _suspect(row: Row, moved: list[Row], violating: dict[str, int]) -> SuspectSe
         moved_share=float(row["moved_share"] or 0),
         still_count=int(row["still_count"]),
         still_examples=_shown_list(row["still_examples"]),
+        improved_count=int(row["improved_count"]),
+        improved_examples=_shown_list(row["improved_examples"]),
         violating_traces=violating.get(name, 0),
         reference=_reference("marts.mart_incident_services", row, "incident_id", "service_name"),
     )

@@ -84,35 +84,66 @@ group by all
 """
 )
 
-# The mart ranks services; per service how many signals moved, how many did not, and a few names of those.
-SUSPECTS = """
-with shifts as (
-    select * from marts.mart_incident_services where list_contains($ids, incident_id) and shift is not null
-), services as (
+# Signals whose name says which direction is the worse one; of all others either direction counts.
+_SIGNALS = """
+with signals as (
     select
-        incident_id, service_name, min(service_rank) as service_rank, max(moved_share) as moved_share,
-        count(*) as compared_count,
-        count(*) filter (where shift >= $moved) as moved_count,
-        count(*) filter (where shift < 1) as still_count,
-        list(signal order by shift, signal) filter (where shift < 1) as still,
-        sum(count(*)) over (partition by incident_id) as signals_compared
-    from shifts
-    group by incident_id, service_name
+        *,
+        case
+            when signal_kind in ('span duration', 'error logs') or regexp_matches(lower(signal), 'latency|duration')
+                then incident_median < baseline_median
+            when regexp_matches(lower(signal), 'success_?rate') then incident_median > baseline_median
+            else false
+        end as is_improved
+    from marts.mart_incident_services
+    where list_contains($ids, incident_id) and shift is not null
 )
-select * exclude (still), still[1:3] as still_examples
-from services
-where moved_count > 0 and service_rank <= $most
-order by incident_id, service_rank
 """
 
-MOVED_SIGNALS = """
+# Ranked as the mart does, but without what moved to the better; per service how many signals moved, how many did not,
+# and a few names of those.
+SUSPECTS = (
+    _SIGNALS
+    + """
+, services as (
+    select
+        incident_id, service_name,
+        max(shift) filter (where signal_kind = 'error logs' and shift >= $moved and not is_improved) as error_log_shift,
+        count(*) as compared_count,
+        count(*) filter (where shift >= $moved and not is_improved) as moved_count,
+        count(*) filter (where shift >= $moved and is_improved) as improved_count,
+        count(*) filter (where shift < 1) as still_count,
+        list(signal order by shift, signal) filter (where shift < 1) as still,
+        list(signal order by shift desc, signal) filter (where shift >= $moved and is_improved) as improved,
+        sum(count(*)) over (partition by incident_id) as signals_compared
+    from signals
+    group by incident_id, service_name
+)
+select
+    * exclude (still, improved), still[1:3] as still_examples, improved[1:3] as improved_examples,
+    moved_count / compared_count as moved_share,
+    row_number() over (
+        partition by incident_id
+        order by error_log_shift desc nulls last, moved_count / compared_count desc, service_name
+    ) as service_rank
+from services
+where moved_count > 0
+qualify service_rank <= $most
+order by incident_id, service_rank
+"""
+)
+
+MOVED_SIGNALS = (
+    _SIGNALS
+    + """
 select *
-from marts.mart_incident_services
-where list_contains($ids, incident_id) and shift >= $moved
+from signals
+where shift >= $moved and not is_improved
 qualify row_number() over (
     partition by incident_id, service_name order by signal_kind = 'error logs' desc, shift desc, signal
 ) <= $most
 order by incident_id, service_name, signal_kind = 'error logs' desc, shift desc, signal
 """
+)
 
 CERTIFICATES = "select * from marts.mart_certificates order by rule_id"

@@ -39,7 +39,8 @@ METHOD = (
     "A shift is the distance between the medians of window and baseline in standard deviations of the baseline "
     "(interquartile range over 1.35, or 2 % of the median when that is larger); for error logs it is how far the "
     "number of traces with them lies from the number expected (Anscombe). {signals} signals were compared; at 3 or "
-    "more a signal counts as moved. Services with more error logs than expected come first, then those of whose "
+    "more a signal counts as moved, but not when it moved to the better (durations, latency or error logs down, a "
+    "success rate up). Services with more error logs than expected come first, then those of whose "
     "signals the larger share moved. Abnormal is not causal: a service that waits for a broken one looks broken too."
 )
 
@@ -81,7 +82,7 @@ def summary(facts: IncidentFacts, references: References) -> Section:
         )
     blocks += [*_summary_of_traces(facts, references), *_summary_of_rules(facts, references)]
     if facts.suspects:
-        blocks.append(_summary_of_suspects(facts.suspects[0], references))
+        blocks.append(_summary_of_suspects(facts, references))
     return Section("summary", "Summary", tuple(blocks))
 
 
@@ -143,16 +144,22 @@ def _summary_of_rules(facts: IncidentFacts, references: References) -> list[Stat
     ]
 
 
-def _summary_of_suspects(suspect: SuspectService, references: References) -> Statement:
+def _summary_of_suspects(facts: IncidentFacts, references: References) -> Statement:
+    suspect = facts.suspects[0]
     return say(
-        "The most abnormal service is {service}: {moved} of its {compared} moved far from their baseline. That is a "
-        "place to look, not a cause.",
+        "The most abnormal service is {service}{aside}: {moved} of its {compared} moved far from their baseline. "
+        "That is a place to look, not a cause.",
         "hypothesis",
         references.cite(suspect.reference),
         service=code(suspect.service_name),
+        aside="" if _is_reached(suspect, facts) else ", which no trace of the window reached",
         moved=strong(count(suspect.moved_count)),
         compared=counted(suspect.compared_count, "signal"),
     )
+
+
+def _is_reached(suspect: SuspectService, facts: IncidentFacts) -> bool:
+    return facts.impact is not None and suspect.service_name in facts.impact.services_reached
 
 
 def impact(facts: IncidentFacts, references: References) -> Section:
@@ -362,7 +369,9 @@ def hypotheses(facts: IncidentFacts, references: References) -> Section:
     if not facts.suspects:
         cite = references.cite(facts.impact.reference if facts.impact else facts.reference)
         nothing = say(
-            "No signal of any service moved far from its baseline, or none could be compared.", "unknown", cite
+            "No signal of any service moved far from its baseline to the worse, or none could be compared.",
+            "unknown",
+            cite,
         )
         return Section("hypotheses", title, (nothing,))
     note = say(METHOD, "note", signals=count(facts.signals_compared))
@@ -392,10 +401,11 @@ def _moved(one: ServiceShift, references: References) -> Statement:
         traces, shift = counted(one.incident_n, "trace"), strong(_shift(one.shift))
         return say(sentence, "hypothesis", cite, seen=seen, traces=traces, expected=expected, shift=shift)
     return say(
-        "{signal} went from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
+        "{signal} moved {direction} from {before} to {now} (medians of {n} and {m} observations): a shift of {shift}.",
         "hypothesis",
         cite,
         signal=code(one.signal),
+        direction="up" if (one.incident_median or 0) > (one.baseline_median or 0) else "down",
         before=quantity(one.baseline_median, one.unit),
         now=quantity(one.incident_median, one.unit),
         n=count(one.baseline_n),
@@ -406,19 +416,17 @@ def _moved(one: ServiceShift, references: References) -> Statement:
 
 def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: References) -> tuple[Statement, ...]:
     lines: list[Statement] = []
-    if suspect.still_count:
-        cite = references.cite(suspect.reference)
-        names = ", ".join(suspect.still_examples)
-        lines.append(
-            say(
-                "{still} of it stayed within 1 of the baseline ({names}{more}).",
-                "hypothesis",
-                cite,
-                still=counted(suspect.still_count, "signal"),
-                names=names,
-                more=", …" if suspect.still_count > len(suspect.still_examples) else "",
-            )
-        )
+    if facts.impact and not _is_reached(suspect, facts):
+        sentence = "No trace of the window reached it: what moved was measured outside of the recorded requests."
+        lines.append(say(sentence, "hypothesis", references.cite(facts.impact.reference)))
+    for template, number, names in (
+        ("{signals} of it stayed within 1 of the baseline ({names}).", suspect.still_count, suspect.still_examples),
+        ("{signals} of it moved far to the better ({names}).", suspect.improved_count, suspect.improved_examples),
+    ):
+        if number:
+            shown = ", ".join(names) + (", …" if number > len(names) else "")
+            cite = references.cite(suspect.reference)
+            lines.append(say(template, "hypothesis", cite, signals=counted(number, "signal"), names=shown))
     few = [one for one in suspect.moved if min(one.baseline_n, one.incident_n) < FEW]
     if few:
         sentence = "{few} of the signals above {rest} on fewer than {least} observations on one side."

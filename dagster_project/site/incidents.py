@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from dagster_project import post_mortem
 from dagster_project.facts import WrittenDocument
 from dagster_project.site import charts
 from dagster_project.site.recorded import Recorded
@@ -16,7 +17,7 @@ MOST_LISTED = 200
 LIST = """
 select
     i.incident_id, i.system, i.title, i.severity, i.service_name, i.started_at, i.time_to_resolve_seconds as seconds,
-    coalesce(m.traces, 0) as traces, v.violations, v.rules, s.service_name as suspect
+    coalesce(m.traces, 0) as traces, v.violations, v.rules
 from marts.fct_incidents as i
 left join marts.mart_incident_impact as m using (incident_id)
 left join (
@@ -24,9 +25,6 @@ left join (
         count(*) filter (where violated_during > 0) as rules
     from marts.mart_incident_violations group by incident_id
 ) as v using (incident_id)
-left join (
-    select distinct incident_id, service_name from marts.mart_incident_services where service_rank = 1
-) as s using (incident_id)
 where i.system = 'incidents' or coalesce(m.traces, 0) > 0
 order by i.started_at desc, i.incident_id desc
 limit $most
@@ -63,7 +61,9 @@ order by first_span_at, rule_id, violation_id
 def write(workshop: Workshop, recorded: Recorded, documents: Sequence[WrittenDocument]) -> None:
     """The list, then every document in the site's frame with its Markdown and JSON beside it."""
     found = workshop.rows(LIST, most=MOST_LISTED)
+    suspects = post_mortem.most_abnormal(workshop.connection, [row["incident_id"] for row in found])
     for row in found:
+        row["suspect"] = suspects.get(row["incident_id"])
         row["href"] = workshop.incident_page(row["incident_id"], recorded.pages, prefix="")
     workshop.page(
         "incidents/index.html",

@@ -160,6 +160,42 @@ def test_detection_before_the_record_is_no_contradiction(connection):
     assert "resolved after 10 min" in said(document, "summary")
 
 
+@pytest.mark.parametrize(
+    ("signal", "before", "now"),
+    [("latencyp95_s", 2.0, 0.1), ("duration of GET /cart", 900.0, 40.0), ("podsuccessrate_percent", 80.0, 100.0)],
+)
+def test_what_got_better_does_not_speak_for_a_service(connection, signal, before, now):
+    connection.execute(
+        "update marts.mart_incident_services set signal_kind = 'metric', signal = ?, baseline_median = ?,"
+        " incident_median = ? where service_name = 'front'",
+        [signal, before, now],
+    )
+    assert [one.service_name for one in facts_of(connection, "INC-1").suspects] == ["cart"]
+    assert post_mortem.most_abnormal(connection, ["INC-1", "INC-2"]) == {"INC-1": "cart"}
+    connection.execute(
+        "update marts.mart_incident_services set baseline_median = incident_median, incident_median = baseline_median"
+        " where service_name = 'front'"
+    )
+    assert [one.service_name for one in facts_of(connection, "INC-1").suspects] == ["cart", "front"]
+
+
+def test_improvements_are_named_on_the_other_side(connection):
+    connection.execute(
+        "update marts.mart_incident_services set incident_median = 1 where signal = 'duration of GET /cart'"
+    )
+    hypotheses = said(document_of(connection, "INC-1"), "hypotheses")
+    assert "1 signal of it moved far to the better (duration of GET /cart)" in hypotheses
+    assert "duration of GET /cart moved" not in hypotheses
+
+
+def test_a_service_that_no_trace_reached_is_marked(connection):
+    assert "no trace of the window reached" not in said(document_of(connection, "INC-1")).lower()
+    connection.execute("update marts.mart_incident_impact set services_reached = ['front']")
+    document = document_of(connection, "INC-1")
+    assert "cart, which no trace of the window reached" in said(document, "summary")
+    assert "No trace of the window reached it" in said(document, "hypotheses")
+
+
 def test_a_creation_is_not_a_time_to_detect(connection):
     connection.execute(
         "update marts.fct_incidents set detected_at = started_at, time_to_detect_seconds = 0"

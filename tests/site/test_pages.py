@@ -181,6 +181,17 @@ def test_traces_and_spans_are_written_as_tracing_tools_write_them(built):
         assert "00000000-0000" not in text.split("Reference")[0], name
 
 
+def test_the_list_names_a_service_where_the_paper_does(connection, tmp_path):
+    def named() -> str:
+        site.build(connection, tmp_path / "site", Stamp(None, None))
+        return (tmp_path / "site/incidents/index.html").read_text(encoding="utf-8")
+
+    assert ">cart</code>" in named()
+    connection.execute("update marts.mart_incident_services set shift = 2.9")
+    assert all(not facts.suspects for facts in post_mortem.gather(connection))
+    assert ">cart</code>" not in named()
+
+
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
