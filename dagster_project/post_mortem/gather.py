@@ -59,7 +59,7 @@ def gather(connection: duckdb.DuckDBPyConnection, incidents: Sequence[str] | Non
     Parameters
     ----------
     connection
-        With schemas marts, violations; the warehouse or a published generation.
+        With schemas audit, marts, intermediate, violations; the warehouse or a published generation.
     incidents
         Incident ids. By default every incident of system 'incidents', and of other systems those in whose window
         there are traces: thousands of tickets that no telemetry saw would all read the same.

@@ -28,9 +28,12 @@ IMPACT = "select * from marts.mart_incident_impact where list_contains($ids, inc
 
 TIMELINE = """
 select
-    incident_id, "at"::timestamp as "at", "at"::varchar as at_key, kind, text, source_ref,
+    incident_id, "at"::timestamp as "at", "at"::varchar as at_key, kind, text,
+    -- A load's number says nothing to a reader: its file does.
+    coalesce(l.path || substr(source_ref, strpos(source_ref, ', line ')), source_ref) as source_ref,
     count(*) over (partition by incident_id) as total
 from marts.mart_incident_timeline
+left join audit.loads as l on l.load_id = try_cast(regexp_extract(source_ref, '^load (\\d+), line ', 1) as bigint)
 where list_contains($ids, incident_id) and "at" is not null
 qualify row_number() over (partition by incident_id order by "at", kind, text) <= $most
 order by incident_id, "at", coalesce(list_position($clocks, kind), 99), text

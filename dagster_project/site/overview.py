@@ -13,7 +13,15 @@ MOST_INCIDENTS = 12
 TOTALS = """
 select
     (select count(*) from violations.fct_violations) as violations,
+    (
+        select count(distinct t.trace_id)
+        from (select unnest(trace_ids) as trace_id from violations.fct_violations) as v
+        inner join intermediate.int_traces as t using (trace_id)
+    ) as traces_violating,
     (select count(distinct rule_id) from violations.fct_violations) as rules_violated,
+    (
+        select count(*) from marts.dim_rules where violated + satisfied + inconclusive = 0
+    ) as rules_never_applied,
     (select count(*) from marts.dim_rules) as rules,
     (select count(*) from violations.fct_verdicts where verdict = 'inconclusive') as inconclusive,
     (select count(*) from intermediate.int_traces) as traces,

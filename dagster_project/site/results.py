@@ -33,14 +33,14 @@ _BASES = (
     Column("roi", "Return", "share"),
     Column("payback_months", "Months to pay back", "months"),
     Column("input_count", "Assumptions", "count"),
-    Column("unsupported", "of them unsupported", "count"),
+    Column("unsupported", "claimed or without source", "count"),
 )
 _LINES = (
     Column("label", "Line"),
     Column("kind", "Kind"),
     Column("formula", "A year's amount", "wide"),
     Column("present_value", "Present value", "count"),
-    Column("unsupported", "Unsupported inputs", "count"),
+    Column("unsupported", "Inputs claimed or without source", "count"),
 )
 _INPUTS = (
     Column("input_id", "Input", "code"),
@@ -66,7 +66,7 @@ _EVIDENCE = (
     Column("source_path", "Path", "code"),
     Column("bytes", "Bytes", "bytes"),
     Column("row_count", "Rows", "count"),
-    Column("source_sha256", "SHA-256", "code"),
+    Column("source_sha256", "SHA-256", "hash"),
 )
 SIGNIFICANCE = "select * from marts.mart_significance order by comparison_id"
 

@@ -55,6 +55,7 @@ RULE_COLUMNS = (
     Column("violated", "Violated", "count", share="share"),
     Column("satisfied", "Satisfied", "count"),
     Column("inconclusive", "Undecided", "count"),
+    Column("marks", "Note", "state"),
 )
 
 
@@ -65,6 +66,15 @@ def rule_rows(workshop: Workshop, prefix: str = "rules/") -> list[Row]:
     for row in found:
         row["href"] = f"{prefix}{slug(row['rule_id'])}.html"
         row["share"] = row["violated"] / most if most else 0.0
+        row["marks"] = marks(row)
+    return found
+
+
+def marks(rule: Row) -> list[str]:
+    """What must be known before a count of none is read as good news: the rule alerts nobody, or judged nothing."""
+    found = [] if rule["status"] in (None, "active") else [str(rule["status"])]
+    if not rule["violated"] and not rule["satisfied"]:
+        found.append("never decided" if rule["inconclusive"] else "never applied")
     return found
 
 

@@ -106,6 +106,10 @@ def test_the_timeline_begins_before_the_incident(connection):
     assert first.at < facts_of(connection, "INC-1").started.at
 
 
+def test_the_timeline_names_the_file_of_what_it_says(connection):
+    assert facts_of(connection, "INC-1").timeline[0].source == "traces.jsonl.gz, line 7, record 1"
+
+
 def test_no_cause_is_named_and_hypotheses_have_both_sides(connection):
     document = document_of(connection, "INC-1")
     (section,) = [one for one in document.sections if one.key == "hypotheses"]

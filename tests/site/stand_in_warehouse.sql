@@ -188,7 +188,7 @@ from (values
 
 create table marts.mart_incident_timeline as
 select * from (values
-    ('INC-1', timestamp '2024-03-04 09:58:00', 'deploy', 'cart 1.4.0 deployed (before: 1.3.9)', 'raw.deploys load 6 record 1'),
+    ('INC-1', timestamp '2024-03-04 09:58:00', 'deploy', 'cart 1.4.0 deployed (before: 1.3.9)', 'load 1, line 7, record 1'),
     ('INC-1', timestamp '2024-03-04 10:10:00', 'started', 'Incident began', 'incidents INC-1 created_at'),
     ('INC-1', timestamp '2024-03-04 10:10:21', 'violation', 'First violation of cart-needs-stock', 'violations.fct_violations'),
     ('INC-1', timestamp '2024-03-04 10:11:00', 'detected', 'Detected', 'incidents INC-1 detected_at'),

@@ -181,6 +181,31 @@ def test_traces_and_spans_are_written_as_tracing_tools_write_them(built):
         assert "00000000-0000" not in text.split("Reference")[0], name
 
 
+def test_a_rule_that_judged_nothing_is_marked_everywhere(connection, tmp_path):
+    connection.execute("update marts.dim_rules set status = 'shadow' where rule_id = 'payment-idempotency'")
+    site.build(connection, tmp_path / "site", Stamp(None, None))
+    for page in ("index", "rules/index", "rules/hostile-rule"):
+        assert "never applied" in (tmp_path / f"site/{page}.html").read_text(encoding="utf-8"), page
+    for page in ("index", "rules/index", "rules/payment-idempotency"):
+        assert ">shadow</span>" in (tmp_path / f"site/{page}.html").read_text(encoding="utf-8"), page
+    assert "never applied" not in (tmp_path / "site/rules/cart-needs-stock.html").read_text(encoding="utf-8")
+
+
+def test_the_headline_counts_the_traces_that_violate(built, connection):
+    ((violations, traces),) = connection.execute(
+        "select count(*), count(distinct trace_ids[1]) from violations.fct_violations"
+    ).fetchall()
+    assert traces < violations
+    head = " ".join(Elements(built.folder / "index.html").text)
+    assert f"{violations} violations in {traces} of 200 traces" in head
+
+
+def test_a_hash_is_shown_whole_with_how_to_check_it(built):
+    page = (built.folder / "evidence.html").read_text(encoding="utf-8")
+    assert f'<code class="hash">{"d" * 64}</code>' in page
+    assert "sha256sum &lt;path&gt;" in page
+
+
 def test_the_list_names_a_service_where_the_paper_does(connection, tmp_path):
     def named() -> str:
         site.build(connection, tmp_path / "site", Stamp(None, None))
@@ -224,7 +249,7 @@ def test_pages_without_their_mart_say_so(connection, tmp_path):
     for mart in ("mart_significance", "mart_roi_lines", "mart_roi_summary", "mart_roi_inputs", "mart_evidence"):
         connection.execute(f"drop table marts.{mart}")
     site.build(connection, tmp_path / "site", Stamp("g", None))
-    for page, said in {"significance": "No comparison", "roi": "No return", "evidence": "No evidence"}.items():
+    for page, said in {"significance": "comparisons.yml", "roi": "data/roi.yml", "evidence": "No evidence"}.items():
         assert said in (tmp_path / f"site/{page}.html").read_text(encoding="utf-8")
 
 
