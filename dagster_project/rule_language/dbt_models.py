@@ -200,7 +200,8 @@ def _catalogue_row(rule: Rule) -> exp.Select:
 
 def _expression(rule: Rule) -> str:
     """What the rule says, as its file says it: `when: ...` and so on, further lines indented."""
-    return "\n".join(f"{name}: {textwrap.indent(said, '  ').strip()}" for name, said in rule.expressions.items())
+    parts = ((name, textwrap.indent(said, "  ")) for name, said in rule.expressions.items())
+    return "\n".join(f"{name}:\n{said}" if name == "let" else f"{name}: {said.strip()}" for name, said in parts)
 
 
 def _literal(value: str | tuple[str, ...]) -> exp.Expression:

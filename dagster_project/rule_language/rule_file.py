@@ -52,7 +52,7 @@ RESERVED_REPORT_NAME: Final = "nulls_skipped"
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that can be judged. `expressions` holds when, always, ... as they were written, for people to read.
+    """A rule that can be judged. `expressions` holds let, when, always, ... as they were written, for people to read.
 
     `content` is what its file held when it was read, so that a record of the rule can be of that and no later text.
     """
@@ -206,8 +206,15 @@ class _Reader:
         for unused in binding_names(bindings.items, bindings.used):
             self._complain(f"nothing uses the binding `{unused}`", self.values["let"].value[unused][0])
         judgement = self._judged(root, parts, group_by, gap_ns, report)
-        shown = ("when", "always", "never", "detect")
-        return judgement, {name: str(self.values[name].value).strip() for name in shown if name in self.values}
+        return judgement, dict(self._as_written())
+
+    def _as_written(self) -> Iterator[tuple[str, str]]:
+        let = self.values["let"].value if "let" in self.values else None
+        if isinstance(let, dict):
+            yield "let", "\n".join(f"{word}: {str(value.value).strip()}" for word, (_, value) in let.items())
+        for name in ("when", "always", "never", "detect"):
+            if name in self.values:
+                yield name, str(self.values[name].value).strip()
 
     def _judged(
         self,

@@ -27,7 +27,11 @@ def errors(text, path=PATH):
 def test_a_rule_is_read():
     rule = read_rule(PATH, GOOD)
     assert (rule.id, rule.domain, rule.status, rule.scope_kind) == ("sample", "shop", "active", "trace")
-    assert dict(rule.expressions) == {"when": "any(charge)", "always": "all(charge where amount > 0)"}
+    assert dict(rule.expressions) == {
+        "let": 'charge: span("charge")',
+        "when": "any(charge)",
+        "always": "all(charge where amount > 0)",
+    }
     assert [example.verdict for example in rule.examples] == ["violated", "satisfied"]
 
 
@@ -201,7 +205,11 @@ def test_too_many_rules_are_refused():
 
 def test_in_line_rules_stand_on_one_line():
     rule = read_inline('let: {c: span("x")} when: any(c where a == "b: #c") always: count(c) == 1')
-    assert dict(rule.expressions) == {"when": 'any(c where a == "b: #c")', "always": "count(c) == 1"}
+    assert dict(rule.expressions) == {
+        "let": 'c: span("x")',
+        "when": 'any(c where a == "b: #c")',
+        "always": "count(c) == 1",
+    }
     assert (
         rule.meaning_hash
         == read_inline('when: any(span("x") where a == "b: #c")\nalways: count(span("x")) == 1').meaning_hash
