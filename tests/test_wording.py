@@ -15,6 +15,7 @@ from dagster_project.wording import (
     percent,
     quantity,
     revealed,
+    scope,
     share,
     size,
     slug,
@@ -84,3 +85,8 @@ def test_numbers():
     assert share(0, 0) == "of none"
     assert percent(55.79) == "5,579 %"
     assert size(11_407_008) == "11.4 MB"
+
+
+def test_a_trace_is_written_without_hyphens_and_a_group_as_it_is():
+    assert scope("fc44cb49-8940-6f1a-aeca-f3b9a0abd75f") == "fc44cb4989406f1aaecaf3b9a0abd75f"
+    assert scope('"fc44cb49-8940-6f1a-aeca-f3b9a0abd75f"') == '"fc44cb49-8940-6f1a-aeca-f3b9a0abd75f"'

@@ -223,7 +223,7 @@ def detection(facts: IncidentFacts, references: References) -> Section:
     if detected.at is None:
         blocks.append(say("No detection time is recorded.", "unknown", cite))
     else:
-        sentence = "Detected {at}{after}, according to {source}."
+        sentence = "Detected {at} according to {source}{after}."
         after, source = _after_start(facts.started, detected), detected.said_by or "the incident's own row"
         blocks.append(say(sentence, "fact", cite, at=utc(detected.at), after=after, source=source))
     rare = [rule for rule in facts.violations if rule.first_at and against_baseline.is_rare(rule)]
