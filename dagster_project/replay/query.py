@@ -102,6 +102,8 @@ class Replay:
         certificate = self.certificate
         refused = certificate.records_quarantined
         aside = f"; {refused} records could not be read" if refused else ""
+        if not certificate.spans_scanned and not certificate.logs_scanned and not certificate.violated:
+            return f"says nothing: nothing that was received lies in this window{aside}"
         if certificate.inconclusive:
             return (
                 f"lower bound: every violation that is certain, of what was received; {certificate.inconclusive} scopes"

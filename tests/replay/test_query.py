@@ -258,3 +258,10 @@ def test_sums_do_not_depend_on_the_order_of_rows():
         found = answer(warehouse(spans), "detect: any(span()) report: {s: sum(span().v)}")
         results.add(found.violations.to_pylist()[0]["reported"])
     assert results == {'{"s":1.3,"nulls_skipped":{"s":0}}'}
+
+
+def test_a_window_that_holds_nothing_is_no_clean_bill():
+    connection = warehouse(charge("a", "0s", "o", "p"))
+    empty = answer(connection, 'never: any(span("x"))', Window(at(1000), at(1001)))
+    assert empty.confidence.startswith("says nothing")
+    assert "exhaustive" in answer(connection, 'never: any(span("x"))').confidence
