@@ -140,7 +140,7 @@ def replay(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | N
             return _answer(connection, rule, window, source, began)
         finally:
             connection.execute(f"drop table if exists {_RESULT}")
-    except (duckdb.OutOfMemoryException, duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
+    except duckdb.Error as error:
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
 
 

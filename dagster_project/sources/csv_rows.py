@@ -25,6 +25,11 @@ class Rows:
     line: pa.Array
     row: pa.StructArray
     refusals: list[Refusal] = field(default_factory=list)
+    unknown: frozenset[str] = frozenset()
+
+
+# What the ledger says of a file in which bytes had to be replaced: its rows land, and the loss is told.
+NOT_UTF8 = "(bytes that are no UTF-8, replaced by U+FFFD)"
 
 
 def header(head: bytes) -> list[str]:
@@ -44,7 +49,8 @@ def header(head: bytes) -> list[str]:
 
 def rows(stream: ByteStream) -> Iterator[Rows]:
     """Batches of rows, in file order, without holding the file. Damage ends the file with a refusal."""
-    file: io.BufferedReader = io.BufferedReader(_StreamFile(stream), BLOCK_BYTES)
+    source = _StreamFile(stream)
+    file: io.BufferedReader = io.BufferedReader(source, BLOCK_BYTES)
     start = file.peek(1 << 16)
     names = header(start)
     if not names:
@@ -68,7 +74,8 @@ def rows(stream: ByteStream) -> Iterator[Rows]:
             next_line = int(line[-1]) + 1 if len(line) else next_line
             gone = [number for number in gone if number >= next_line]
             taken, refused = refused, []
-            yield Rows(int64(line), pa.StructArray.from_arrays(batch.columns, names=names), taken)
+            unknown = frozenset({NOT_UTF8} if source.is_mended else ())
+            yield Rows(int64(line), pa.StructArray.from_arrays(batch.columns, names=names), taken, unknown)
     except pa.ArrowInvalid as error:
         detail = f"nothing after line {next_line - 1} can be read: {error}"
         refused.append(Refusal(next_line, None, Reason.ROW_MALFORMED, detail, None))
@@ -109,19 +116,28 @@ class _StreamFile(io.RawIOBase):
     def __init__(self, stream: ByteStream) -> None:
         self._parts = self._whole_lines(stream)
         self._waiting = b""
+        self.is_mended = False
 
-    @staticmethod
-    def _whole_lines(stream: ByteStream) -> Iterator[bytes]:
+    def _whole_lines(self, stream: ByteStream) -> Iterator[bytes]:
         open_line = b""
         for chunk in stream:
             end = chunk.rfind(b"\n") + 1
             if end:
-                yield open_line + chunk[:end]
+                yield self._as_utf8(open_line + chunk[:end])
                 open_line = chunk[end:]
             else:
                 open_line += chunk
         if open_line and stream.broken is None:
-            yield open_line
+            yield self._as_utf8(open_line)
+
+    def _as_utf8(self, lines: bytes) -> bytes:
+        """One byte in another encoding must not end the file: Arrow would read nothing after it."""
+        try:
+            lines.decode()
+        except UnicodeDecodeError:
+            self.is_mended = True
+            return lines.decode(errors="replace").encode()
+        return lines
 
     def readable(self) -> bool:
         return True

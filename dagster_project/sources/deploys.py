@@ -31,7 +31,7 @@ def _batches(stream: ByteStream) -> Iterator[Batch]:
         yield from json_objects.batches(stream, _ENTITY)
         return
     for rows in csv_rows.rows(stream):
-        yield Batch(refusals=rows.refusals)
+        yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
         # A deploy list has thousands of rows, not millions: the checks of the JSON form serve here too.
         sent = ({name: value or None for name, value in row.items()} for row in rows.row.to_pylist())
         yield json_objects.batch(
@@ -50,7 +50,7 @@ def _recognises(start: bytes) -> bool:
 FORMAT = Format(
     name="deploys",
     table="raw.deploys",
-    happened_at="(payload ->> 'deployed_at')::timestamptz",
+    happened_at="try_cast(payload ->> 'deployed_at' as timestamptz)",
     recognises=_recognises,
     batches=_batches,
     name_patterns=("deploys*.json*", "deploys*.csv*"),

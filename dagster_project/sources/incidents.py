@@ -43,7 +43,7 @@ def _recognises(head: bytes) -> bool:
 FORMAT = Format(
     name="incidents",
     table="raw.incidents",
-    happened_at="(payload ->> 'created_at')::timestamptz",
+    happened_at="try_cast(payload ->> 'created_at' as timestamptz)",
     recognises=_recognises,
     batches=_batches,
     name_patterns=("incidents*.json*",),

@@ -5,6 +5,7 @@ What an entity's id is and which clocks it must have, its own module says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,15 +76,23 @@ def batch(objects: Iterator[tuple[int, int, object]], entity: Entity) -> Batch:
             if not isinstance(value, dict):
                 raise Malformed(f"a {type(value).__name__}, not an object", Reason.STRUCTURE)
             columns = entity.columns(value)
+            payload = _payload(value)
         except Malformed as error:
             refusals.append(Refusal(line, record, error.reason, str(error), raw_text(value)))
             continue
         unknown |= value.keys() - entity.known if entity.known is not None else set()
-        rows.append({"line": line, "record": record, **columns, "payload": orjson.dumps(value).decode()})
+        rows.append({"line": line, "record": record, **columns, "payload": payload})
     if not rows:
         return Batch(refusals=refusals)
     select = "select *, null::varchar as reason, null::varchar as detail from json_objects"
     return Batch(len(rows), {"json_objects": pa.Table.from_pylist(rows)}, select, refusals, frozenset(unknown))
+
+
+def _payload(value: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, RecursionError) as error:
+        raise Malformed(f"cannot be kept as JSON: {error}", Reason.STRUCTURE) from error
 
 
 def array(value: object) -> Sequence[object]:
@@ -103,6 +112,9 @@ def identifier(value: Mapping[str, Any], name: str) -> str:
     raise Malformed(f"{name} is {found!r:.80}", Reason.ID_MISSING)
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
+
+
 def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = False) -> None:
     """Refuse an object whose clock is no ISO 8601 time between 2000 and 2100; a time without a zone is UTC.
 
@@ -114,7 +126,8 @@ def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = Fals
     if found is None or found == "":
         raise Malformed(f"{name} is {found!r}", Reason.TIME_MISSING)
     try:
-        at = datetime.fromisoformat(found)
+        # Python reads more kinds of ISO 8601 than the engine casts: only those that both read are times here.
+        at = datetime.fromisoformat(found if _TIME.fullmatch(found) else "")
     except (TypeError, ValueError):
         raise Malformed(
             f"{name} is {found!r:.80}, not a time such as 2023-01-29T08:44:04Z", Reason.TIME_MALFORMED

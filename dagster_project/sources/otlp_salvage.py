@@ -146,6 +146,10 @@ def _salvage_line(
                 unknown |= {f"{shape.path}.{name}" for name in record.keys() - shape.known}
             except Malformed as error:
                 refusals.append(Refusal(line, number, error.reason, str(error), raw_text(value)))
+            except RecursionError:
+                refusals.append(
+                    Refusal(line, number, Reason.STRUCTURE, "nested too deeply to be read", raw_text(value))
+                )
 
 
 def _above(resource: Mapping[str, Any], scope: Mapping[str, Any]) -> Row:
@@ -204,7 +208,10 @@ def _names(value: Mapping[str, Any], known: set[str], path: str) -> set[str]:
 
 def raw_text(value: object) -> str | None:
     """A refused value as quarantine keeps it."""
-    return clipped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    try:
+        return clipped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    except RecursionError:
+        return "(nested too deeply to be shown)"
 
 
 def _finite(text: str) -> float:

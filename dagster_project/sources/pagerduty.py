@@ -52,7 +52,7 @@ def _recognises(head: bytes) -> bool:
 FORMAT = Format(
     name="pagerduty",
     table="raw.tickets",
-    happened_at="(payload ->> 'created_at')::timestamptz",
+    happened_at="try_cast(payload ->> 'created_at' as timestamptz)",
     recognises=_recognises,
     batches=_batches,
 )

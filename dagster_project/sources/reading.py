@@ -5,6 +5,7 @@ Plain, gzip (several members too) and zip files are told apart by their first by
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ class ByteStream:
                     while chunk := member.read(self._chunk_bytes):
                         self.bytes_done = file.tell()
                         yield chunk
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
             raise Unreadable(f"{self.path}: {error}; ask its sender for it again, or unpack it") from error
 
 

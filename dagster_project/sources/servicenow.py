@@ -39,6 +39,7 @@ def _batches(stream: ByteStream) -> Iterator[Batch]:
             {"servicenow_rows": pa.table({"line": rows.line, "row": rows.row})},
             _SELECT,
             refusals=rows.refusals,
+            unknown_fields=rows.unknown,
             raw_of=_RawRows(rows),
         )
 

@@ -195,7 +195,7 @@ def _outcome(
     try:
         with _transaction(connection):
             load = _land_file(connection, file, progress, started_at, code_version)
-    except (OSError, ValueError, pa.ArrowException, duckdb.Error) as error:
+    except Exception as error:
         # Not in the ledger: a full disk or a file that is still being written is worth another try.
         message = f"{file.ledger_path}: {type(error).__name__}: {error}"
         return FileOutcome(file.ledger_path, file.format.name, "failed", message=message)
@@ -228,7 +228,7 @@ def _land_file(
     """Land one file within a transaction; None when its bytes are known at its path."""
     before = _fingerprint(file.path)
     sha256 = sha256_of(file.path)
-    known = ledger.find(connection, sha256, file.ledger_path)
+    known = ledger.find(connection, sha256, file.ledger_path, file.format.name)
     if known is not None and known.is_same_path:
         return None
     load_id = ledger.next_load_id(connection)

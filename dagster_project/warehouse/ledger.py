@@ -47,16 +47,16 @@ class Known:
     is_same_path: bool
 
 
-def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str) -> Known | None:
-    """What is known of the bytes with this hash, or None when they are new."""
+def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_format: str) -> Known | None:
+    """What is known of the bytes with this hash, read as this format, or None when they are new."""
     rows = connection.execute(
         """
         select min_by(load_id, load_id) filter (where status <> 'duplicate') as first_load_id,
                min_by(status, load_id) filter (where status <> 'duplicate') as first_status,
                bool_or(path = $path) as is_same_path
-        from audit.loads where sha256 = $sha256
+        from audit.loads where sha256 = $sha256 and format = $format
         """,
-        {"sha256": sha256, "path": path},
+        {"sha256": sha256, "path": path, "format": file_format},
     ).fetchall()
     load_id, status, is_same_path = rows[0]
     return None if load_id is None else Known(load_id, status, is_same_path)

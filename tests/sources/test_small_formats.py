@@ -128,6 +128,9 @@ def test_an_incident_lands_as_it_was_sent(land_bytes, changes):
         ({"created_at": 1674981600}, "time_malformed"),
         ({"created_at": "1970-01-01T00:00:00Z"}, "time_out_of_range"),
         ({"resolved_at": "later"}, "time_malformed"),
+        ({"created_at": "20240129T084404"}, "time_malformed"),  # Python reads it, the engine does not
+        ({"created_at": "2024-W05-1"}, "time_malformed"),
+        ({"created_at": "2024-01-29T08"}, "time_malformed"),
     ],
 )
 def test_a_bad_incident_is_refused_alone(land_bytes, changes, reason):
@@ -135,6 +138,14 @@ def test_a_bad_incident_is_refused_alone(land_bytes, changes, reason):
     assert [row["record"] for row in landed.rows] == [1, 3]
     assert landed.reasons == [(1, 2, reason)]
     assert json.loads(landed.refusals[0]["raw"]) == incident(**changes)
+
+
+def test_an_incident_nested_beyond_reading_is_refused_alone(land_bytes):
+    deep = "[" * 300 + "]" * 300
+    content = json.dumps([incident(), incident(note="deep"), incident(incident_id="2")]).replace('"deep"', deep)
+    landed = land_bytes("incidents", content.encode())
+    assert [row["record"] for row in landed.rows] in ([1, 3], [1, 2, 3])
+    assert landed.outcome.records_read == 3
 
 
 def test_fields_without_a_use_are_kept_and_named(land_bytes):
@@ -245,9 +256,12 @@ def test_a_truncated_log_keeps_whole_rows_only(land_bytes):
     assert landed.reasons == [(len(landed.rows) + 2, None, "truncated_gzip")]
 
 
-def test_bytes_that_are_no_text_end_the_log_with_a_refusal(land_bytes):
-    landed = land_bytes("servicenow", event_log(GOOD_ROW) + b"\xff\xfe,A,0,29/2/2016 01:23,1,2\n")
-    assert [reason for _, _, reason in landed.reasons] == ["row_malformed"]
+def test_bytes_of_another_encoding_lose_no_row_and_are_told(land_bytes):
+    other = GOOD_ROW.replace("0000045", "INC-2")
+    landed = land_bytes("servicenow", event_log(GOOD_ROW, other, GOOD_ROW).replace(b"INC-2", b"INC-\xe9"))
+    assert [row["ticket_id"] for row in landed.rows] == ["0000045", "INC-\ufffd", "0000045"]
+    assert (len(landed.rows), landed.reasons) == (3, [])
+    assert any("UTF-8" in name for name in landed.outcome.unknown_fields)
 
 
 # --- deploys ----------------------------------------------------------------------------------------------------------

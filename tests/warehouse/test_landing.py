@@ -61,6 +61,27 @@ def everything(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple]]:
     return found
 
 
+def test_bytes_that_failed_as_one_format_land_as_another(warehouse, tmp_path):
+    right = traces(tmp_path / "a.jsonl", spans(3))
+    (wrong,) = land(warehouse, [InputFile(right.path, FORMATS["otlp_logs"])]).files
+    (outcome,) = land(warehouse, [right]).files
+    assert (wrong.status, outcome.status, outcome.records_landed) == ("failed", "loaded", 3)
+
+
+def test_whatever_one_file_does_the_others_land(warehouse, tmp_path, monkeypatch):
+    def explode(*_):
+        raise RecursionError("too deep")
+
+    bad, good = traces(tmp_path / "a.jsonl", spans(2)), traces(tmp_path / "b.jsonl", spans(3))
+    whole = type(bad.format).open
+    monkeypatch.setattr(
+        type(bad.format), "open", lambda self, path: explode() if path == bad.path else whole(self, path)
+    )
+    summary = land(warehouse, [bad, good])
+    assert [outcome.status for outcome in summary.files] == ["failed", "loaded"]
+    assert "too deep" in summary.files[0].message
+
+
 def test_the_ledger_says_what_was_read(warehouse, tmp_path):
     content = spans(3) + b"nonsense\n"
     file = InputFile(tmp_path / "a.jsonl", FORMATS["otlp_traces"], source="shop", recorded_as="landing/a.jsonl")
