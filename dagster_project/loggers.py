@@ -34,7 +34,7 @@ def _tell_check(check: dg.AssetCheckEvaluation) -> None:
     broken = check.metadata.get("broken")
     message = str(broken.value) if broken else check.description or "did not hold"
     state: State = "failed" if check.severity == dg.AssetCheckSeverity.ERROR else "warned"
-    tell(Step(f"{check.asset_key.to_user_string()}:{check.check_name}", state, message))
+    tell(Step(f"{check.asset_key.to_user_string()}:{check.check_name}", state, message, is_check=True))
 
 
 def _cause(event: dg.DagsterEvent) -> str:

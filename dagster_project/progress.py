@@ -18,6 +18,7 @@ class Step:
     name: str
     state: State
     message: str | None = None
+    is_check: bool = False
 
 
 Listener = Callable[[Step], None]

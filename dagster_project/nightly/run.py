@@ -51,9 +51,11 @@ class _Told:
     listener: Listener
     failed: list[FailedStep] = field(default_factory=list)
     warnings: list[FailedStep] = field(default_factory=list)
+    has_failed_check: bool = False
 
     def note(self, step: Step) -> None:
         if step.state == "failed":
+            self.has_failed_check |= step.is_check
             self.failed.append(FailedStep(step.name, step.message or ""))
         elif step.state == "warned":
             self.warnings.append(FailedStep(step.name, step.message or ""))
@@ -88,7 +90,8 @@ def run_night(project: Project, listener: Listener, *, land: bool = True) -> Nig
         try:
             night = _run(project, night, told, land=land)
         except Exception as error:
-            project.night_log_file.open("a", encoding="utf-8").write(traceback.format_exc())
+            with project.night_log_file.open("a", encoding="utf-8") as log:
+                log.write(traceback.format_exc())
             told.failed.append(FailedStep("night", f"{type(error).__name__}: {error}"))
         night = replace(night, failed_steps=tuple(told.failed), warnings=tuple(told.warnings), finished_at=_now())
         if night.failed_steps:
@@ -151,7 +154,7 @@ def _run_jobs(project: Project, told: _Told, *, land: bool) -> bool:
     ):
         if land:
             _execute(defs, "land", dagster, None)
-            if any(":" in step.step for step in told.failed):
+            if told.has_failed_check:
                 return False
         return _execute(defs, "replay", dagster, range_tags(*_days(project)))
 
