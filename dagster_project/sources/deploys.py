@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagster_project.sources import csv_rows, json_objects
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.json_objects import Entity, array, check_clock, identifier
 from dagster_project.sources.reading import ByteStream, head
 from dagster_project.warehouse.landing import Batch
@@ -26,7 +26,7 @@ def _columns(deploy: Mapping[str, Any]) -> dict[str, str]:
 _ENTITY = Entity(objects=array, columns=_columns, known=NAMES)
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     if not _is_csv(head(stream.path)):
         yield from json_objects.batches(stream, _ENTITY)
         return

@@ -1,14 +1,51 @@
-"""What a format is: its name, the table it lands in, how to recognise it, how to decode a file of it."""
+"""What a format is: its name, the tables it lands in, how to recognise it, how to decode a file of it.
+
+What a source says of its own files is in `ReadOptions`; which sources there are is `declaration.py`'s business.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from dagster_project.sources.reading import ByteStream, Unreadable
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.landing import Batch, Target
 from dagster_project.warehouse.quarantine import Reason, Refusal
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a source says about its files beyond their format; the defaults read a file that nobody described.
+
+    Parameters
+    ----------
+    time_zone
+        IANA name of the zone of times that name none.
+    year
+        Of times that name none, such as those of RFC 3164.
+    service_name
+        Of records that name no service.
+    fields
+        From Hindcast's name of a field to the file's: a column, or a key with dots for nested ones.
+    """
+
+    time_zone: str = "UTC"
+    year: int | None = None
+    service_name: str | None = None
+    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def described(self) -> str | None:
+        """What differs from the defaults, as JSON; None when nothing does."""
+        nothing = ReadOptions()
+        said = {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name in ("time_zone", "year", "service_name", "fields")
+            if (value := getattr(self, name)) != getattr(nothing, name)
+        }
+        return json.dumps(said, sort_keys=True, ensure_ascii=False) if said else None
 
 
 @dataclass(frozen=True)
@@ -29,14 +66,39 @@ class Format:
         Decodes a stream into batches, in file order.
     name_patterns
         File names that say the format of an empty file.
+    also
+        Further tables that a file of this format lands in; a batch names its table in `Batch.target`.
+    uses
+        The names of the options that `batches` heeds; a source may say no others.
+    recognises_file
+        Whether a file is of this format, for one whose first bytes cannot tell.
+    options
+        What the file's source says; see `reading`.
     """
 
     name: str
     table: str
     happened_at: str
     recognises: Callable[[bytes], bool]
-    batches: Callable[[ByteStream], Iterator[Batch]]
+    batches: Callable[[ByteStream, ReadOptions], Iterator[Batch]]
     name_patterns: tuple[str, ...] = ()
+    also: tuple[Target, ...] = ()
+    uses: frozenset[str] = frozenset()
+    recognises_file: Callable[[Path], bool] | None = None
+    options: ReadOptions = ReadOptions()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (Target(self.table, self.happened_at), *self.also)
+
+    @property
+    def reading(self) -> str | None:
+        """How the file is read beyond its format, for the ledger."""
+        return self.options.described()
+
+    def with_options(self, options: ReadOptions) -> Format:
+        """This format as a source with these options reads it."""
+        return replace(self, options=options)
 
     def open(self, path: Path) -> FileDecoding:
         return FileDecoding(self, ByteStream(path))
@@ -59,6 +121,6 @@ class FileDecoding:
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            yield from self._decoder.batches(self._stream)
+            yield from self._decoder.batches(self._stream, self._decoder.options)
         except Unreadable as error:
             yield Batch(refusals=[Refusal(1, None, Reason.CORRUPT_ZIP, str(error), None)])

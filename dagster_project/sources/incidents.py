@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagster_project.sources import json_objects
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.json_objects import Entity, array, check_clock, identifier
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
@@ -32,7 +32,7 @@ _ENTITY = Entity(
 )
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     return json_objects.batches(stream, _ENTITY)
 
 

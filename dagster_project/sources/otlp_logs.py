@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dagster_project.sources import otlp_lines
 from dagster_project.sources.columns import query
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, text
@@ -207,7 +207,7 @@ def _recognises(head: bytes) -> bool:
     return head.lstrip().startswith(b"{") and b'"resourceLogs"' in head
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     return otlp_lines.batches(stream, SIGNAL)
 
 

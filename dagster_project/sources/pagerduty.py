@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster_project.sources import json_objects
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.json_objects import Entity, check_clock, identifier
 from dagster_project.sources.otlp_values import Malformed
 from dagster_project.sources.reading import ByteStream
@@ -40,7 +40,7 @@ def _columns(ticket: Mapping[str, Any]) -> dict[str, str]:
 _ENTITY = Entity(objects=_objects, columns=_columns)
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     return json_objects.batches(stream, _ENTITY)
 
 

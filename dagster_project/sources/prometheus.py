@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_checks import EARLIEST, LATEST
 from dagster_project.sources.reading import ByteStream, document
 from dagster_project.warehouse.landing import Batch
@@ -44,7 +44,7 @@ _SELECT = Template(
 ).substitute(earliest=int(EARLIEST.timestamp()), latest=int(LATEST.timestamp()))
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     content = document(stream)
     if isinstance(content, Refusal):
         yield Batch(refusals=[content])

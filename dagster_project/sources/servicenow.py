@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from dagster_project.sources import csv_rows
-from dagster_project.sources.format import Format
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
@@ -32,7 +32,7 @@ _SELECT = f"""
 """  # noqa: S608  the expression above, no value
 
 
-def _batches(stream: ByteStream) -> Iterator[Batch]:
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     for rows in csv_rows.rows(stream):
         yield Batch(
             len(rows.line),

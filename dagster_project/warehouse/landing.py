@@ -34,6 +34,34 @@ def _no_raw(_line: int, _record: int) -> str | None:
     return None
 
 
+class Lines(Protocol):
+    """The lines that a batch was decoded from: what quarantine keeps of those that are refused whole."""
+
+    def offset_of(self, line: int) -> int | None:
+        """Where a line begins in the decoded file, counted from 0."""
+        ...
+
+    def line(self, line: int) -> bytes | None:
+        """The bytes of a line, without its newline."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table that records land in.
+
+    Parameters
+    ----------
+    table
+        With its schema.
+    happened_at
+        A SQL expression over it: when a record happened, in UTC, for the ledger's event days.
+    """
+
+    table: str
+    happened_at: str
+
+
 @dataclass(frozen=True)
 class Batch:
     """Decoded records that are ready for SQL.
@@ -53,6 +81,10 @@ class Batch:
         Names that were read over.
     raw_of
         The text of a record that `select` refused, by line and record.
+    target
+        The table that `select` is for, when it is not the format's first.
+    lines
+        Where the batch came from, when that was lines.
     """
 
     records: int = 0
@@ -61,6 +93,8 @@ class Batch:
     refusals: Sequence[Refusal] = ()
     unknown_fields: frozenset[str] = frozenset()
     raw_of: Callable[[int, int], str | None] = _no_raw
+    target: str = ""
+    lines: Lines | None = None
 
 
 class Decoding(Protocol):
