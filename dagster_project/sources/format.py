@@ -97,7 +97,7 @@ class Format:
         return self.options.described()
 
     def with_options(self, options: ReadOptions) -> Format:
-        """This format as a source with these options reads it."""
+        """The same format, read as a source with these options says."""
         return replace(self, options=options)
 
     def open(self, path: Path) -> FileDecoding:

@@ -11,8 +11,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
@@ -121,10 +124,14 @@ class ByteStream:
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines: `data` starts at line `first_line`; only the last line of a file may lack its newline."""
+    """Whole lines: `data` starts at line `first_line`; only the last line of a file may lack its newline.
+
+    `offset` is where `data` begins in the decoded file; None when it is not there as it stands.
+    """
 
     first_line: int
     data: bytes
+    offset: int | None = None
 
     @property
     def line_count(self) -> int:
@@ -137,8 +144,32 @@ class Block:
         """Two blocks that follow each other, cut at the newline nearest to the middle; needs two lines or more."""
         middle = len(self.data) // 2
         cut = self.data.find(b"\n", middle, len(self.data) - 1) + 1 or self.data.rfind(b"\n", 0, middle) + 1
-        first = Block(self.first_line, self.data[:cut])
-        return first, Block(self.first_line + first.line_count, self.data[cut:])
+        first = Block(self.first_line, self.data[:cut], self.offset)
+        return first, Block(self.first_line + first.line_count, self.data[cut:], self._offset_at(cut))
+
+    def line(self, line: int) -> bytes | None:
+        """The bytes of a line without its newline; None when it is not in the block."""
+        if not 0 <= line - self.first_line < self.line_count:
+            return None
+        start = self._start(line)
+        end = self.data.find(b"\n", start)
+        return self.data[start : end if end >= 0 else len(self.data)]
+
+    def offset_of(self, line: int) -> int | None:
+        """Where a line begins in the decoded file; None when it is not in the block, or not known."""
+        is_here = self.offset is not None and 0 <= line - self.first_line < self.line_count
+        return self._offset_at(self._start(line)) if is_here else None
+
+    def _start(self, line: int) -> int:
+        return int(self._starts[line - self.first_line])
+
+    def _offset_at(self, position: int) -> int | None:
+        return None if self.offset is None else self.offset + position
+
+    @cached_property
+    def _starts(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == b"\n"[0])
+        return np.concatenate([np.zeros(1, np.intp), ends + 1])
 
 
 def blocks(
@@ -149,22 +180,26 @@ def blocks(
     A longer line is skipped and refused. What follows the last newline before a break of the stream is refused too:
     nobody knows how the line would have gone on.
     """
-    for piece in _cut(stream, _Cutter(size, line_limit)):
-        if isinstance(piece, Block) and len(piece.data) > line_limit:
-            # Only now can it hold a line over the limit: one that ended in the very chunk that took it over.
-            yield from _limited(piece, line_limit)
-        else:
-            yield piece
-
-
-def _cut(stream: ByteStream, cutter: _Cutter) -> Iterator[Block | Refusal]:
+    cutter = BlockCutter(size, line_limit)
     for chunk in stream:
-        yield from cutter.take(chunk)
-    if stream.broken is None:
-        yield from cutter.finish(drop_open_line=False)
-    else:
-        yield from cutter.finish(drop_open_line=True)
-        yield _broken(stream.broken, cutter.next_line, cutter.open_line)
+        yield from limited(cutter.take(chunk), line_limit)
+    yield from limited(cutter.finish(drop_open_line=stream.broken is not None), line_limit)
+    if stream.broken is not None:
+        yield broken(stream.broken, cutter.next_line, cutter.open_line)
+
+
+def limited(pieces: Iterator[Block | Refusal], line_limit: int) -> Iterator[Block | Refusal]:
+    """The pieces of a `BlockCutter`, with lines over the limit refused."""
+    for piece in pieces:
+        if isinstance(piece, Refusal) or len(piece.data) <= line_limit:
+            yield piece
+            continue
+        # Only now can it hold a line over the limit: one that ended in the very chunk that took it over.
+        for number, line in piece.lines():
+            if len(line) > line_limit:
+                yield _too_long(number, len(line), line_limit, line)
+            else:
+                yield Block(number, line + b"\n", piece.offset_of(number))
 
 
 def document(stream: ByteStream, limit: int = DOCUMENT_LIMIT_BYTES) -> bytes | Refusal:
@@ -177,7 +212,7 @@ def document(stream: ByteStream, limit: int = DOCUMENT_LIMIT_BYTES) -> bytes | R
                 1, None, Reason.LINE_TOO_LONG, f"the document is longer than {limit} bytes", clipped(parts[0])
             )
     if stream.broken is not None:
-        return _broken(stream.broken, 1, b"".join(parts[:1]))
+        return broken(stream.broken, 1, b"".join(parts[:1]))
     return b"".join(parts).removeprefix(UTF8_MARK)
 
 
@@ -193,25 +228,18 @@ def head(path: Path, size: int = 1 << 16) -> bytes:
     return found[:size].removeprefix(UTF8_MARK)
 
 
-def _limited(block: Block, line_limit: int) -> Iterator[Block | Refusal]:
-    for number, line in block.lines():
-        if len(line) > line_limit:
-            yield _too_long(number, len(line), line_limit, line)
-        else:
-            yield Block(number, line + b"\n")
-
-
 def _too_long(line: int, size: int, line_limit: int, start: bytes) -> Refusal:
     detail = f"the line has {size} bytes; at most {line_limit} are read"
     return Refusal(line, None, Reason.LINE_TOO_LONG, detail, clipped(start))
 
 
-def _broken(found: Break, line: int, open_line: bytes) -> Refusal:
+def broken(found: Break, line: int, open_line: bytes) -> Refusal:
+    """The refusal of what a broken stream cut short."""
     detail = f"{found.detail} (byte {found.offset} of the compressed file); whole lines before it have landed"
     return Refusal(line, None, found.reason, detail, clipped(open_line))
 
 
-class _Cutter:
+class BlockCutter:
     """Collects chunks until a block is full. The open line is what follows the last newline."""
 
     def __init__(self, size: int, line_limit: int) -> None:
@@ -224,6 +252,7 @@ class _Cutter:
         self.skipped = 0  # bytes of a too long line that were dropped so far
         self.skipped_head = b""
         self.is_start = True
+        self.offset = 0  # of the first byte in `parts`
 
     @property
     def open_line(self) -> bytes:
@@ -231,9 +260,12 @@ class _Cutter:
 
     def take(self, chunk: bytes) -> Iterator[Block | Refusal]:
         if self.is_start:
-            chunk, self.is_start = chunk.removeprefix(UTF8_MARK), False
+            whole, self.is_start = chunk, False
+            chunk = chunk.removeprefix(UTF8_MARK)
+            self.offset = len(whole) - len(chunk)
         if self.skipped:
             end = chunk.find(b"\n") + 1
+            self.offset += end or len(chunk)
             self.skipped += end or len(chunk)
             if not end:
                 return
@@ -247,6 +279,7 @@ class _Cutter:
             yield from self._cut()
         if self.total > self.line_limit and not self.full:
             self.skipped_head, self.skipped = b"".join(self.parts)[:CHUNK_BYTES], self.total
+            self.offset += self.total
             self.parts, self.total = [], 0
 
     def finish(self, *, drop_open_line: bool) -> Iterator[Block | Refusal]:
@@ -254,13 +287,14 @@ class _Cutter:
         if self.skipped and not drop_open_line:
             yield self._too_long()
         elif self.parts and self.total and not drop_open_line:
-            yield Block(self.next_line, b"".join(self.parts))
+            yield Block(self.next_line, b"".join(self.parts), self.offset)
 
     def _cut(self) -> Iterator[Block]:
         if not self.full:
             return
         data = b"".join(self.parts)
-        block = Block(self.next_line, data[: self.full])
+        block = Block(self.next_line, data[: self.full], self.offset)
+        self.offset += self.full
         rest = data[self.full :]
         self.next_line += block.line_count
         self.parts, self.full, self.total = [rest] if rest else [], 0, len(rest)
