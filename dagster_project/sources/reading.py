@@ -1,6 +1,6 @@
 """Reading a file as a stream of decoded bytes, and cutting that stream at newlines. Knows no format.
 
-Plain, gzip (several members too) and zip files are told apart by their first bytes, never by their names.
+Plain, gzip (several members too), zstd and zip files are told apart by their first bytes, never by their names.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
 
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
@@ -26,6 +27,11 @@ DOCUMENT_LIMIT_BYTES = 512 << 20  # a JSON document that is no stream of lines i
 UTF8_MARK = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# OSError: what bz2 raises for damaged data. A disk that cannot be read raises it too, and then an open would have.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError
+)  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -76,6 +82,8 @@ class ByteStream:
                 yield from self._gunzipped(file)
             elif magic == ZIP_MAGIC:
                 yield from self._unzipped(file)
+            elif magic == ZSTD_MAGIC:
+                yield from self._unzstded(file)
             else:
                 while chunk := file.read(self._chunk_bytes):
                     self.bytes_done += len(chunk)
@@ -108,6 +116,19 @@ class ByteStream:
         if not member.eof:
             self.broken = Break(Reason.TRUNCATED_GZIP, self.bytes_done, "the file ends inside a compressed stream")
 
+    def _unzstded(self, file: BinaryIO) -> Iterator[bytes]:
+        source = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+        while True:
+            try:
+                chunk = source.read(self._chunk_bytes)
+            except OSError as error:
+                self.broken = Break(Reason.CORRUPT_ZSTD, file.tell(), str(error))
+                return
+            self.bytes_done = file.tell()
+            if not chunk:
+                return
+            yield chunk
+
     def _unzipped(self, file: BinaryIO) -> Iterator[bytes]:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -118,7 +139,7 @@ class ByteStream:
                     while chunk := member.read(self._chunk_bytes):
                         self.bytes_done = file.tell()
                         yield chunk
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        except _ZIP_ERRORS as error:
             raise Unreadable(f"{self.path}: {error}; ask its sender for it again, or unpack it") from error
 
 

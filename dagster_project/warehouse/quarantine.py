@@ -20,6 +20,7 @@ class Reason(StrEnum):
     # a stretch of the file
     TRUNCATED_GZIP = "truncated_gzip"  # the compressed stream ends early; whole lines before the break have landed
     CORRUPT_GZIP = "corrupt_gzip"  # the compressed stream is damaged; whole lines before the damage have landed
+    CORRUPT_ZSTD = "corrupt_zstd"  # the compressed stream ends early or is damaged; whole lines before have landed
     CORRUPT_ZIP = "corrupt_zip"  # a damaged zip, or one of several files
     # a line, or a whole document
     NOT_JSON = "not_json"

@@ -7,6 +7,7 @@ import io
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,3 +113,42 @@ def zipped(folder: Path, members: dict[str, bytes]) -> Path:
     path = folder / "archive.zip"
     path.write_bytes(content.getvalue())
     return path
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_zstd_is_read_whole(tmp_path, frames):
+    content = b"".join(b"line %d\n" % number for number in range(50_000))
+    path = tmp_path / "file"
+    path.write_bytes(zstd(content) * frames)
+    assert b"".join(ByteStream(path, 1000)) == content * frames
+
+
+def test_a_damaged_zstd_gives_what_is_before_the_damage_and_says_where(tmp_path):
+    content = b"".join(b"line %d %d\n" % (number, number * number) for number in range(100_000))
+    path = tmp_path / "file"
+    path.write_bytes(zstd(content)[:-1000])
+    stream = ByteStream(path, 1000)
+    found = b"".join(stream)
+    assert content.startswith(found)
+    assert len(found) > len(content) / 2
+    assert stream.broken is not None
+    assert stream.broken.reason == "corrupt_zstd"
+
+
+def test_a_damaged_zip_of_bz2_is_unreadable_not_an_error_of_the_system(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("log.csv", bytes(range(256)) * 5000)
+    content = bytearray(packed.getvalue())
+    content[120:140] = bytes(20)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(Unreadable):
+        list(ByteStream(path))
+
+
+def zstd(content: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(content)
+    return sink.getvalue().to_pybytes()
