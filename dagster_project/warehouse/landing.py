@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,10 +20,18 @@ import pyarrow as pa
 
 from dagster_project.warehouse import ledger, quarantine
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.quarantine import Refusal
+from dagster_project.warehouse.quarantine import Reason, Refusal
 
 # What DuckDB may hold while it lands. Batches need tens of megabytes; without a limit its cache grows with the file.
 MEMORY_LIMIT = "1GiB"
+
+
+HASHED_AT_ONCE = 1 << 20
+
+# More is a file of another format, or a damaged one: what could be read of it is chance.
+MAX_REFUSED_SHARE = 0.5
+# Of a file with fewer refusals than this, a share says nothing.
+REFUSALS_THAT_COUNT = 20
 
 
 class FileChanged(OSError):
@@ -108,15 +116,20 @@ class Decoding(Protocol):
 
 
 class Decoder(Protocol):
-    """A file format: its name in the ledger, the table it lands in, when its records happened."""
+    """A file format: its name in the ledger, and the tables that its files land in."""
 
     @property
     def name(self) -> str: ...
     @property
     def table(self) -> str: ...
     @property
-    def happened_at(self) -> str:
-        """A SQL expression over `table`."""
+    def targets(self) -> Sequence[Target]:
+        """`table` first, then the others that its files land in."""
+        ...
+
+    @property
+    def reading(self) -> str | None:
+        """What the file's source says of how to read it, as JSON; part of what makes a load the same again."""
         ...
 
     def open(self, path: Path) -> Decoding: ...
@@ -124,12 +137,27 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file to land. `recorded_as` is the path in the ledger, relative to the project where it lies inside it."""
+    """A file to land, and what its source says of it.
+
+    Parameters
+    ----------
+    recorded_as
+        The path in the ledger, relative to the project where it lies inside it.
+    tenant
+        Whose data it is.
+    sampling_ratio
+        The share of telemetry that its sender kept; None when not said.
+    max_refused_share
+        When more of its records than this are refused, nothing of it lands.
+    """
 
     path: Path
     format: Decoder
     source: str = "command line"
     recorded_as: str = ""
+    tenant: str | None = None
+    sampling_ratio: float | None = None
+    max_refused_share: float = MAX_REFUSED_SHARE
 
     @property
     def ledger_path(self) -> str:
@@ -141,7 +169,9 @@ class FileOutcome:
     """What became of one file. `status` 'unchanged': these bytes at this path were loaded before, nothing was written.
 
     `load_id` is None when no row of the ledger was written now: unchanged, or failed in a way that the next run may
-    overcome (unreadable, changed while it was read).
+    overcome (unreadable, changed while it was read). `replaces` is the load whose rows this one took the place of: the
+    file has grown, or is read in another way. `changed_from` is the load that read other bytes at the same path; both
+    are kept.
     """
 
     path: str
@@ -157,6 +187,8 @@ class FileOutcome:
     event_days: tuple[date, ...] = ()
     message: str | None = None
     seconds: float = 0.0
+    replaces: int | None = None
+    changed_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -196,13 +228,19 @@ class Progress(Protocol):
 
 
 def land(
-    connection: duckdb.DuckDBPyConnection, files: Iterable[InputFile], progress: Progress | None = None
+    connection: duckdb.DuckDBPyConnection,
+    files: Iterable[InputFile],
+    progress: Progress | None = None,
+    *,
+    quarantine_dir: Path | None = None,
+    again: bool = False,
 ) -> LandingSummary:
     """Land files in the warehouse; the caller holds the writer's lock and has migrated the schema.
 
     Every file is one transaction: its rows, its quarantine rows, its ledger row last. A process that is killed leaves
     whole files only, and running again gives the same tables. Bytes that were landed before are not landed again:
-    at the same path nothing is written, under another name one ledger row with status 'duplicate'.
+    at the same path nothing is written, under another name one ledger row with status 'duplicate'. A file that has
+    grown since, or that its source now reads in another way, replaces what it landed before.
 
     Parameters
     ----------
@@ -212,29 +250,41 @@ def land(
         What to land; `load_id`s are given in this order.
     progress
         See `Progress`.
+    quarantine_dir
+        Where refused lines are kept whole when the quarantine table cannot; None keeps none.
+    again
+        Read files once more whose bytes are known; their rows replace the earlier ones.
 
     Returns
     -------
     LandingSummary
         One outcome a file. A file that could not be read has the status 'failed' and does not stop the others.
     """
-    code_version = _code_version()
-    return LandingSummary(tuple(_outcome(connection, file, progress, code_version) for file in files))
+    run = _Run(connection, progress, quarantine_dir, again, _code_version())
+    return LandingSummary(tuple(_outcome(run, file) for file in files))
 
 
-def _outcome(
-    connection: duckdb.DuckDBPyConnection, file: InputFile, progress: Progress | None, code_version: str
-) -> FileOutcome:
+@dataclass(frozen=True)
+class _Run:
+    connection: duckdb.DuckDBPyConnection
+    progress: Progress | None
+    quarantine_dir: Path | None
+    again: bool
+    code_version: str
+
+
+def _outcome(run: _Run, file: InputFile) -> FileOutcome:
     started_at = _now()
     try:
-        with _transaction(connection):
-            load = _land_file(connection, file, progress, started_at, code_version)
+        with _transaction(run.connection):
+            landed = _land_file(run, file, started_at)
     except Exception as error:
         # Not in the ledger: a full disk or a file that is still being written is worth another try.
         message = f"{file.ledger_path}: {type(error).__name__}: {error}"
         return FileOutcome(file.ledger_path, file.format.name, "failed", message=message)
-    if load is None:
+    if landed is None:
         return FileOutcome(file.ledger_path, file.format.name, "unchanged", file_bytes=file.path.stat().st_size)
+    load, changed_from = landed
     return FileOutcome(
         path=load.path,
         format=load.format,
@@ -249,52 +299,99 @@ def _outcome(
         event_days=tuple(load.event_days),
         message=load.message,
         seconds=(load.finished_at - load.started_at).total_seconds(),
+        replaces=load.replaces,
+        changed_from=changed_from,
     )
 
 
-def _land_file(
-    connection: duckdb.DuckDBPyConnection,
-    file: InputFile,
-    progress: Progress | None,
-    started_at: datetime,
-    code_version: str,
-) -> ledger.Load | None:
+def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger.Load, int | None] | None:
     """Land one file within a transaction; None when its bytes are known at its path."""
     before = _fingerprint(file.path)
     sha256 = sha256_of(file.path)
-    known = ledger.find(connection, sha256, file.ledger_path, file.format.name)
-    if known is not None and known.is_same_path:
+    plan = _plan(run, file, sha256, before.size)
+    if plan is None:
         return None
-    load_id = ledger.next_load_id(connection)
-    # Every empty file has the same bytes: it is empty, not a copy of another one.
-    is_duplicate = known is not None and known.status != "empty"
-    tally = _Tally() if is_duplicate else _land_rows(connection, file, load_id, progress, before.size)
+    load_id = ledger.next_load_id(run.connection)
+    earlier_days = _make_way(run.connection, file, plan.replaces, load_id)
+    folder = quarantine.Folder(run.quarantine_dir, sha256)
+    tally = _Tally() if plan.duplicate_of is not None else _land_rows(run, file, load_id, folder, before.size)
     if _fingerprint(file.path) != before:
         raise FileChanged(f"{file.path} was written to while it was read; load it again when its writer is done")
-    if progress is not None:
-        progress(file, before.size, before.size, tally.landed)
+    if run.progress is not None:
+        run.progress(file, before.size, before.size, tally.landed)
+    days = _event_days(run.connection, file.format, load_id) if tally.landed else set()
     load = ledger.Load(
         load_id=load_id,
         source=file.source,
         format=file.format.name,
         path=file.ledger_path,
         sha256=sha256,
-        status="duplicate" if is_duplicate else tally.status,
-        duplicate_of=known.load_id if known is not None and is_duplicate else None,
+        status="duplicate" if plan.duplicate_of is not None else tally.status,
+        duplicate_of=plan.duplicate_of,
         file_bytes=before.size,
         decoded_bytes=tally.decoded_bytes,
         records_read=tally.landed + tally.rejected,
         records_landed=tally.landed,
         records_rejected=tally.rejected,
         unknown_fields=sorted(tally.unknown_fields),
-        event_days=_event_days(connection, file.format, load_id) if tally.landed else [],
-        message=None if is_duplicate else tally.message,
+        event_days=sorted(days | earlier_days),
+        message=tally.message,
         started_at=started_at,
         finished_at=_now(),
-        code_version=code_version,
+        code_version=run.code_version,
+        target=file.format.table,
+        tenant=file.tenant,
+        reading=file.format.reading,
+        sampling_ratio=file.sampling_ratio,
+        replaces=plan.replaces,
     )
-    ledger.write(connection, load)
-    return load
+    ledger.write(run.connection, load)
+    return load, plan.changed_from
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a file's bytes are to the warehouse: a copy, the successor of an earlier load, other content, or new."""
+
+    duplicate_of: int | None = None
+    replaces: int | None = None
+    changed_from: int | None = None
+
+
+def _plan(run: _Run, file: InputFile, sha256: str, size: int) -> _Plan | None:
+    """What to do with a file; None when there is nothing to do."""
+    path, name = file.ledger_path, file.format.name
+    known = ledger.find(run.connection, sha256, path, name)
+    if known is not None and known.is_same_path and known.reading == file.format.reading and not run.again:
+        return None
+    earlier = ledger.previous(run.connection, path, name)
+    if earlier is not None and earlier.sha256 == sha256:
+        return _Plan(replaces=earlier.load_id)
+    # Every empty file has the same bytes: it is empty, not a copy of another one.
+    if known is not None and known.status != "empty":
+        return _Plan(duplicate_of=known.load_id)
+    if earlier is None:
+        return _Plan()
+    if size > earlier.file_bytes and sha256_of(file.path, earlier.file_bytes) == earlier.sha256:
+        return _Plan(replaces=earlier.load_id)
+    return _Plan(changed_from=earlier.load_id)
+
+
+def _make_way(connection: duckdb.DuckDBPyConnection, file: InputFile, replaced: int | None, load_id: int) -> set[date]:
+    """Remove what an earlier load landed; the days that it happened on, which must be replayed without it."""
+    if replaced is None:
+        return set()
+    _remove_rows(connection, file.format, replaced)
+    connection.execute("delete from audit.quarantine where load_id = ?", [replaced])
+    return set(ledger.supersede(connection, replaced, load_id))
+
+
+_REMOVE = Template("delete from $table where load_id = ?")
+
+
+def _remove_rows(connection: duckdb.DuckDBPyConnection, decoder: Decoder, load_id: int) -> None:
+    for target in decoder.targets:
+        connection.execute(_REMOVE.substitute(table=target.table), [load_id])
 
 
 @dataclass
@@ -304,6 +401,9 @@ class _Tally:
     decoded_bytes: int = 0
     unknown_fields: set[str] = field(default_factory=set)
     first_refusal: Refusal | None = None
+
+    def refused_more_than(self, share: float) -> bool:
+        return self.rejected >= REFUSALS_THAT_COUNT and self.rejected > share * (self.landed + self.rejected)
 
     @property
     def status(self) -> ledger.Status:
@@ -319,22 +419,45 @@ class _Tally:
         return f"everything was refused ({self.rejected}); first: line {first.line}, {first.reason}: {first.detail}"
 
 
-def _land_rows(
-    connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: int, progress: Progress | None, total: int
-) -> _Tally:
+def _land_rows(run: _Run, file: InputFile, load_id: int, folder: quarantine.Folder, total: int) -> _Tally:
     tally = _Tally()
     decoding = file.format.open(file.path)
-    with ahead(decoding) as batches, _Slots(connection) as slots:
+    with ahead(decoding) as batches, _Slots(run.connection) as slots:
         for batch in batches:
-            landed, refusals = _land_batch(connection, slots, file.format.table, load_id, batch)
+            landed, refused = _land_batch(run.connection, slots, batch.target or file.format.table, load_id, batch)
+            refusals = [_placed(refusal, batch.lines, folder) for refusal in (*batch.refusals, *refused)]
+            quarantine.write(run.connection, load_id, refusals)
             tally.landed += landed
             tally.rejected += len(refusals)
             tally.unknown_fields |= batch.unknown_fields
             tally.first_refusal = tally.first_refusal or next(iter(refusals), None)
-            if progress is not None:
-                progress(file, min(decoding.bytes_done, total), total, tally.landed)
+            if run.progress is not None:
+                run.progress(file, min(decoding.bytes_done, total), total, tally.landed)
     tally.decoded_bytes = decoding.decoded_bytes
+    if tally.landed and tally.refused_more_than(file.max_refused_share):
+        _withdraw(run.connection, file, load_id, tally)
     return tally
+
+
+def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: int, tally: _Tally) -> None:
+    """Take back what landed of a file that was mostly refused."""
+    _remove_rows(connection, file.format, load_id)
+    detail = (
+        f"{tally.rejected} of {tally.rejected + tally.landed} records were refused, more than the share of "
+        f"{file.max_refused_share:g} that its source allows: the other {tally.landed} were not loaded"
+    )
+    first = tally.first_refusal or Refusal(1, None, Reason.MOSTLY_REFUSED, detail, None)
+    quarantine.write(connection, load_id, [replace(first, record=None, reason=Reason.MOSTLY_REFUSED, detail=detail)])
+    tally.landed, tally.rejected = 0, tally.rejected + 1
+
+
+def _placed(refusal: Refusal, lines: Lines | None, folder: quarantine.Folder) -> Refusal:
+    """The refusal with where its line is; a line that was refused whole is kept in the folder if need be."""
+    content = None if lines is None else lines.line(refusal.line)
+    if lines is None or content is None:
+        return refusal
+    kept_in = folder.keep(refusal.line, content) if refusal.record is None else None
+    return replace(refusal, offset=lines.offset_of(refusal.line), line_bytes=len(content), kept_in=kept_in)
 
 
 _INSERT = Template(
@@ -347,24 +470,23 @@ _REFUSED = Template("select line, record, reason, detail from ($select) where re
 def _land_batch(
     connection: duckdb.DuckDBPyConnection, slots: _Slots, table: str, load_id: int, batch: Batch
 ) -> tuple[int, Sequence[Refusal]]:
-    landed = 0
+    """How many records landed, and those that SQL refused."""
+    if not batch.records:
+        return 0, []
     refused: list[Refusal] = []
-    if batch.records:
-        with slots.filled(batch.tables):
-            # Table and query are the format's own text, never a value from a file.
-            insert = _INSERT.substitute(table=table, select=batch.select)
-            landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
-            if landed < batch.records:
-                rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
-                refused = [
-                    Refusal(line, record, reason, detail, batch.raw_of(line, record))
-                    for line, record, reason, detail in rows
-                ]
-        if landed + len(refused) != batch.records:
-            raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refused)} refused")
-    refusals = [*batch.refusals, *refused]
-    quarantine.write(connection, load_id, refusals)
-    return landed, refusals
+    with slots.filled(batch.tables):
+        # Table and query are the format's own text, never a value from a file.
+        insert = _INSERT.substitute(table=table, select=batch.select)
+        landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
+        if landed < batch.records:
+            rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
+            refused = [
+                Refusal(line, record, reason, detail, batch.raw_of(line, record))
+                for line, record, reason, detail in rows
+            ]
+    if landed + len(refused) != batch.records:
+        raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refused)} refused")
+    return landed, refused
 
 
 class _Slot:
@@ -428,9 +550,12 @@ _EVENT_DAYS = Template(
 )
 
 
-def _event_days(connection: duckdb.DuckDBPyConnection, decoder: Decoder, load_id: int) -> list[date]:
-    query = _EVENT_DAYS.substitute(table=decoder.table, happened_at=decoder.happened_at)
-    return [day for (day,) in connection.execute(query, [load_id]).fetchall()]
+def _event_days(connection: duckdb.DuckDBPyConnection, decoder: Decoder, load_id: int) -> set[date]:
+    days: set[date] = set()
+    for target in decoder.targets:
+        query = _EVENT_DAYS.substitute(table=target.table, happened_at=target.happened_at)
+        days |= {day for (day,) in connection.execute(query, [load_id]).fetchall()}
+    return days
 
 
 @dataclass(frozen=True)
@@ -445,10 +570,16 @@ def _fingerprint(path: Path) -> _Fingerprint:
     return _Fingerprint(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def sha256_of(path: Path) -> str:
-    """The hash by which the ledger knows the bytes of a file."""
+def sha256_of(path: Path, length: int | None = None) -> str:
+    """The hash by which the ledger knows the bytes of a file, or its first `length` bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if length is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while length and (chunk := file.read(min(length, HASHED_AT_ONCE))):
+            digest.update(chunk)
+            length -= len(chunk)
+        return digest.hexdigest()
 
 
 def _now() -> datetime:

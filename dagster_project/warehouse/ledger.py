@@ -36,30 +36,77 @@ class Load:
     started_at: datetime
     finished_at: datetime
     code_version: str
+    target: str
+    tenant: str | None = None
+    reading: str | None = None
+    sampling_ratio: float | None = None
+    replaces: int | None = None
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger knows of some bytes: the load that first read them, and whether it read them at this path."""
+    """What the ledger knows of some bytes.
+
+    Parameters
+    ----------
+    load_id, status
+        Of the newest load that read them.
+    is_same_path
+        Whether they were met at this path.
+    reading
+        How they were to be read when they were met there last, beyond their format.
+    """
 
     load_id: int
     status: Status
     is_same_path: bool
+    reading: str | None
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The load that read other bytes at a path before."""
+
+    load_id: int
+    sha256: str
+    file_bytes: int
 
 
 def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_format: str) -> Known | None:
     """What is known of the bytes with this hash, read as this format, or None when they are new."""
     rows = connection.execute(
         """
-        select min_by(load_id, load_id) filter (where status <> 'duplicate') as first_load_id,
-               min_by(status, load_id) filter (where status <> 'duplicate') as first_status,
-               bool_or(path = $path) as is_same_path
-        from audit.loads where sha256 = $sha256 and format = $format
+        with known as (select * from audit.loads where sha256 = $sha256 and format = $format),
+        here as (select * from known where path = $path)
+        select load_id, status,
+               exists (from here),
+               (select reading from here order by load_id desc limit 1)
+        from known where status <> 'duplicate' order by load_id desc limit 1
         """,
         {"sha256": sha256, "path": path, "format": file_format},
     ).fetchall()
-    load_id, status, is_same_path = rows[0]
-    return None if load_id is None else Known(load_id, status, is_same_path)
+    return Known(*rows[0]) if rows else None
+
+
+def previous(connection: duckdb.DuckDBPyConnection, path: str, file_format: str) -> Previous | None:
+    """The newest load at this path that holds rows of its own, or None when there is none."""
+    rows = connection.execute(
+        """
+        select load_id, sha256, file_bytes from audit.loads
+        where path = ? and format = ? and status <> 'duplicate' and superseded_by is null
+        order by load_id desc limit 1
+        """,
+        [path, file_format],
+    ).fetchall()
+    return Previous(*rows[0]) if rows else None
+
+
+def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> list[date]:
+    """Note that the rows of one load gave way to another's; the days that they happened on."""
+    rows = connection.execute(
+        "update audit.loads set superseded_by = ? where load_id = ? returning event_days", [by, load_id]
+    ).fetchall()
+    return list(rows[0][0]) if rows else []
 
 
 def next_load_id(connection: duckdb.DuckDBPyConnection) -> int:

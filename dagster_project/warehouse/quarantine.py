@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import duckdb
 
 RAW_LIMIT = 4096  # bytes of the refused text that are kept: enough to find it again, small enough for a bad night
+LINE_KEPT_BYTES = 4 << 20  # of a refused line in the folder; a longer one is found in its file, by its offset
+FOLDER_LIMIT_BYTES = 64 << 20  # of a load in the folder: a file that is broken throughout must not fill the disk
 
 
 class Reason(StrEnum):
     """Why a line or a record was refused. The codes are stored; never rename one."""
 
+    # a whole file
+    MOSTLY_REFUSED = "mostly_refused"  # so much of it was refused that nothing of it was loaded
     # a stretch of the file
     TRUNCATED_GZIP = "truncated_gzip"  # the compressed stream ends early; whole lines before the break have landed
     CORRUPT_GZIP = "corrupt_gzip"  # the compressed stream is damaged; whole lines before the damage have landed
@@ -50,13 +55,20 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """One line or record that does not land. `record` None: the line, or the rest of it, as a whole."""
+    """One line or record that does not land. `record` None: the line, or the rest of it, as a whole.
+
+    `offset` is where the line begins in the decoded file and `line_bytes` how long it is, `kept_in` the file below the
+    quarantine folder that has all of it; None where not known.
+    """
 
     line: int
     record: int | None
     reason: str
     detail: str
     raw: str | None
+    offset: int | None = None
+    line_bytes: int | None = None
+    kept_in: str | None = None
 
 
 def clipped(raw: bytes | str | None) -> str | None:
@@ -77,11 +89,55 @@ def write(connection: duckdb.DuckDBPyConnection, load_id: int, refusals: Sequenc
         [str(refusal.reason) for refusal in refusals],
         [clipped(refusal.detail) for refusal in refusals],
         [clipped(refusal.raw) for refusal in refusals],
+        [refusal.offset for refusal in refusals],
+        [refusal.line_bytes for refusal in refusals],
+        [refusal.kept_in for refusal in refusals],
     ]
     connection.execute(_INSERT, [load_id, *columns]).fetchall()
 
 
 _INSERT = """
-    insert into audit.quarantine (load_id, line, record, reason, detail, raw)
-    select ?, unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::varchar[])
+    insert into audit.quarantine (load_id, line, record, reason, detail, raw, byte_offset, raw_bytes, raw_file)
+    select
+        ?, unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::varchar[]),
+        unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[])
 """
+
+
+class Folder:
+    """Where refused lines are kept whole when the table cannot say them: too long for it, or no text.
+
+    A file is named after the hash of the source file and the line: loading again writes the same file again.
+
+    Parameters
+    ----------
+    root
+        `data/quarantine/` of the project; None keeps nothing.
+    sha256
+        Of the file that is landed.
+    """
+
+    def __init__(self, root: Path | None, sha256: str) -> None:
+        self._root = root
+        self._name = sha256[:16]
+        self._left = FOLDER_LIMIT_BYTES
+
+    def keep(self, line: int, content: bytes) -> str | None:
+        """Keep a refused line; the path below `root`, or None when the table says it all or the limits are reached."""
+        is_said = len(content) <= RAW_LIMIT and _is_text(content)
+        if self._root is None or is_said or not 0 < len(content) <= min(LINE_KEPT_BYTES, self._left):
+            return None
+        self._left -= len(content)
+        kept_in = f"{self._name}/{line}.raw"
+        path = self._root / kept_in
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return kept_in
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
