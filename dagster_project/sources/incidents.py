@@ -14,7 +14,9 @@ from dagster_project.sources.json_objects import Entity, array, check_clock, ide
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
-CLOCKS = ("resolved_at", "detected_at", "acknowledged_at", "mitigated_at", "closed_at")
+CLOCKS = ("started_at", "detected_at", "acknowledged_at", "mitigated_at", "resolved_at", "closed_at", "reopened_at")
+TEXTS = ("title", "severity", "service", "team", "category", "resolution_method")
+COUNTS = ("reopened_count", "escalation_count")
 
 
 def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
@@ -28,7 +30,7 @@ def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
 _ENTITY = Entity(
     objects=array,
     columns=_columns,
-    known=frozenset({"incident_id", "title", "severity", "service", "created_at", *CLOCKS}),
+    known=frozenset({"incident_id", "created_at", *CLOCKS, *TEXTS, *COUNTS}),
 )
 
 

@@ -1,12 +1,13 @@
-"""Small entities that arrive as a JSON document of objects: each is kept as it was sent, under its id.
+"""Small entities that arrive as JSON objects: each is kept as it was sent, under its id.
 
-What an entity's id is and which clocks it must have, its own module says.
+A document may be an array of them, an object with a list of them, one of them, or one a line; none is held whole, save
+one that is no list. What an entity's id is and which clocks it must have, its own module says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +15,17 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from dagster_project.sources.elements import Elements
 from dagster_project.sources.otlp_checks import EARLIEST, LATEST
 from dagster_project.sources.otlp_salvage import raw_text
 from dagster_project.sources.otlp_values import Malformed
-from dagster_project.sources.reading import ByteStream, document
+from dagster_project.sources.reading import Block, ByteStream, blocks, document, head
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 OBJECTS_A_BATCH = 10_000
+
+Placed = tuple[int, int, object]  # line, record, value
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,107 @@ class Entity:
     Parameters
     ----------
     objects
-        From the decoded document to its objects; raises `Malformed` when the document is another one.
+        From a decoded document to its objects, for one that is not read element by element; raises `Malformed` when
+        the document is another one.
     columns
-        From an object to the target's columns without origin and payload; raises `Malformed`.
+        From an object to the target's columns without origin; the payload is the object as sent, unless they have
+        another one. Raises `Malformed`.
     known
         The names of fields that Hindcast has a use for: others are kept in the payload and named in the ledger. None
         for a format that adds fields as it likes.
+    arrays
+        The keys of a document under which lists of such objects stand; they are read in bounded memory.
     """
 
     objects: Callable[[object], Sequence[object]]
     columns: Callable[[Mapping[str, Any]], dict[str, str]]
     known: frozenset[str] | None = None
+    arrays: tuple[str, ...] = ()
 
 
 def batches(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
-    """Decode a document; `line` is 1 throughout, `record` the position of the object."""
+    """Decode a file.
+
+    `line` is the number of the object in its document; of documents that stand one a line it is the line, and `record`
+    the object's position in it.
+    """
+    start = head(stream.path)
+    if _is_one_a_line(start, entity):
+        yield from _from_lines(stream, entity)
+    elif start.lstrip().startswith(b"[") or has_array(start, entity.arrays):
+        yield from _from_elements(stream, entity)
+    else:
+        yield from _from_document(stream, entity)
+
+
+def has_array(start: bytes, names: Iterable[str]) -> bool:
+    """Whether one of the names has a list, as far as the first bytes of a file tell."""
+    listed = b"|".join(re.escape(name).encode() for name in names)
+    return bool(listed) and re.search(rb'"(?:' + listed + rb')"\s{0,99}:\s{0,99}\[', start) is not None
+
+
+def _is_one_a_line(start: bytes, entity: Entity) -> bool:
+    """Several documents, one a line; or one line that is too long to tell, of which no list is known."""
+    first, newline, rest = start.lstrip().partition(b"\n")
+    if not first.startswith(b"{"):
+        return False
+    if not newline:
+        return not has_array(start, entity.arrays)
+    try:
+        orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return False
+    return bool(rest.strip())
+
+
+def _from_lines(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
+    for block in blocks(stream):
+        if isinstance(block, Refusal):
+            yield Batch(refusals=[block])
+            continue
+        refusals: list[Refusal] = []
+        placed: list[Placed] = []
+        for line, text in block.lines():
+            if not text.strip():
+                continue
+            try:
+                found = entity.objects(orjson.loads(text))
+            except orjson.JSONDecodeError as error:
+                refusals.append(Refusal(line, None, Reason.NOT_JSON, str(error), clipped(text)))
+            except Malformed as error:
+                refusals.append(Refusal(line, None, error.reason, str(error), clipped(text)))
+            else:
+                placed.extend((line, record, value) for record, value in enumerate(found, 1))
+        yield Batch(refusals=refusals, lines=block)
+        yield from _in_batches(placed, entity)
+
+
+def _from_elements(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
+    elements = Elements(stream, or_at=[(name,) for name in entity.arrays])
+    is_empty = True
+    for block in elements:
+        is_empty = False
+        if isinstance(block, Refusal):
+            yield Batch(refusals=[block])
+            continue
+        refusals: list[Refusal] = []
+        yield from _in_batches(_decoded(block, refusals), entity)
+        yield Batch(refusals=refusals)
+    envelope = elements.envelope
+    has_list = isinstance(envelope, dict) and any(isinstance(envelope.get(name), list) for name in entity.arrays)
+    if is_empty and not has_list and envelope is not None:
+        yield from _from_value(envelope, entity, raw_text(envelope))
+
+
+def _decoded(block: Block, refusals: list[Refusal]) -> Iterator[Placed]:
+    for line, text in block.lines():
+        try:
+            yield line, 1, orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            refusals.append(Refusal(line, None, Reason.NOT_JSON, str(error), clipped(text)))
+
+
+def _from_document(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
     content = document(stream)
     if isinstance(content, Refusal):
         yield Batch(refusals=[content])
@@ -53,20 +143,34 @@ def batches(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
     if not content.strip():
         return
     try:
-        objects = entity.objects(orjson.loads(content))
+        value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         yield Batch(refusals=[Refusal(1, None, Reason.NOT_JSON, str(error), clipped(content))])
-        return
+    else:
+        yield from _from_value(value, entity, clipped(content))
+
+
+def _from_value(value: object, entity: Entity, raw: str | None) -> Iterator[Batch]:
+    try:
+        found = entity.objects(value)
     except Malformed as error:
-        yield Batch(refusals=[Refusal(1, None, error.reason, str(error), clipped(content))])
-        return
-    for start in range(0, len(objects), OBJECTS_A_BATCH):
-        yield batch(
-            ((1, start + n, value) for n, value in enumerate(objects[start : start + OBJECTS_A_BATCH], 1)), entity
-        )
+        yield Batch(refusals=[Refusal(1, None, error.reason, str(error), raw)])
+    else:
+        yield from _in_batches(((line, 1, each) for line, each in enumerate(found, 1)), entity)
 
 
-def batch(objects: Iterator[tuple[int, int, object]], entity: Entity) -> Batch:
+def _in_batches(placed: Iterable[Placed], entity: Entity) -> Iterator[Batch]:
+    some: list[Placed] = []
+    for each in placed:
+        some.append(each)
+        if len(some) == OBJECTS_A_BATCH:
+            yield batch(iter(some), entity)
+            some = []
+    if some:
+        yield batch(iter(some), entity)
+
+
+def batch(objects: Iterator[Placed], entity: Entity) -> Batch:
     """One batch of (line, record, object)."""
     rows: list[dict[str, object]] = []
     refusals: list[Refusal] = []
@@ -76,19 +180,26 @@ def batch(objects: Iterator[tuple[int, int, object]], entity: Entity) -> Batch:
             if not isinstance(value, dict):
                 raise Malformed(f"a {type(value).__name__}, not an object", Reason.STRUCTURE)
             columns = entity.columns(value)
-            payload = _payload(value)
+            payload = {} if "payload" in columns else {"payload": as_json(value)}
         except Malformed as error:
             refusals.append(Refusal(line, record, error.reason, str(error), raw_text(value)))
             continue
         unknown |= value.keys() - entity.known if entity.known is not None else set()
-        rows.append({"line": line, "record": record, **columns, "payload": payload})
+        rows.append({"line": line, "record": record, **columns, **payload})
     if not rows:
         return Batch(refusals=refusals)
     select = "select *, null::varchar as reason, null::varchar as detail from json_objects"
     return Batch(len(rows), {"json_objects": pa.Table.from_pylist(rows)}, select, refusals, frozenset(unknown))
 
 
-def _payload(value: dict[str, Any]) -> str:
+def as_json(value: object) -> str:
+    """A decoded value as text again.
+
+    Raises
+    ------
+    Malformed
+        It is nested too deeply.
+    """
     try:
         return orjson.dumps(value).decode()
     except (TypeError, RecursionError) as error:
@@ -102,6 +213,23 @@ def array(value: object) -> Sequence[object]:
     raise Malformed(f"the document is {type(value).__name__}, not an array", Reason.OTHER_FORMAT)
 
 
+def listed_or_single(*arrays: str, is_single: Callable[[dict[str, Any]], bool]) -> Callable[[object], Sequence[object]]:
+    """`Entity.objects` for documents that are an array, an object with a list under one of the names, or one object."""
+
+    def objects(value: object) -> Sequence[object]:
+        if isinstance(value, list):
+            return value
+        if isinstance(value, dict):
+            for name in arrays:
+                if isinstance(found := value.get(name), list):
+                    return found
+            if is_single(value):
+                return [value]
+        raise Malformed(f"has no list under {' or '.join(arrays)}, and is no such object", Reason.OTHER_FORMAT)
+
+    return objects
+
+
 def identifier(value: Mapping[str, Any], name: str) -> str:
     """A non-empty id; a number is taken as its digits."""
     found = value.get(name)
@@ -112,7 +240,21 @@ def identifier(value: Mapping[str, Any], name: str) -> str:
     raise Malformed(f"{name} is {found!r:.80}", Reason.ID_MISSING)
 
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
+def nested(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object under a name.
+
+    Raises
+    ------
+    Malformed
+        There is none.
+    """
+    found = value.get(name)
+    if isinstance(found, dict):
+        return found
+    raise Malformed(f"{name} is {found!r:.80}, not an object", Reason.STRUCTURE)
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII)
 
 
 def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = False) -> None:
@@ -120,9 +262,13 @@ def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = Fals
 
     Whether clocks contradict each other is not looked at: staging keeps such entities and flags them.
     """
+    if value.get(name) is not None or is_required:
+        clock(value, name)
+
+
+def clock(value: Mapping[str, Any], name: str) -> datetime:
+    """The time under a name, with its zone; raises `Malformed` as `check_clock` does, and when there is none."""
     found = value.get(name)
-    if found is None and not is_required:
-        return
     if found is None or found == "":
         raise Malformed(f"{name} is {found!r}", Reason.TIME_MISSING)
     try:
@@ -135,3 +281,4 @@ def check_clock(value: Mapping[str, Any], name: str, *, is_required: bool = Fals
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if not EARLIEST <= at < LATEST:
         raise Malformed(f"{name} is {found}", Reason.TIME_OUT_OF_RANGE)
+    return at

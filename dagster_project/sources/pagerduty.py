@@ -1,35 +1,49 @@
-"""PagerDuty's REST v2 listings of incidents and of log entries as rows of `raw.tickets`, objects as sent.
+"""PagerDuty's REST v2 answers, incidents and log entries, as rows of `raw.tickets`, objects as sent.
 
-A log entry is filed under the incident that it belongs to.
+A log entry is filed under the incident that it belongs to. What entries say of an incident is staging's business.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster_project.sources import json_objects
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.json_objects import Entity, check_clock, identifier
+from dagster_project.sources.json_objects import Entity, check_clock, has_array, identifier, listed_or_single
 from dagster_project.sources.otlp_values import Malformed
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Reason
 
 LISTINGS = ("incidents", "log_entries")
+_CLOCKS = ("resolved_at", "last_status_change_at")
+_IS_OURS = re.compile(rb'"type"\s{0,99}:\s{0,99}"(?:incident|[a-z_]{1,60}_log_entry)(?:_reference)?"')
+
+
+def _is_single(value: dict[str, Any]) -> bool:
+    kind = value.get("type")
+    return isinstance(kind, str) and (kind.startswith("incident") or "log_entry" in kind)
+
+
+_listed = listed_or_single(*LISTINGS, is_single=_is_single)
 
 
 def _objects(value: object) -> Sequence[object]:
-    for name in LISTINGS:
-        if isinstance(value, dict) and isinstance(value.get(name), list):
-            found: list[object] = value[name]
-            return found
-    raise Malformed("no listing: it has neither incidents nor log_entries", Reason.OTHER_FORMAT)
+    """One incident or entry alone is answered under its own name."""
+    if isinstance(value, dict):
+        for name in ("incident", "log_entry"):
+            if isinstance(found := value.get(name), dict) and "type" not in value:
+                return [found]
+    return _listed(value)
 
 
 def _columns(ticket: Mapping[str, Any]) -> dict[str, str]:
     check_clock(ticket, "created_at", is_required=True)
     if not str(ticket.get("type", "")).removesuffix("_reference").endswith("log_entry"):
+        for name in _CLOCKS:
+            check_clock(ticket, name)
         return {"system": "pagerduty", "ticket_id": identifier(ticket, "id")}
     incident = ticket.get("incident")
     if not isinstance(incident, dict):
@@ -37,16 +51,18 @@ def _columns(ticket: Mapping[str, Any]) -> dict[str, str]:
     return {"system": "pagerduty", "ticket_id": identifier(incident, "id")}
 
 
-_ENTITY = Entity(objects=_objects, columns=_columns)
+_ENTITY = Entity(objects=_objects, columns=_columns, arrays=LISTINGS)
 
 
 def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     return json_objects.batches(stream, _ENTITY)
 
 
-def _recognises(head: bytes) -> bool:
-    start = head.lstrip()
-    return start.startswith(b"{") and any(f'"{name}"'.encode() in start[:4096] for name in LISTINGS)
+def _recognises(start: bytes) -> bool:
+    begins = start.lstrip()[:1]
+    return (begins == b"{" and has_array(start[:4096], LISTINGS)) or (
+        begins in (b"{", b"[") and b'"created_at"' in start and _IS_OURS.search(start) is not None
+    )
 
 
 FORMAT = Format(

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from dagster_project.sources import deploys, incidents, otlp_logs, otlp_traces, pagerduty, prometheus, servicenow
+from dagster_project.sources import (
+    alertmanager,
+    cloudwatch_alarms,
+    deploys,
+    incident_csv,
+    incidents,
+    jira,
+    otlp_logs,
+    otlp_traces,
+    pagerduty,
+    prometheus,
+    servicenow,
+)
 from dagster_project.sources.format import Format
 
 # In the order in which a file is asked; no two recognise the same one.
 FORMATS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
-    for module in (otlp_traces, otlp_logs, prometheus, incidents, pagerduty, servicenow, deploys)
+    for module in (
+        otlp_traces,
+        otlp_logs,
+        prometheus,
+        incidents,
+        incident_csv,
+        pagerduty,
+        servicenow,
+        jira,
+        alertmanager,
+        cloudwatch_alarms,
+        deploys,
+    )
 }

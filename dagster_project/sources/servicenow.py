@@ -1,55 +1,37 @@
 """ServiceNow's incident event log, CSV with one row an update, as rows of `raw.tickets`.
 
-The row is kept as strings; what `?` means and which update counts is staging's business. The header names `category`
-twice: the second is `category_1`.
+The row is kept as texts; what `?` means, which update counts and what zone its times are in is staging's business. The
+recorded log's header names `category` twice: the second is `category_1`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import orjson
-import pyarrow as pa
-
-from dagster_project.sources import csv_rows
+from dagster_project.sources import csv_rows, csv_tickets
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
-_UPDATED_AT = "try_strptime(payload ->> 'sys_updated_at', '%d/%m/%Y %H:%M')"
-_SELECT = f"""
-    with sent as (
-        select line, 1 as record, "row".number as number, "row".sys_updated_at as updated, to_json("row") as payload
-        from servicenow_rows
-    )
-    select
-        line, record, 'servicenow' as system, number as ticket_id, payload,
-        case when trim(number) in ('', '?') then 'id_missing'
-             when {_UPDATED_AT} is null then 'time_malformed' end as reason,
-        case when trim(number) in ('', '?') then 'number = "' || number || '"'
-             else 'sys_updated_at = "' || updated || '", not d/m/Y H:M' end as detail
-    from sent
-"""  # noqa: S608  the expression above, no value
+_TIME_FORMATS = ["%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+
+
+def _time(text: str) -> str:
+    return f"try_strptime(trim({text}), {_TIME_FORMATS})"
+
+
+_COLUMNS = csv_tickets.Columns(
+    system="servicenow",
+    ticket_id="number",
+    required_at="sys_updated_at",
+    times=("opened_at", "resolved_at", "closed_at"),
+    time=_time,
+    shape="d/m/Y H:M",
+)
 
 
 def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
-    for rows in csv_rows.rows(stream):
-        yield Batch(
-            len(rows.line),
-            {"servicenow_rows": pa.table({"line": rows.line, "row": rows.row})},
-            _SELECT,
-            refusals=rows.refusals,
-            unknown_fields=rows.unknown,
-            raw_of=_RawRows(rows),
-        )
-
-
-class _RawRows:
-    def __init__(self, rows: csv_rows.Rows) -> None:
-        self._rows = rows
-
-    def __call__(self, line: int, _record: int) -> str | None:
-        return orjson.dumps(self._rows.row[self._rows.line.index(line).as_py()].as_py()).decode()
+    return csv_tickets.batches(stream, _COLUMNS)
 
 
 def _recognises(head: bytes) -> bool:
@@ -59,7 +41,8 @@ def _recognises(head: bytes) -> bool:
 FORMAT = Format(
     name="servicenow",
     table="raw.tickets",
-    happened_at=_UPDATED_AT,
+    happened_at=_time("payload ->> 'sys_updated_at'"),
     recognises=_recognises,
     batches=_batches,
+    uses=frozenset({"time_zone"}),
 )

@@ -1,0 +1,106 @@
+"""Tickets as rows of CSV become rows of `raw.tickets`: the row as it was sent, as texts, under the ticket's id.
+
+Which columns the id and the times stand in, a ticket system's own module says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from string import Template
+
+import pyarrow as pa
+
+from dagster_project.sources import csv_rows
+from dagster_project.sources.otlp_checks import EARLIEST, LATEST
+from dagster_project.sources.reading import ByteStream
+from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.quarantine import Reason, Refusal
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a system's CSV says where.
+
+    Parameters
+    ----------
+    system
+        As in `raw.tickets`.
+    ticket_id, required_at
+        The columns of the id, and of the time that a row must have.
+    times
+        Further columns of times; a file may lack them, and a row may have none in them.
+    time
+        SQL for the time that a text says, null when it says none.
+    shape
+        What such a time looks like, for refusals.
+    """
+
+    system: str
+    ticket_id: str
+    required_at: str
+    times: tuple[str, ...]
+    time: Callable[[str], str]
+    shape: str
+
+
+def batches(stream: ByteStream, columns: Columns) -> Iterator[Batch]:
+    """Decode a file of rows."""
+    for rows in csv_rows.rows(stream):
+        names = {name.lower() for name in rows.names}
+        absent = [each for each in (columns.ticket_id, columns.required_at) if each.lower() not in names]
+        yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
+        if len(rows.line) and absent:
+            refusal = Refusal(1, None, Reason.OTHER_FORMAT, f"no column {' or '.join(absent)}", None)
+            yield Batch(refusals=[refusal])
+            return
+        if len(rows.line):
+            times = [each for each in columns.times if each.lower() in names]
+            tables = {"ticket_rows": pa.table({"line": rows.line, "row": rows.row})}
+            yield Batch(len(rows.line), tables, _select(columns, times), raw_of=rows.raw_of)
+
+
+# An exported question mark is how ServiceNow says nothing.
+_IS_NOTHING = "coalesce(trim({0}), '') in ('', '?')"
+_SELECT = Template("""
+    with sent as (
+        select line, 1 as record, "row"."$ticket_id" as ticket_id, to_json("row") as payload, $columns
+        from ticket_rows
+    ),
+    timed as (select *, $parsed from sent),
+    judged as (select *, case $reasons end as problem from timed)
+    select
+        line, record, '$system' as system, ticket_id, payload,
+        problem.reason as reason, problem.detail as detail
+    from judged
+""")
+
+
+def _select(columns: Columns, times: list[str]) -> str:
+    """The names are the format's own, never a file's."""
+    sent = [columns.required_at, *times]
+    reasons = [
+        f"when {_IS_NOTHING.format('ticket_id')} then {_problem(Reason.ID_MISSING, columns.ticket_id, 'ticket_id')}",
+        f"when {_IS_NOTHING.format('sent_0')} then {_problem(Reason.TIME_MISSING, columns.required_at, 'sent_0')}",
+    ]
+    for number, name in enumerate(sent):
+        text, at = f"sent_{number}", f"at_{number}"
+        reasons += [
+            f"when not {_IS_NOTHING.format(text)} and {at} is null then "
+            f"{_problem(Reason.TIME_MALFORMED, name, text, f', not {columns.shape}')}",
+            f"when {at} < timestamp '{EARLIEST:%Y-%m-%d}' or {at} >= timestamp '{LATEST:%Y-%m-%d}' then "
+            f"{_problem(Reason.TIME_OUT_OF_RANGE, name, text)}",
+        ]
+    return _SELECT.substitute(
+        ticket_id=columns.ticket_id,
+        system=columns.system,
+        columns=", ".join(f'"row"."{name}" as sent_{number}' for number, name in enumerate(sent)),
+        parsed=", ".join(f"{columns.time(f'sent_{number}')} as at_{number}" for number in range(len(sent))),
+        reasons=" ".join(reasons),
+    )
+
+
+def _problem(reason: Reason, name: str, column: str, hint: str = "") -> str:
+    """SQL: a reason and its detail, such as `opened_at = "soon", not d/m/Y H:M`."""
+    detail = f"""'{name} = "' || left(coalesce({column}, ''), 80) || '"{hint}'"""
+    return f"struct_pack(reason := '{reason}', detail := {detail})"
