@@ -62,6 +62,16 @@ class Project:
         return self.root / "data/state/hindcast.sqlite"
 
     @property
+    def extracted_dir(self) -> Path:
+        """What other systems were asked for: a folder a source, kept, for a warehouse can be built again from it."""
+        return self.root / "data/landing"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Refused lines that the quarantine table cannot say whole."""
+        return self.root / "data/quarantine"
+
+    @property
     def night_lock_file(self) -> Path:
         return self.root / "data/state/night.lock"
 
