@@ -29,6 +29,8 @@ class Reason(StrEnum):
     CORRUPT_ZIP = "corrupt_zip"  # a damaged zip, or one of several files
     # a line, or a whole document
     NOT_JSON = "not_json"
+    NOT_PROTOBUF = "not_protobuf"  # bytes that are no message of the format
+    MESSAGE_TRUNCATED = "message_truncated"  # the file ends inside a message; whole messages before have landed
     NOT_UTF8 = "not_utf8"
     LINE_TOO_LONG = "line_too_long"
     OTHER_FORMAT = "other_format"  # good JSON without the field that makes it this format
