@@ -117,7 +117,7 @@ def _decoded(block: Block, reader: LineReader, signal: Signal) -> Iterator[Batch
     if rows:
         table = pa.concat_tables(rows)
         raw = _RawRecords(block, signal.shape)
-        yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw)
+        yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=block)
 
 
 def _flat(piece: Piece, signal: Signal) -> tuple[pa.Table, frozenset[str]]:
