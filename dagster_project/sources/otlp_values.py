@@ -10,7 +10,9 @@ key-value list that would look like one of these is wrapped once more: `{"kvlist
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -18,17 +20,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_project.sources.columns import (
+    Flags,
     Numbers,
+    bitmap,
     carries,
+    chained,
+    doubles,
+    elements,
+    escaped,
+    flags,
     int64,
-    joined,
+    lengths,
     nulls,
     numbers,
     parents,
+    present,
     query,
-    regrouped,
+    starts,
     taken,
     text_scalar,
+    texts_of,
 )
 from dagster_project.warehouse.quarantine import Reason
 
@@ -85,58 +96,95 @@ def attributes_type(spelling: Spelling, depth: int = DEPTH) -> pa.ListType:
 
 
 # --- Arrow columns ----------------------------------------------------------------------------------------------------
-# Level by level from the leaves, every level one flat table: written as one nested expression the same SQL takes longer
-# to bind than to run (0.14 s a block against 0.01 s).
+# A text is never built value by value. What stands between two values (the end of the one, a comma, the key, the start
+# of the other) repeats: the few different ones are written once. Then pieces of text are chosen by their numbers, in
+# the order in which they follow each other, and a list's text is where its pieces lie.
 
-_VALUE = """
-    select coalesce(
-        to_json("stringValue")::varchar,
-        "boolValue"::varchar,
-        case when try_cast("intValue" as bigint)::varchar = "intValue" then "intValue"
-             when "intValue" is not null then '{"intValue":' || to_json("intValue")::varchar || '}' end,
-        case when isfinite("doubleValue") then "doubleValue"::varchar
-             when isnan("doubleValue") then '{"doubleValue":"NaN"}'
-             when "doubleValue" > 0 then '{"doubleValue":"Infinity"}'
-             when "doubleValue" < 0 then '{"doubleValue":"-Infinity"}' end,
-        '{"bytesValue":' || to_json("bytesValue")::varchar || '}',
-        "arrayValue",
-        "kvlistValue",
-        'null') as text
-    from flat
-"""
-_MEMBER = """select to_json(coalesce("key", ''))::varchar || ':' || "value" as text from flat"""
-_ATTRIBUTES = "select '{' || nullif(members, '') || '}' as text from flat"
-_ARRAY = "select case when is_present then '[' || coalesce(elements, '') || ']' end as text from flat"
-_KVLIST = """
-    select case when is_present and only_key in ('bytesValue', 'doubleValue', 'intValue', 'kvlistValue')
-                then '{"kvlistValue":{' || members || '}}'
-                when is_present then '{' || coalesce(members, '') || '}' end as text
-    from flat
-"""
+
+class _Form(IntEnum):
+    """How a value is written: `_OPENING`, the text of its own if any, `_CLOSING`."""
+
+    NULL = 0
+    STRING = 1
+    TRUE = 2
+    FALSE = 3
+    NUMBER = 4
+    ODD_INTEGER = 5
+    NAN = 6
+    INFINITY = 7
+    MINUS_INFINITY = 8
+    BYTES = 9
+    NESTED = 10
+    EMPTY_ARRAY = 11
+    EMPTY_OBJECT = 12
+    WRAPPED_OBJECT = 13
+    WHOLE_DOUBLE = 14
+
+
+_OPENING = {
+    _Form.NULL: "null",
+    _Form.STRING: '"',
+    _Form.TRUE: "true",
+    _Form.FALSE: "false",
+    _Form.NUMBER: "",
+    _Form.ODD_INTEGER: '{"intValue":"',
+    _Form.NAN: '{"doubleValue":"NaN',
+    _Form.INFINITY: '{"doubleValue":"Infinity',
+    _Form.MINUS_INFINITY: '{"doubleValue":"-Infinity',
+    _Form.BYTES: '{"bytesValue":"',
+    _Form.NESTED: "",
+    _Form.EMPTY_ARRAY: "[]",
+    _Form.EMPTY_OBJECT: "{}",
+    _Form.WRAPPED_OBJECT: '{"kvlistValue":',
+    _Form.WHOLE_DOUBLE: "",
+}
+_CLOSINGS = ("", '"', '"}', "}", ".0")
+_CLOSING = {
+    _Form.STRING: 1,
+    **dict.fromkeys((_Form.ODD_INTEGER, _Form.NAN, _Form.INFINITY, _Form.MINUS_INFINITY, _Form.BYTES), 2),
+    _Form.WRAPPED_OBJECT: 3,
+    _Form.WHOLE_DOUBLE: 4,
+}
+_OPENING_TEXTS = texts_of(*(_OPENING[form] for form in _Form))
+_CLOSING_TEXTS = texts_of(*_CLOSINGS)
+_CLOSING_OF = np.array([_CLOSING.get(form, 0) for form in _Form])
+_NOTHING = text_scalar("")
+_NO_TEXT = texts_of("")
+
+
+@dataclass(frozen=True)
+class _Values:
+    """AnyValues on their way to text: for each its form, and where in `pool` its own text is."""
+
+    form: Numbers
+    place: Numbers
+    pool: pa.StringArray
+
+    def at(self, places: Numbers) -> _Values:
+        return _Values(self.form[places], self.place[places], self.pool)
 
 
 def value_texts(values: pa.StructArray) -> pa.Array:
     """The JSON text of each AnyValue; 'null' where it is empty."""
-    columns = {field.name: values.field(field.name) for field in values.type}
-    columns["intValue"] = columns["intValue"].cast(pa.string())
-    nested = {"arrayValue": _array_texts, "kvlistValue": _kvlist_texts}
-    for name, texts in nested.items():
-        found = columns.get(name)
-        columns[name] = nulls(len(values)) if found is None or not carries(found) else texts(found)
-    return query(_VALUE, columns)
+    found = _values_of(values)
+    pieces = np.empty((len(values), 3), np.int64)
+    pieces[:, 0] = found.form
+    pieces[:, 1] = len(_Form) + len(_CLOSINGS) + found.place
+    pieces[:, 2] = len(_Form) + _CLOSING_OF[found.form]
+    pool = pa.concat_arrays([_OPENING_TEXTS, _CLOSING_TEXTS, found.pool])
+    return chained(pool.take(int64(pieces.reshape(-1))), np.full(len(values), 3))
 
 
 def attribute_texts(lists: pa.ListArray) -> pa.Array:
     """The JSON text of each attribute list, of a repeated key the first value; null where the list is null or empty."""
-    if not len(lists.flatten()):
+    if not len(elements(lists)):
         return nulls(len(lists))
-    members, _ = _members_joined(lists)
-    return query(_ATTRIBUTES, {"members": members})
+    return _objects(lists).texts
 
 
 def string_attributes(lists: pa.ListArray, key: str) -> pa.Array:
     """For each attribute list the first value under `key` if it is a string, else null."""
-    attributes = lists.flatten()
+    attributes = elements(lists)
     places = numbers(pc.indices_nonzero(pc.equal(attributes.field("key"), text_scalar(key))).cast(pa.int64()))
     parent, first = np.unique(parents(lists)[places], return_index=True)
     place = np.full(len(lists), -1)
@@ -144,39 +192,174 @@ def string_attributes(lists: pa.ListArray, key: str) -> pa.Array:
     return taken(attributes.field("value").field("stringValue"), place)
 
 
-def _array_texts(arrays: pa.StructArray) -> pa.Array:
-    lists = arrays.field("values")
-    elements = joined(lists, value_texts(lists.flatten()))
-    return query(_ARRAY, {"is_present": arrays.is_valid(), "elements": elements})
+_Written = tuple[Numbers | _Form, pa.StringArray, Numbers | int]  # forms, texts, and where among these each value's is
 
 
-def _kvlist_texts(kvlists: pa.StructArray) -> pa.Array:
-    members, only_key = _members_joined(kvlists.field("values"))
-    return query(_KVLIST, {"is_present": kvlists.is_valid(), "members": members, "only_key": only_key})
+def _values_of(values: pa.StructArray) -> _Values:
+    form, place = np.full(len(values), int(_Form.NULL)), np.zeros(len(values), np.int64)
+    pool, size = [_NO_TEXT], 1
+    # In the opposite order of `_KINDS`: of a value with two kinds the first is what stays.
+    for name, written in reversed(_WRITTEN.items()):
+        column = values.field(name) if values.type.get_field_index(name) >= 0 else None
+        if column is None or not carries(column):
+            continue
+        rows = np.flatnonzero(present(column))
+        forms, texts, places = written(column, rows)
+        form[rows], place[rows] = forms, size + places
+        pool.append(texts)
+        size += len(texts)
+    return _Values(form, place, pa.concat_arrays(pool))
 
 
-def _members_joined(lists: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """The members of each list joined by commas, and the key of a list that has one member only."""
-    attributes = lists.flatten()
-    keys = attributes.field("key")
-    texts = query(_MEMBER, {"key": keys, "value": value_texts(attributes.field("value"))})
-    parent = parents(lists)
-    kept = _first_of_each_key(parent, keys)
-    if len(kept) < len(parent):
-        parent, keys, texts = parent[kept], keys.take(int64(kept)), texts.take(int64(kept))
-        lists = regrouped(parent, len(lists), lists)
-    start = np.searchsorted(parent, np.arange(len(lists) + 1))
-    only = np.where(np.diff(start) == 1, start[:-1], -1)
-    return joined(lists, texts), taken(keys, only)
+def _strings(column: pa.Array, rows: Numbers) -> _Written:
+    return _Form.STRING, escaped(column), rows
 
 
-def _first_of_each_key(parent: Numbers, keys: pa.Array) -> Numbers:
-    """The positions of the attributes to keep: all, unless a key comes twice in a list."""
-    encoded = pc.fill_null(keys, text_scalar("")).dictionary_encode()
-    pair = parent * len(encoded.dictionary) + numbers(encoded.indices.cast(pa.int64()))
+def _bytes(column: pa.Array, rows: Numbers) -> _Written:
+    return _Form.BYTES, escaped(column), rows
+
+
+def _booleans(column: pa.Array, rows: Numbers) -> _Written:
+    return np.where(flags(column)[rows], _Form.TRUE, _Form.FALSE), _NO_TEXT, 0
+
+
+_PLAIN_INTEGER = "select (try_cast(digits as bigint)::varchar = digits)::varchar as text from flat"
+
+
+def _integers(column: pa.Array, rows: Numbers) -> _Written:
+    digits = column.cast(pa.string())
+    if pa.types.is_integer(column.type):
+        return _Form.NUMBER, digits, rows
+    try:
+        is_plain = pc.equal(digits.cast(pa.int64()).cast(pa.string()), digits)
+    except pa.ArrowInvalid:  # some are no integers; DuckDB says which
+        is_plain = pc.equal(query(_PLAIN_INTEGER, {"digits": digits}), text_scalar("true"))
+    plain = flags(pc.fill_null(is_plain, _FALSE))[rows]
+    return np.where(plain, _Form.NUMBER, _Form.ODD_INTEGER), escaped(digits), rows
+
+
+_DOUBLE = "select number::varchar as text from flat"
+
+
+def _doubles(column: pa.Array, rows: Numbers) -> _Written:
+    """As DuckDB and Python write them. Arrow does too between these bounds, but for a whole number's point."""
+    number = doubles(column)[rows]
+    size = np.abs(number)
+    is_finite = np.isfinite(number)
+    by_duckdb = is_finite & ((size >= 1e10) | ((size < 1e-4) & (size > 0)))
+    texts = column.take(int64(rows)).cast(pa.string())
+    if by_duckdb.any():
+        others = query(_DOUBLE, {"number": column.take(int64(rows[by_duckdb]))})
+        texts = pc.replace_with_mask(texts, bitmap(by_duckdb), others)
+    forms = np.where((np.trunc(number) == number) & ~by_duckdb, _Form.WHOLE_DOUBLE, _Form.NUMBER)
+    if not is_finite.all():
+        infinite = np.where(number > 0, _Form.INFINITY, _Form.MINUS_INFINITY)
+        forms = np.where(is_finite, forms, np.where(np.isnan(number), _Form.NAN, infinite))
+        texts = pc.if_else(bitmap(is_finite), texts, _NOTHING)
+    return forms, texts, np.arange(len(rows))
+
+
+def _arrays(column: pa.Array, rows: Numbers) -> _Written:
+    lists = column.field("values")
+    counts = lengths(lists)
+    values = _values_of(elements(lists))
+    texts = _joined(values, counts, "[]", np.zeros(len(values.form), np.int64), _NO_TEXT)
+    return np.where(counts[rows] > 0, _Form.NESTED, _Form.EMPTY_ARRAY), texts, rows
+
+
+def _kvlists(column: pa.Array, rows: Numbers) -> _Written:
+    found = _objects(column.field("values"))
+    filled = np.where(found.looks_escaped[rows], _Form.WRAPPED_OBJECT, _Form.NESTED)
+    return np.where(found.counts[rows] > 0, filled, _Form.EMPTY_OBJECT), found.texts, rows
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Attribute lists as JSON objects: their texts, null for none; how many members; whether it is one of `ESCAPES`."""
+
+    texts: pa.Array
+    counts: Numbers
+    looks_escaped: Flags
+
+
+def _objects(lists: pa.ListArray) -> _Objects:
+    attributes, counts = elements(lists), lengths(lists)
+    keys = pc.fill_null(attributes.field("key"), _NOTHING).dictionary_encode()
+    key, names = numbers(keys.indices.cast(pa.int64())), keys.dictionary
+    values = _values_of(attributes.field("value"))
+    kept = _first_of_each_key(key, counts)
+    if kept is not None:
+        counts = np.bincount(np.repeat(np.arange(len(lists)), counts)[kept], minlength=len(lists))
+        key, values = key[kept], values.at(kept)
+    quoted = pc.binary_join_element_wise(text_scalar('"'), escaped(names), text_scalar('":'), _NOTHING)
+    looks_escaped = counts == 1
+    first = key[starts(counts)[:-1][looks_escaped]]
+    looks_escaped[looks_escaped] = flags(pc.is_in(names, value_set=_ESCAPE_TEXTS))[first]
+    return _Objects(_joined(values, counts, "{}", key, quoted), counts, looks_escaped)
+
+
+def _first_of_each_key(key: Numbers, counts: Numbers) -> Numbers | None:
+    """The attributes to keep; None for all, when no key comes twice in a list."""
+    # Keys are numbered as they first appear. Lists that name them in one order, as most do, are seen to have no key
+    # twice without a look at what was before.
+    rises = np.empty(len(key), np.bool_)
+    rises[1:] = key[1:] > key[:-1]
+    rises[starts(counts)[:-1][counts > 0]] = True
+    if rises.all():
+        return None
+    parent = np.repeat(np.arange(len(counts)), counts)
+    doubtful = np.zeros(len(counts), np.bool_)
+    doubtful[parent[~rises]] = True
+    places = np.flatnonzero(doubtful[parent])
+    pair = parent[places] * (key.max() + 1) + key[places]
     if len(int64(pair).unique()) == len(pair):
-        return np.arange(len(pair))
-    return np.sort(np.unique(pair, return_index=True)[1])
+        return None
+    kept = ~doubtful[parent]
+    kept[places[np.unique(pair, return_index=True)[1]]] = True
+    return np.flatnonzero(kept)
+
+
+def _joined(values: _Values, counts: Numbers, brackets: str, key: Numbers, names: pa.StringArray) -> pa.Array:
+    """The values of each list behind their names, in brackets and with commas between; null for an empty list."""
+    count, filled = len(values.form), counts > 0
+    list_ends = np.cumsum(counts)[filled]
+    list_starts = list_ends - counts[filled]
+    # Before each value stands a seam: what ends the value before it (or opens the list), its name, what begins it.
+    ending = _CLOSING_OF[values.form]
+    before = np.empty(count, np.int64)
+    before[1:] = ending[:-1]
+    before[list_starts] = len(_CLOSINGS)
+    seams = int64((before * len(names) + key) * len(_Form) + values.form).dictionary_encode()
+    seam = numbers(seams.dictionary)
+    seam_texts = pc.binary_join_element_wise(
+        texts_of(*(closing + "," for closing in _CLOSINGS), brackets[0]).take(int64(seam // len(_Form) // len(names))),
+        names.take(int64(seam // len(_Form) % len(names))),
+        _OPENING_TEXTS.take(int64(seam % len(_Form))),
+        _NOTHING,
+    )
+    end_texts = texts_of(*(closing + brackets[1] for closing in _CLOSINGS))
+    pool = pa.concat_arrays([end_texts, seam_texts, values.pool])
+
+    nth_list = np.arange(len(list_ends))
+    place = 2 * np.arange(count) + np.repeat(nth_list, counts[filled])
+    pieces = np.empty(2 * count + len(nth_list), np.int64)
+    pieces[place] = len(end_texts) + numbers(seams.indices.cast(pa.int64()))
+    pieces[place + 1] = len(end_texts) + len(seam_texts) + values.place
+    pieces[2 * list_ends + nth_list] = ending[list_ends - 1]
+    return chained(pool.take(int64(pieces)), np.where(filled, 2 * counts + 1, 0), filled)
+
+
+_FALSE = bitmap(np.zeros(1, np.bool_))[0]
+_ESCAPE_TEXTS = texts_of(*ESCAPES)
+_WRITTEN: dict[str, Callable[[pa.Array, Numbers], _Written]] = {
+    "stringValue": _strings,
+    "boolValue": _booleans,
+    "intValue": _integers,
+    "doubleValue": _doubles,
+    "bytesValue": _bytes,
+    "arrayValue": _arrays,
+    "kvlistValue": _kvlists,
+}
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------
@@ -303,7 +486,7 @@ def _values(value: object, name: str) -> list[object]:
     return values
 
 
-# In the order in which SQL's coalesce looks: a value with two kinds, which OTLP forbids, reads the same both ways.
+# In the order of `_WRITTEN`: a value with two kinds, which OTLP forbids, reads the same both ways.
 _QUOTED_ESCAPES = {f'"{name}"' for name in ESCAPES}
 _KINDS = {
     "stringValue": _string_text,
