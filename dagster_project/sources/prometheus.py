@@ -1,166 +1,355 @@
-"""Prometheus `query_range` responses (result type matrix) as rows of `raw.metric_points`.
+"""Prometheus `query_range` answers (result type matrix, and instant vectors) as rows of `raw.metric_points`.
 
-`line` is the position of the series in the file, `record` the position of the point in the series. A series without
-`__name__`, as an expression gives it, takes the file's name up to the first dot. NaN and infinities land as they are:
-a quantile of no requests is NaN, and staging knows what to make of it.
+`line` is the position of the series in the answer, `record` the position of the point in the series. A series without
+`__name__`, as an expression gives it, takes the file's name up to the first dot, or the name of the query's folder
+where the file is named after a window of time. NaN and infinities land as they are: staging knows what to make of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from string import Template
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.csv
 
+from dagster_project.sources.columns import int64, numbers
+from dagster_project.sources.elements import Elements
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.otlp_checks import EARLIEST, LATEST
-from dagster_project.sources.reading import ByteStream, document
+from dagster_project.sources.metric_columns import by_series, described, doubles, floats, moments, positions, texts
+from dagster_project.sources.reading import Block, ByteStream, head
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
-POINTS_A_BATCH = 100_000
-SERVICE_LABELS = ("service", "service_name", "job")
-
-_SELECT = Template(
-    """
+_SELECT = """
     with parsed as (
-        select *, try_cast(sent_value as double) as number,
-            case when seconds >= $earliest and seconds < $latest then make_timestamp(round(seconds * 1e6)::bigint) end
-                as observed_at
-        from metric_points join metric_series using (line)
+        -- What Arrow read as a number is one; a text is looked at where it did not.
+        select *, coalesce(sent_number, try_cast(sent_text as double)) as number
+        from metric_points
     )
     select
-        line, record, metric_name, service_name, labels, observed_at, number as value,
+        line, record, metric_name, service_name, labels::json as labels, observed_at, number as value,
         case
             when observed_at is null then 'time_out_of_range'
             when number is null then 'value_malformed'
         end as reason,
-        metric_name || ' at ' || seconds || ' = ' || sent_value as detail
+        metric_name || ' at ' || seconds || ' = ' || coalesce(sent_text, sent_number::varchar) as detail
     from parsed
-    """
-).substitute(earliest=int(EARLIEST.timestamp()), latest=int(LATEST.timestamp()))
+"""
 
 
-def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
-    content = document(stream)
-    if isinstance(content, Refusal):
-        yield Batch(refusals=[content])
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
+    start = head(stream.path)
+    if problem := _refused_by_its_head(start):
+        yield Batch(refusals=[problem])
         return
-    if not content.strip():
-        return
-    found = _series(content)
-    if isinstance(found, Refusal):
-        yield Batch(refusals=[found])
-        return
-    collected = _Points()
-    for number, series in enumerate(found, 1):
-        collected.add(number, series, fallback_name=stream.path.name.split(".")[0])
-        if collected.count >= POINTS_A_BATCH:
-            yield collected.batch()
-            collected = _Points()
-    yield collected.batch()
+    name = name_of_file(stream.path)
+    elements = Elements(stream, "data", "result")
+    is_refused = False
+    for piece in elements:
+        if isinstance(piece, Refusal):
+            is_refused = True
+            yield Batch(refusals=[piece])
+        else:
+            yield _batch(piece, name, options)
+    if not is_refused and start.strip():
+        yield _judged_by_its_end(elements.envelope)
 
 
-def _series(content: bytes) -> list[object] | Refusal:
+_HAS_FAILED = re.compile(rb'^\s{0,99}\{\s{0,99}"status"\s{0,99}:\s{0,99}"error"')
+_RESULT_TYPE = re.compile(rb'"resultType"\s{0,99}:\s{0,99}"(\w{1,99})"')
+
+
+def _refused_by_its_head(start: bytes) -> Refusal | None:
+    """An answer without series says so before it gives its result; it is refused as a whole, not value by value."""
+    if _HAS_FAILED.match(start):
+        return Refusal(1, None, Reason.OTHER_FORMAT, f"the query failed: {_error(start)}", clipped(start))
+    kind = _RESULT_TYPE.search(start)
+    if kind is not None and kind[1] not in (b"matrix", b"vector"):
+        detail = f"the result is of type {kind[1].decode()}: ask query_range, whose answers are of type matrix"
+        return Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(start))
+    return None
+
+
+def _error(start: bytes) -> str:
     try:
-        answer = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        return Refusal(1, None, Reason.NOT_JSON, str(error), clipped(content))
-    if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
-        return Refusal(1, None, Reason.OTHER_FORMAT, "no query_range response: it has no data", clipped(content))
-    if answer.get("status") != "success":
+        answer = orjson.loads(start)
+    except orjson.JSONDecodeError:
+        return "its answer says no more that can be read"
+    return f"{answer.get('errorType')}: {answer.get('error')}"
+
+
+def _judged_by_its_end(answer: object) -> Batch:
+    """What only the whole answer tells: that it is none, that it failed, that the server warned."""
+    if not isinstance(answer, dict):
+        detail = "no answer of Prometheus: not an object"
+    elif answer.get("status") != "success":
         detail = f"the query failed: {answer.get('errorType')}: {answer.get('error')}"
-        return Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(content))
-    kind, result = answer["data"].get("resultType"), answer["data"].get("result")
-    if kind != "matrix" or not isinstance(result, list):
-        detail = f"the result is of type {kind}; only a matrix, from query_range, is read"
-        return Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(content))
-    return result
+    elif not isinstance(answer.get("data"), dict) or not isinstance(answer["data"].get("result"), list):
+        detail = "no answer of query_range: it has no data.result"
+    else:
+        unknown = frozenset(answer.keys() - {"status", "data"}) | {
+            f"data.{name}" for name in answer["data"].keys() - {"resultType", "result"}
+        }
+        return Batch(unknown_fields=frozenset(map(str, unknown)))
+    return Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, None)])
+
+
+_WINDOW = re.compile(r"\d{8}T\d{6}Z-\d{8}T\d{6}Z")
+
+
+def name_of_file(path: Path) -> str:
+    """The metric of series that name none: the file's name up to the first dot, its folder's if it names a window."""
+    stem = path.name.split(".")[0]
+    return path.parent.name if _WINDOW.fullmatch(stem) and path.parent.name else stem
+
+
+# --- a block of series ------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Points:
-    """Columns of points and of series, filled a series at a time: a point is never a Python object of its own row."""
+    """Some points by the position of their series; a point is never a Python object of its own row."""
 
-    count: int = 0
-    chunks: list[pa.RecordBatch] = field(default_factory=list)
-    names: list[tuple[int, str, str | None, str]] = field(default_factory=list)
+    series: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)  # CSV: seconds,"value"
+
+
+@dataclass
+class _Series:
+    """The series of one block: their labels, and what could not be read."""
+
+    fallback_name: str
+    options: ReadOptions
+    names: list[tuple[str, str | None, str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
-    sent: dict[int, list[Any]] = field(default_factory=dict)
+    odd: list[pa.RecordBatch] = field(default_factory=list)
 
-    def add(self, number: int, series: object, fallback_name: str) -> None:
-        if not isinstance(series, dict) or not isinstance(series.get("metric"), dict):
-            self._refuse(number, None, Reason.STRUCTURE, "a series without its labels", series)
-            return
-        self.unknown |= {f"data.result.{name}" for name in series.keys() - {"metric", "values"}}
-        values = series.get("values") or []
-        if not isinstance(values, list):
-            self._refuse(number, None, Reason.STRUCTURE, "the values of a series are no array", series)
-            return
-        try:
-            seconds, sent = (list(column) for column in zip(*values, strict=True)) if values else ([], [])
-            points = self._chunk(number, range(1, len(values) + 1), seconds, sent)
-        except (TypeError, ValueError, pa.ArrowException):
-            points = self._one_by_one(number, values)
-        self.names.append((number, *_labels(series["metric"], fallback_name)))
-        self.chunks.append(points)
-        self.count += points.num_rows
-        self.sent[number] = values
+    def add(self, line: int, metric: Mapping[str, object]) -> int:
+        """The position of a new series."""
+        self.names.append(_labels(metric, self.fallback_name, self.options.service_name))
+        self.lines.append(line)
+        return len(self.lines) - 1
 
-    def batch(self) -> Batch:
-        columns = list(zip(*self.names, strict=True)) or [(), (), (), ()]
-        names = ("line", "metric_name", "service_name", "labels")
-        types = (pa.int64(), pa.string(), pa.string(), pa.string())
-        series = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], names=list(names))
-        return Batch(
-            self.count,
-            {"metric_points": pa.Table.from_batches(self.chunks, _POINTS), "metric_series": series},
-            _SELECT,
-            refusals=self.refusals,
-            unknown_fields=frozenset(self.unknown),
-            raw_of=lambda line, record: orjson.dumps(self.sent[line][record - 1]).decode(),
-        )
-
-    def _one_by_one(self, number: int, values: list[object]) -> pa.RecordBatch:
-        good: list[tuple[int, float, str]] = []
-        for position, point in enumerate(values, 1):
-            match point:
-                case [bool(), _]:
-                    self._refuse(number, position, Reason.STRUCTURE, "a point's time is no number", point)
-                case [int() | float() as seconds, str() as sent]:
-                    good.append((position, float(seconds), sent))
-                case _:
-                    self._refuse(number, position, Reason.STRUCTURE, "a point is no [time, text] pair", point)
-        return self._chunk(number, [g[0] for g in good], [g[1] for g in good], [g[2] for g in good])
-
-    def _chunk(self, number: int, positions: Any, seconds: list[float], sent: list[str]) -> pa.RecordBatch:
-        columns = [[number] * len(positions), positions, seconds, sent]
-        return pa.record_batch(
-            [pa.array(column, kind.type) for column, kind in zip(columns, _POINTS, strict=True)], schema=_POINTS
-        )
-
-    def _refuse(self, line: int, record: int | None, reason: Reason, detail: str, value: object) -> None:
-        self.refusals.append(Refusal(line, record, reason, detail, clipped(orjson.dumps(value))))
+    def refuse(self, line: int, record: int | None, reason: Reason, detail: str, value: object) -> None:
+        raw = value if isinstance(value, bytes) else orjson.dumps(value)
+        self.refusals.append(Refusal(line, record, reason, detail, clipped(raw)))
 
 
-_POINTS = pa.schema(
-    [("line", pa.int64()), ("record", pa.int64()), ("seconds", pa.float64()), ("sent_value", pa.string())]
+def _batch(block: Block, fallback_name: str, options: ReadOptions) -> Batch:
+    found = _Series(fallback_name, options)
+    points = _Points()
+    for line, element in block.lines():
+        _add(found, points, line, element)
+    read = _read(found, points)
+    chunks = [chunk for chunk in (*read, *found.odd) if chunk.num_rows]
+    count = sum(chunk.num_rows for chunk in chunks)
+    tables = {"metric_points": _table(found, chunks)} if count else {}
+    return Batch(
+        count,
+        tables,
+        _SELECT,
+        refusals=found.refusals,
+        unknown_fields=frozenset(found.unknown),
+        raw_of=_raw_of(block),
+    )
+
+
+_VALUES = b',"values":[['
+
+
+def _add(found: _Series, points: _Points, line: int, element: bytes) -> None:
+    """One series by the fast way, which reads what Prometheus writes, and no other bytes; else by the slow one."""
+    start, _, rest = element.partition(_VALUES)
+    rows = _rows(rest.rstrip())
+    if rows is None:
+        _add_slowly(found, points, line, element)
+        return
+    try:
+        series = orjson.loads(start + b"}")
+    except orjson.JSONDecodeError:
+        series = None
+    if not isinstance(series, dict) or series.keys() != {"metric"} or not isinstance(series["metric"], dict):
+        _add_slowly(found, points, line, element)
+        return
+    points.series.append(found.add(line, series["metric"]))
+    points.counts.append(rows.count(b"\n"))
+    points.rows.append(rows)
+
+
+# Everything but what gives a row its shape, blanks of JSON, and escapes.
+_PLAIN = bytes(set(range(256)) - set(b',"[]{}\\\n\r'))
+
+
+def _rows(values: bytes) -> bytes | None:
+    """`1,"2"],[3,"4"]]}` as lines of CSV; None when it has any other shape.
+
+    Each row is bare characters, a comma, and quoted characters, none of them special in JSON or in CSV: the order of
+    what remains without the bare ones proves it.
+    """
+    if not values.endswith(b'"]]}'):
+        return None
+    rows = values[:-3].replace(b'"],[', b'"\n') + b"\n"
+    count = rows.count(b"\n")
+    if rows.count(b',"') != count or rows.translate(None, _PLAIN) != b',""\n' * count:
+        return None
+    return rows
+
+
+def _add_slowly(found: _Series, points: _Points, line: int, element: bytes) -> None:
+    """One series in any JSON: written anew, the fast way may read it; if it cannot, point by point."""
+    try:
+        series = orjson.loads(element)
+    except orjson.JSONDecodeError as error:
+        found.refuse(line, None, Reason.NOT_JSON, f"the series is no JSON: {error}", element)
+        return
+    if not isinstance(series, dict) or not isinstance(series.get("metric"), dict):
+        found.refuse(line, None, Reason.STRUCTURE, "a series without its labels", element)
+        return
+    found.unknown |= {f"data.result.{name}" for name in series.keys() - {"metric", "values", "value", "histograms"}}
+    if histograms := series.get("histograms") or series.get("histogram"):
+        detail = f"native histograms are not read: {len(histograms) if isinstance(histograms, list) else 1} samples"
+        found.refuse(line, None, Reason.OTHER_FORMAT, f"{detail}; ask for histogram_quantile() or _bucket", element)
+    values = [series["value"]] if "value" in series and "values" not in series else series.get("values") or []
+    if not isinstance(values, list):
+        found.refuse(line, None, Reason.STRUCTURE, "the values of a series are no array", element)
+        return
+    position = found.add(line, series["metric"])
+    rows = _rows(orjson.dumps(values)[2:] + b"}") if values else None
+    if rows is not None:
+        points.series.append(position)
+        points.counts.append(rows.count(b"\n"))
+        points.rows.append(rows)
+    else:
+        _add_one_by_one(found, position, values)
+
+
+def _add_one_by_one(found: _Series, position: int, values: Sequence[object]) -> None:
+    """The slowest way, for a series with points that are none: those are refused alone."""
+    good: list[tuple[int, float, str]] = []
+    for record, point in enumerate(values, 1):
+        match point:
+            case [bool(), _]:
+                found.refuse(found.lines[position], record, Reason.STRUCTURE, "a point's time is no number", point)
+            case [int() | float() as at, str() as sent]:
+                good.append((record, float(at), sent))
+            case _:
+                detail = "a point is no [time, text] pair"
+                found.refuse(found.lines[position], record, Reason.STRUCTURE, detail, point)
+    columns = [
+        int64(np.full(len(good), position)),
+        int64(np.array([record for record, _, _ in good], np.int64)),
+        floats([seconds for _, seconds, _ in good]),
+        pa.nulls(len(good), pa.float64()),
+        texts([sent for _, _, sent in good]),
+    ]
+    found.odd.append(pa.record_batch(columns, schema=_SCHEMA))
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+_SCHEMA = pa.schema(
+    [
+        ("series", pa.int64()),
+        ("record", pa.int64()),
+        ("seconds", pa.float64()),
+        ("sent_number", pa.float64()),
+        ("sent_text", pa.large_string()),
+    ]
 )
 
 
-def _labels(metric: Mapping[str, object], fallback_name: str) -> tuple[str, str | None, str]:
-    labels = {name: str(value) for name, value in metric.items()}
-    name = labels.pop("__name__", fallback_name)
-    service = next((labels[label] for label in SERVICE_LABELS if label in labels), None)
-    return name, service, orjson.dumps(labels).decode()
+def _read(found: _Series, points: _Points) -> Iterator[pa.RecordBatch]:
+    """The rows as columns. A row whose time is no number spoils all: halves are tried, and its series goes slowly."""
+    if not points.series:
+        return
+    try:
+        yield _columns(points)
+    except pa.ArrowInvalid:
+        if len(points.series) == 1:
+            values = points.rows[0].removesuffix(b"\n").replace(b"\n", b"],[")
+            try:
+                _add_one_by_one(found, points.series[0], orjson.loads(b"[[" + values + b"]]"))
+            except orjson.JSONDecodeError as error:
+                line = found.lines[points.series[0]]
+                found.refuse(line, None, Reason.NOT_JSON, f"the series is no JSON: {error}", points.rows[0])
+            return
+        middle = len(points.series) // 2
+        for half in (slice(None, middle), slice(middle, None)):
+            yield from _read(found, _Points(points.series[half], points.counts[half], points.rows[half]))
 
 
-def _recognises(head: bytes) -> bool:
-    return head.lstrip().startswith(b"{") and b'"resultType"' in head
+def _columns(points: _Points) -> pa.RecordBatch:
+    content = b"".join(points.rows)
+    try:
+        number = _csv(content, pa.float64())
+        seconds, sent = number, [number.column("sent").chunk(0), pa.nulls(number.num_rows, pa.large_string())]
+    except pa.ArrowInvalid:
+        text = _csv(content, pa.large_string())
+        seconds, sent = text, [pa.nulls(text.num_rows, pa.float64()), text.column("sent").chunk(0)]
+    place, record = positions(np.array(points.counts))
+    columns = [int64(np.array(points.series)[place]), int64(record), seconds.column("seconds").chunk(0), *sent]
+    return pa.record_batch(columns, schema=_SCHEMA)
+
+
+def _csv(content: bytes, kind: pa.DataType) -> pa.Table:
+    """The rows, with the sent values as `kind`, in one chunk."""
+    return pa.csv.read_csv(
+        pa.BufferReader(content),
+        read_options=pa.csv.ReadOptions(
+            column_names=["seconds", "sent"], use_threads=False, block_size=len(content) + 1
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={"seconds": pa.float64(), "sent": kind}, null_values=[], strings_can_be_null=False
+        ),
+    ).combine_chunks()
+
+
+def _table(found: _Series, chunks: list[pa.RecordBatch]) -> pa.Table:
+    points = pa.Table.from_batches(chunks, _SCHEMA).combine_chunks()
+    names, services, labels = (texts(column) for column in zip(*found.names, strict=True))
+    told = {
+        "line": int64(np.array(found.lines)),
+        "metric_name": names,
+        "service_name": services,
+        "labels": labels,
+    }
+    kept = {name: points.column(name) for name in ("record", "seconds", "sent_number", "sent_text")}
+    kept["observed_at"] = moments(doubles(points.column("seconds").chunk(0)))
+    return pa.table(by_series(numbers(points.column("series").chunk(0)), told) | kept)
+
+
+def _labels(metric: Mapping[str, object], fallback_name: str, service: str | None) -> tuple[str, str | None, str]:
+    labels = dict(metric)
+    name = str(labels.pop("__name__", fallback_name))
+    return name, *described(labels, service)
+
+
+def _raw_of(block: Block) -> Callable[[int, int], str | None]:
+    """The text of a point that the engine refused; its series is looked up again, as such points are few."""
+
+    @lru_cache(maxsize=1)
+    def values(line: int) -> list[Any]:
+        series = orjson.loads(dict(block.lines())[line])
+        return series["values"] if "values" in series else [series["value"]]
+
+    return lambda line, record: orjson.dumps(values(line)[record - 1]).decode()
+
+
+def _recognises(start: bytes) -> bool:
+    return start.lstrip().startswith(b"{") and b'"resultType"' in start
 
 
 FORMAT = Format(
@@ -169,4 +358,5 @@ FORMAT = Format(
     happened_at="observed_at",
     recognises=_recognises,
     batches=_batches,
+    uses=frozenset({"service_name"}),
 )
