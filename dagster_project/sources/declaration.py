@@ -118,6 +118,13 @@ class Source(StrictModel):
     personal_data: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     max_refused_share: Annotated[float, Field(ge=0, le=1)] = MAX_REFUSED_SHARE
 
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value and value not in FORMATS:
+            raise ValueError(f"unknown format; known are {', '.join(FORMATS)}")
+        return value
+
     @field_validator("path")
     @classmethod
     def _does_not_climb(cls, value: str | None) -> str | None:
@@ -140,8 +147,8 @@ class Source(StrictModel):
             raise ValueError("say exactly one of `path`, `prometheus` and `git`")
         if self.path is None and self.format:
             raise ValueError("`format` is for files under `path`; leave it out here")
-        if self.path is not None and self.format not in FORMATS:
-            raise ValueError(f"format: unknown format {self.format!r}; known are {', '.join(FORMATS)}")
+        if self.path is not None and not self.format:
+            raise ValueError(f"say the `format` of its files, one of {', '.join(FORMATS)}")
         return self
 
     @model_validator(mode="after")

@@ -88,3 +88,57 @@ def test_an_absolute_folder_that_is_declared_is_read(project, tmp_path_factory):
 def test_no_file_at_all_says_how_to_make_one(tmp_path):
     with pytest.raises(SourcesInvalid, match="hindcast init"):
         read(tmp_path / "sources.yml")
+
+
+DESCRIBED = """
+version: 1
+folders: [landing]
+sources:
+  - {name: system-log, format: syslog, path: landing/*.txt, time_zone: Europe/Berlin, year: 2023, tenant: shop,
+     retention_days: 30, sampling_ratio: 0.1, personal_data: [user.email], max_refused_share: 0.2}
+  - name: pulled
+    prometheus: {url: "http://127.0.0.1:9090", queries: {up: up}, start: 2023-01-29T00:00:00Z}
+  - name: history
+    git: {repository: ../shop, ref: main}
+"""
+
+
+def test_a_source_describes_how_its_files_are_read(project):
+    project.sources_file.write_text(DESCRIBED)
+    (file,) = declared_files(project)
+    assert (file.tenant, file.sampling_ratio, file.max_refused_share) == ("shop", 0.1, 0.2)
+    assert '"time_zone": "Europe/Berlin"' in (file.format.reading or "")
+    assert '"year": 2023' in (file.format.reading or "")
+
+
+def test_what_was_fetched_is_landed_from_its_folder(project):
+    project.sources_file.write_text(DESCRIBED)
+    fetched = project.extracted_dir / "pulled" / "up" / "2023.json.gz"
+    fetched.parent.mkdir(parents=True)
+    fetched.touch()
+    found = {file.source: file for file in declared_files(project)}
+    assert found["pulled"].format.name == "prometheus"
+    assert found["pulled"].ledger_path == "data/landing/pulled/up/2023.json.gz"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Europe/Berlin", "Mars/Olympus", "time_zone.*IANA"),
+        ("Europe/Berlin", "../../etc/passwd", "time_zone.*IANA"),
+        ("year: 2023", "fields: {body: b}", "fields: not heeded by syslog"),
+        ("sampling_ratio: 0.1", "sampling_ratio: 10", "sampling_ratio"),
+        ("git: {repository: ../shop, ref: main}", "path: landing/*", "say the `format`"),
+        ("ref: main}", "ref: '--output=x'}", "ref"),
+        ("ref: main}", "ref: main}\n    path: landing/*", "exactly one"),
+        ("ref: main}", "ref: main}\n    format: deploys", "leave it out"),
+        ("2023-01-29T00:00:00Z", "2023-01-29T00:00:00", "start"),
+        ("queries: {up: up}", "queries: {../up: up}", "queries"),
+        ("queries: {up: up}", "queries: {}", "queries"),
+        ("http://127.0.0.1", "file:///etc/passwd#", "url"),
+    ],
+)
+def test_wrong_descriptions_are_refused(project, old, new, message):
+    project.sources_file.write_text(DESCRIBED.replace(old, new))
+    with pytest.raises(SourcesInvalid, match=message):
+        declared_files(project)
