@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dagster_project.sources import (
     alertmanager,
+    argocd,
     cloudwatch_alarms,
+    configuration_changes,
     deploys,
+    feature_flags,
+    git_history,
+    github_deployments,
+    image_tag_bumps,
     incident_csv,
     incidents,
     jira,
+    launchdarkly,
     otlp_logs,
     otlp_traces,
     pagerduty,
@@ -32,5 +39,12 @@ FORMATS: dict[str, Format] = {
         alertmanager,
         cloudwatch_alarms,
         deploys,
+        image_tag_bumps,
+        github_deployments,
+        argocd,
+        git_history,
+        feature_flags,
+        launchdarkly,
+        configuration_changes,
     )
 }

@@ -1,0 +1,74 @@
+"""Commits and tags of git repositories as `extraction/git_repository.py` exports them, as rows of `raw.changes`.
+
+One JSON object a line. The lines that say what an export reached are for the next export, and no records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dagster_project.sources import json_objects
+from dagster_project.sources.format import Format, ReadOptions
+from dagster_project.sources.json_objects import Entity, check_clock, identifier
+from dagster_project.sources.otlp_values import Malformed
+from dagster_project.sources.reading import ByteStream
+from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.quarantine import Reason
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def _objects(value: object) -> Sequence[object]:
+    if isinstance(value, dict) and value.get("type") == "export":
+        return []
+    return [value]
+
+
+def _columns(change: Mapping[str, Any]) -> dict[str, str]:
+    kind = change.get("type")
+    if kind not in ("commit", "tag"):
+        raise Malformed(f"type is {kind!r:.80}, neither commit nor tag", Reason.ENUM_UNKNOWN)
+    repository = identifier(change, "repository")
+    sha = identifier(change, "sha")
+    if not _SHA.fullmatch(sha):
+        raise Malformed(f"sha is {sha!r:.80}, not 40 or 64 hexadecimal digits", Reason.FIELD_MALFORMED)
+    if kind == "tag":
+        check_clock(change, "tagged_at")
+        return {"system": "git_tag", "change_id": f"{repository}@{identifier(change, 'name')}"}
+    check_clock(change, "committed_at", is_required=True)
+    _check_lists(change)
+    return {"system": "git_commit", "change_id": f"{repository}@{sha}"}
+
+
+def _check_lists(commit: Mapping[str, Any]) -> None:
+    for name, kind in (("parents", str), ("reverts", str), ("files", dict)):
+        found = commit.get(name)
+        if found is not None and not (isinstance(found, list) and all(isinstance(each, kind) for each in found)):
+            raise Malformed(f"{name} is no list of {kind.__name__}", Reason.STRUCTURE)
+
+
+_ENTITY = Entity(objects=_objects, columns=_columns)
+
+
+def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
+    return json_objects.batches(stream, _ENTITY)
+
+
+def _recognises(start: bytes) -> bool:
+    line = start.split(b"\n", 1)[0]
+    return line.startswith(b'{"') and (
+        (b'"type":"export"' in line and b'"refs"' in line) or (b'"type":"commit"' in line and b'"parents"' in line)
+    )
+
+
+FORMAT = Format(
+    name="git_history",
+    table="raw.changes",
+    happened_at=(
+        "try_cast(coalesce(payload ->> 'committed_at', payload ->> 'tagged_at') as timestamptz) at time zone 'UTC'"
+    ),
+    recognises=_recognises,
+    batches=_batches,
+)
