@@ -36,9 +36,13 @@ def recognise(path: Path) -> Format | None:
     """
     start = head(path)
     if start.strip():
-        return next((known for known in FORMATS.values() if known.recognises(start)), None)
+        return next((known for known in FORMATS.values() if _is_of(path, start, known)), None)
     name = path.name.lower()
     return next((k for k in FORMATS.values() if any(fnmatch(name, pattern) for pattern in k.name_patterns)), None)
+
+
+def _is_of(path: Path, start: bytes, known: Format) -> bool:
+    return known.recognises(start) or (known.recognises_file is not None and known.recognises_file(path))
 
 
 def recognise_all(paths: list[Path], *, source: str = "command line", project_root: Path | None = None) -> Recognised:
