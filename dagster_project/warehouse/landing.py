@@ -25,7 +25,6 @@ from dagster_project.warehouse.quarantine import Reason, Refusal
 # What DuckDB may hold while it lands. Batches need tens of megabytes; without a limit its cache grows with the file.
 MEMORY_LIMIT = "1GiB"
 
-
 HASHED_AT_ONCE = 1 << 20
 
 # More is a file of another format, or a damaged one: what could be read of it is chance.
@@ -312,14 +311,17 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
     if plan is None:
         return None
     load_id = ledger.next_load_id(run.connection)
-    earlier_days = _make_way(run.connection, file, plan.replaces, load_id)
     folder = quarantine.Folder(run.quarantine_dir, sha256)
     tally = _Tally() if plan.duplicate_of is not None else _land_rows(run, file, load_id, folder, before.size)
     if _fingerprint(file.path) != before:
         raise FileChanged(f"{file.path} was written to while it was read; load it again when its writer is done")
+    # Rows that were good stay when what should take their place is not.
+    replaced = plan.replaces if tally.status != "failed" else plan.failed_among_replaced
+    earlier_days = _make_way(run.connection, file, replaced, load_id)
     if run.progress is not None:
         run.progress(file, before.size, before.size, tally.landed)
     days = _event_days(run.connection, file.format, load_id) if tally.landed else set()
+    kept = sorted(set(plan.replaces) - set(replaced))
     load = ledger.Load(
         load_id=load_id,
         source=file.source,
@@ -335,7 +337,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         records_rejected=tally.rejected,
         unknown_fields=sorted(tally.unknown_fields),
         event_days=sorted(days | earlier_days),
-        message=tally.message,
+        message=f"{tally.message}; what load {kept[-1]} landed of this file before stays" if kept else tally.message,
         started_at=started_at,
         finished_at=_now(),
         code_version=run.code_version,
@@ -343,7 +345,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         tenant=file.tenant,
         reading=file.format.reading,
         sampling_ratio=file.sampling_ratio,
-        replaces=plan.replaces,
+        replaces=max(replaced, default=None),
     )
     ledger.write(run.connection, load)
     return load, plan.changed_from
@@ -351,10 +353,11 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a file's bytes are to the warehouse: a copy, the successor of an earlier load, other content, or new."""
+    """What a file's bytes are to the warehouse: a copy, the successor of earlier loads, other content, or new."""
 
     duplicate_of: int | None = None
-    replaces: int | None = None
+    replaces: tuple[int, ...] = ()
+    failed_among_replaced: tuple[int, ...] = ()
     changed_from: int | None = None
 
 
@@ -364,26 +367,32 @@ def _plan(run: _Run, file: InputFile, sha256: str, size: int) -> _Plan | None:
     known = ledger.find(run.connection, sha256, path, name)
     if known is not None and known.is_same_path and known.reading == file.format.reading and not run.again:
         return None
-    earlier = ledger.previous(run.connection, path, name)
-    if earlier is not None and earlier.sha256 == sha256:
-        return _Plan(replaces=earlier.load_id)
-    # Every empty file has the same bytes: it is empty, not a copy of another one.
-    if known is not None and known.status != "empty":
+    here = ledger.at_path(run.connection, path, name)
+    if not any(earlier.sha256 == sha256 for earlier in here) and known is not None and known.status != "empty":
+        # Every empty file has the same bytes: it is empty, not a copy of another one.
         return _Plan(duplicate_of=known.load_id)
-    if earlier is None:
-        return _Plan()
-    if size > earlier.file_bytes and sha256_of(file.path, earlier.file_bytes) == earlier.sha256:
-        return _Plan(replaces=earlier.load_id)
-    return _Plan(changed_from=earlier.load_id)
+    # What an empty file held is the beginning of anything: only bytes say that a file has grown.
+    shorter = sorted({earlier.file_bytes for earlier in here if 0 < earlier.file_bytes < size})
+    beginnings = {sha256, *hashes_of_beginnings(file.path, shorter)}
+    replaced = [earlier for earlier in here if earlier.sha256 in beginnings or earlier.file_bytes == 0]
+    others = [earlier.load_id for earlier in here if earlier not in replaced and earlier.status != "failed"]
+    return _Plan(
+        replaces=tuple(earlier.load_id for earlier in replaced),
+        failed_among_replaced=tuple(earlier.load_id for earlier in replaced if earlier.status != "loaded"),
+        changed_from=max(others, default=None) if not any(e.status == "loaded" for e in replaced) else None,
+    )
 
 
-def _make_way(connection: duckdb.DuckDBPyConnection, file: InputFile, replaced: int | None, load_id: int) -> set[date]:
-    """Remove what an earlier load landed; the days that it happened on, which must be replayed without it."""
-    if replaced is None:
-        return set()
-    _remove_rows(connection, file.format, replaced)
-    connection.execute("delete from audit.quarantine where load_id = ?", [replaced])
-    return set(ledger.supersede(connection, replaced, load_id))
+def _make_way(
+    connection: duckdb.DuckDBPyConnection, file: InputFile, replaced: Sequence[int], load_id: int
+) -> set[date]:
+    """Remove what earlier loads landed; the days that it happened on, which must be replayed without it."""
+    days: set[date] = set()
+    for earlier in replaced:
+        _remove_rows(connection, file.format, earlier)
+        connection.execute("delete from audit.quarantine where load_id = ?", [earlier])
+        days.update(ledger.supersede(connection, earlier, load_id))
+    return days
 
 
 _REMOVE = Template("delete from $table where load_id = ?")
@@ -570,16 +579,22 @@ def _fingerprint(path: Path) -> _Fingerprint:
     return _Fingerprint(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def sha256_of(path: Path, length: int | None = None) -> str:
-    """The hash by which the ledger knows the bytes of a file, or its first `length` bytes."""
+def sha256_of(path: Path) -> str:
+    """The hash by which the ledger knows the bytes of a file."""
     with path.open("rb") as file:
-        if length is None:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        while length and (chunk := file.read(min(length, HASHED_AT_ONCE))):
-            digest.update(chunk)
-            length -= len(chunk)
-        return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes_of_beginnings(path: Path, lengths: Sequence[int]) -> list[str]:
+    """The hashes of the first bytes of a file, one for each of these ascending lengths, in one pass."""
+    digest, done, found = hashlib.sha256(), 0, []
+    with path.open("rb") as file:
+        for length in lengths:
+            while done < length and (chunk := file.read(min(length - done, HASHED_AT_ONCE))):
+                digest.update(chunk)
+                done += len(chunk)
+            found.append(digest.hexdigest())
+    return found
 
 
 def _now() -> datetime:

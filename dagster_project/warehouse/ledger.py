@@ -65,11 +65,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Previous:
-    """The load that read other bytes at a path before."""
+    """A load that read a path before, and whose rows are still there."""
 
     load_id: int
     sha256: str
     file_bytes: int
+    status: Status
 
 
 def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_format: str) -> Known | None:
@@ -88,17 +89,17 @@ def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_for
     return Known(*rows[0]) if rows else None
 
 
-def previous(connection: duckdb.DuckDBPyConnection, path: str, file_format: str) -> Previous | None:
-    """The newest load at this path that holds rows of its own, or None when there is none."""
+def at_path(connection: duckdb.DuckDBPyConnection, path: str, file_format: str) -> list[Previous]:
+    """The loads at this path that nothing has superseded and that are no copies, oldest first."""
     rows = connection.execute(
         """
-        select load_id, sha256, file_bytes from audit.loads
+        select load_id, sha256, file_bytes, status from audit.loads
         where path = ? and format = ? and status <> 'duplicate' and superseded_by is null
-        order by load_id desc limit 1
+        order by load_id
         """,
         [path, file_format],
     ).fetchall()
-    return Previous(*rows[0]) if rows else None
+    return [Previous(*row) for row in rows]
 
 
 def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> list[date]:

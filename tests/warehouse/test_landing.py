@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -18,8 +19,10 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.sources import otlp_lines, otlp_traces
+from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.sources.registry import FORMATS
+from dagster_project.warehouse import quarantine
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 
@@ -53,7 +56,16 @@ def traces(path: Path, content: bytes | None = None) -> InputFile:
 
 
 def everything(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple]]:
-    names = ("raw.spans", "raw.logs", "raw.metric_points", "raw.incidents", "raw.tickets", "raw.deploys")
+    names = (
+        "raw.metric_histograms",
+        "raw.changes",
+        "raw.spans",
+        "raw.logs",
+        "raw.metric_points",
+        "raw.incidents",
+        "raw.tickets",
+        "raw.deploys",
+    )
     clocks = "exclude (started_at, finished_at)"
     found = {name: connection.execute(f"select * from {name} order by all").fetchall() for name in names}
     found["loads"] = connection.execute(f"select * {clocks} from audit.loads order by all").fetchall()
@@ -132,6 +144,169 @@ def test_new_bytes_at_an_old_path_are_a_new_load(warehouse, tmp_path):
     assert (outcome.status, outcome.load_id, outcome.records_landed) == ("loaded", 2, 2)
 
 
+def grown(first: bytes, more: bytes, packed: bool) -> tuple[bytes, bytes]:
+    return (gzip.compress(first), gzip.compress(first) + gzip.compress(more)) if packed else (first, first + more)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_has_grown_replaces_what_it_landed(warehouse, tmp_path, packed):
+    next_day = (1674981600 + 86400) * 10**9
+    before, after = grown(spans(30) + b"nonsense\n", spans(20, next_day, first=100), packed)
+    land(warehouse, [traces(tmp_path / "a", before)])
+    (outcome,) = land(warehouse, [traces(tmp_path / "a", after)]).files
+    assert (outcome.status, outcome.replaces, outcome.changed_from) == ("loaded", 1, None)
+    assert (outcome.records_landed, outcome.records_rejected) == (50, 1)
+    assert outcome.event_days == (date(2023, 1, 29), date(2023, 1, 30))
+    found = warehouse.execute("select count(*), count(distinct span_id), min(load_id) from raw.spans").fetchall()
+    assert found == [(50, 50, 2)]
+    assert warehouse.execute("select load_id, line from audit.quarantine").fetchall() == [(2, 31)]
+    assert warehouse.execute(
+        "select load_id, replaces, superseded_by, records_landed from audit.loads order by load_id"
+    ).fetchall() == [(1, None, 2, 30), (2, 1, None, 50)]
+    assert land(warehouse, [traces(tmp_path / "a")]).files[0].status == "unchanged"
+
+
+def test_a_file_that_grows_night_by_night_is_there_once(warehouse, tmp_path):
+    for night in range(1, 5):
+        (outcome,) = land(warehouse, [traces(tmp_path / "a", spans(10 * night))]).files
+        assert outcome.replaces == (night - 1 or None)
+    assert warehouse.execute("select count(*), count(distinct span_id) from raw.spans").fetchall() == [(40, 40)]
+
+
+def test_an_open_line_of_a_growing_file_is_read_when_it_is_whole(warehouse, tmp_path):
+    whole = spans(3)
+    (first,) = land(warehouse, [traces(tmp_path / "a", whole[:-20])]).files
+    (second,) = land(warehouse, [traces(tmp_path / "a", whole)]).files
+    assert (first.records_landed, first.records_rejected) == (2, 1)
+    assert (second.records_landed, second.records_rejected, second.replaces) == (3, 0, 1)
+    assert warehouse.execute("select count(*) from audit.quarantine").fetchall() == [(0,)]
+
+
+def test_the_days_of_a_replaced_load_are_due_though_no_record_of_them_is_left(warehouse, tmp_path):
+    file = traces(tmp_path / "a", spans(2))
+    land(warehouse, [file])
+    moved = replace(
+        file.format, batches=lambda _stream, _options: iter(()), options=ReadOptions(time_zone="Asia/Seoul")
+    )
+    (outcome,) = land(warehouse, [replace(file, format=moved)]).files
+    assert (outcome.records_landed, outcome.replaces) == (0, 1)
+    assert outcome.event_days == (date(2023, 1, 29),)
+
+
+def test_other_bytes_at_a_path_are_kept_beside_the_first_and_told(warehouse, tmp_path):
+    land(warehouse, [traces(tmp_path / "a", spans(2))])
+    (outcome,) = land(warehouse, [traces(tmp_path / "a", spans(2, first=10))]).files
+    assert (outcome.changed_from, outcome.replaces) == (1, None)
+    assert warehouse.execute("select count(*) from raw.spans").fetchall() == [(4,)]
+    (third,) = land(warehouse, [traces(tmp_path / "a", spans(9, first=10))]).files
+    assert (third.replaces, third.changed_from) == (2, None), "the second content has grown"
+    assert warehouse.execute("select count(distinct span_id) from raw.spans").fetchall() == [(11,)]
+
+
+def test_a_file_that_is_read_in_another_way_now_replaces_its_rows(warehouse, tmp_path):
+    file = traces(tmp_path / "a", spans(4))
+    land(warehouse, [file])
+    other = replace(file, format=file.format.with_options(ReadOptions(service_name="cart")))
+    (outcome,) = land(warehouse, [other]).files
+    assert (outcome.status, outcome.replaces) == ("loaded", 1)
+    assert warehouse.execute("select load_id, count(*) from raw.spans group by all").fetchall() == [(2, 4)]
+    assert land(warehouse, [other]).files[0].status == "unchanged"
+    assert land(warehouse, [file]).files[0].replaces == 2, "and back again"
+
+
+def test_old_content_that_came_back_is_read_in_the_new_way_once(warehouse, tmp_path):
+    first, second = spans(4), spans(4, first=50)
+    for content in (first, second, first):
+        land(warehouse, [traces(tmp_path / "a", content)])
+    other = FORMATS["otlp_traces"].with_options(ReadOptions(service_name="cart"))
+    (outcome,) = land(warehouse, [InputFile(tmp_path / "a", other)]).files
+    assert (outcome.status, outcome.replaces) == ("loaded", 1)
+    assert warehouse.execute("select count(*), count(distinct span_id) from raw.spans").fetchall() == [(8, 8)]
+
+
+def test_known_bytes_are_read_again_when_asked(warehouse, tmp_path):
+    file = traces(tmp_path / "a", spans(4) + b"nonsense\n")
+    land(warehouse, [file])
+    (outcome,) = land(warehouse, [file], again=True).files
+    assert (outcome.load_id, outcome.replaces, outcome.records_landed, outcome.records_rejected) == (2, 1, 4, 1)
+    assert warehouse.execute("select load_id, count(*) from raw.spans group by all").fetchall() == [(2, 4)]
+    assert warehouse.execute("select load_id from audit.quarantine").fetchall() == [(2,)]
+
+
+def test_a_file_that_is_mostly_refused_lands_nothing(warehouse, tmp_path):
+    (outcome,) = land(warehouse, [traces(tmp_path / "a", spans(19) + b"nonsense\n" * 20)]).files
+    assert (outcome.status, outcome.records_landed, outcome.records_rejected) == ("failed", 0, 21)
+    assert (
+        "20 of 39"
+        in warehouse.execute("select detail from audit.quarantine where reason = 'mostly_refused'").fetchall()[0][0]
+    )
+    assert warehouse.execute("select count(*) from raw.spans").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "share", "status"),
+    [(1, 19, 0.5, "loaded"), (20, 20, 0.5, "loaded"), (19, 20, 0.5, "failed"), (19, 20, 0.6, "loaded"),
+     (300, 20, 0.05, "failed"), (0, 5, 1, "failed")],
+)  # fmt: skip
+def test_the_share_that_may_be_refused_is_the_sources_and_few_refusals_say_nothing(
+    warehouse, tmp_path, good, bad, share, status
+):
+    file = traces(tmp_path / "a", spans(good) + b"nonsense\n" * bad)
+    (outcome,) = land(warehouse, [replace(file, max_refused_share=share)]).files
+    assert outcome.status == status
+    assert outcome.records_read == outcome.records_landed + outcome.records_rejected
+    ((refused,),) = warehouse.execute("select count(*) from audit.quarantine").fetchall()
+    assert refused == outcome.records_rejected
+
+
+def test_a_grown_file_that_is_mostly_refused_leaves_the_good_rows(warehouse, tmp_path):
+    good = spans(10)
+    land(warehouse, [traces(tmp_path / "a", good)])
+    (bad,) = land(warehouse, [traces(tmp_path / "a", good + b"nonsense\n" * 50)]).files
+    assert bad.status == "failed"
+    assert "load 1 landed" in bad.message
+    assert warehouse.execute("select load_id, count(*) from raw.spans group by all").fetchall() == [(1, 10)]
+    (mended,) = land(warehouse, [replace(traces(tmp_path / "a"), max_refused_share=1.0)], again=True).files
+    assert (mended.status, mended.records_landed, mended.replaces) == ("loaded", 10, 2)
+    assert warehouse.execute("select load_id, count(*) from raw.spans group by all").fetchall() == [(3, 10)]
+    assert warehouse.execute("select distinct load_id from audit.quarantine").fetchall() == [(3,)]
+    assert warehouse.execute("select load_id, superseded_by from audit.loads order by all").fetchall() == [
+        (1, 3), (2, 3), (3, None),
+    ]  # fmt: skip
+
+
+LINES = [b"\xff\xfe no text", b'{"x": "' + b"y" * 5000 + b'"}', b"short", spans(1).strip()]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_refused_line_is_found_at_its_place_and_kept_whole(warehouse, tmp_path, pack, mark):
+    content = mark + b"\n".join(LINES)
+    file = traces(tmp_path / "a", pack(content))
+    land(warehouse, [file], quarantine_dir=tmp_path / "kept")
+    found = warehouse.execute(
+        "select line, byte_offset, raw_bytes, raw_file, raw from audit.quarantine order by line"
+    ).fetchall()
+    assert [line for line, *_ in found] == [1, 2, 3]
+    for line, offset, size, kept, raw in found:
+        assert content[offset : offset + size] == LINES[line - 1]
+        if line == 3:
+            assert (kept, raw) == (None, "short"), "the table says all of it"
+        else:
+            assert (tmp_path / "kept" / kept).read_bytes() == LINES[line - 1]
+
+
+def test_the_folder_of_refused_lines_has_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr(quarantine, "LINE_KEPT_BYTES", 10_000)
+    monkeypatch.setattr(quarantine, "FOLDER_LIMIT_BYTES", 25_000)
+    folder = quarantine.Folder(tmp_path, "f" * 64)
+    assert folder.keep(1, b"x" * 10_001) is None
+    kept = [folder.keep(line, b"x" * 10_000) for line in (2, 3, 4)]
+    assert kept == [f"{'f' * 16}/2.raw", f"{'f' * 16}/3.raw", None]
+    assert folder.keep(5, b"x" * 4999) == f"{'f' * 16}/5.raw", "a smaller one still fits"
+    assert quarantine.Folder(None, "f" * 64).keep(1, b"\xff") is None
+
+
 def test_event_days_are_those_of_the_landed_records(warehouse, tmp_path):
     next_day = (1674981600 + 86400) * 10**9
     (outcome,) = land(warehouse, [traces(tmp_path / "a", spans(2) + spans(1, next_day))]).files
@@ -195,7 +370,7 @@ def test_progress_ends_at_the_whole_file(warehouse, tmp_path):
 
 def test_memory_does_not_grow_with_the_file(warehouse, tmp_path):
     small_blocks = replace(
-        FORMATS["otlp_traces"], batches=lambda stream: otlp_lines.batches(stream, otlp_traces.SIGNAL, 100_000)
+        FORMATS["otlp_traces"], batches=lambda stream, _options: otlp_lines.batches(stream, otlp_traces.SIGNAL, 100_000)
     )
     path = tmp_path / "a.jsonl"
     path.write_bytes(spans(60_000))
@@ -208,7 +383,9 @@ def test_memory_does_not_grow_with_the_file(warehouse, tmp_path):
 LAND = """
 import sys
 from pathlib import Path
+from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.recognition import recognise_all
+from dagster_project.warehouse import quarantine
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import land
 with connect(sys.argv[1]) as connection:
@@ -218,9 +395,9 @@ with connect(sys.argv[1]) as connection:
 """
 
 
-def run_landing(warehouse: Path, folder: Path) -> subprocess.Popen[str]:
+def run_landing(warehouse: Path, folder: Path, program: str = LAND) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", LAND, str(warehouse), str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(warehouse), str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -254,6 +431,42 @@ def test_a_killed_landing_leaves_whole_files_and_running_again_gives_the_same(tm
         assert process.wait() == 0
     with connect(tmp_path / "killed.duckdb") as killed, connect(tmp_path / "undisturbed.duckdb") as undisturbed:
         assert everything(killed) == everything(undisturbed)
+
+
+REPLACE = LAND.replace("    migrate(connection)\n", "").replace(
+    'print("ready", flush=True)', 'print("ready", flush=True); connection.execute("set memory_limit = \'300MB\'")'
+)
+
+
+def test_a_killed_replacing_load_leaves_the_old_rows_or_the_new_ones(tmp_path):
+    folder, warehouse = tmp_path / "in", tmp_path / "w.duckdb"
+    folder.mkdir()
+    file = folder / "traces.jsonl"
+    file.write_bytes(spans(20_000) + b"nonsense\n")
+    with run_landing(warehouse, folder) as process:
+        assert process.wait() == 0
+    file.write_bytes(spans(20_000) + b"nonsense\n" + spans(20_000, first=20_001) + b"nonsense\n")
+    old, new, chance, interrupted = (20_000, 1, 1), (40_000, 2, 2), random.Random(11), 0
+    for _ in range(5):
+        with run_landing(warehouse, folder, REPLACE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(chance.uniform(0, 0.5))
+            process.send_signal(signal.SIGKILL)
+            interrupted += process.wait() == -signal.SIGKILL
+        with connect(warehouse) as connection:
+            query = "select (select count(*) from raw.spans), (select count(*) from audit.quarantine), max(load_id)"
+            (found,) = connection.execute(f"{query} from raw.spans").fetchall()
+            assert found in (old, new)
+            if found == new:
+                break
+    assert interrupted > 0
+    with run_landing(warehouse, folder, REPLACE) as process:
+        assert process.wait() == 0
+    with connect(warehouse) as connection:
+        assert connection.execute("select count(*), count(distinct span_id) from raw.spans").fetchall() == [
+            (40_000, 40_000)
+        ]
 
 
 @pytest.mark.skipif(
