@@ -1,0 +1,146 @@
+"""Jira: answers of the REST search and CSV exports; what lands as it was sent, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dagster_project.sources.registry import FORMATS
+
+MOVED = {
+    "field": "status",
+    "fieldtype": "jira",
+    "from": "1",
+    "fromString": "Open",
+    "to": "3",
+    "toString": "In Progress",
+}
+ISSUE = {
+    "id": "10001",
+    "key": "OPS-1",
+    "fields": {
+        "summary": "Checkout is slow",
+        "created": "2023-01-29T08:44:04.123+0000",
+        "resolutiondate": "2023-01-29T11:44:04.123+0100",
+        "status": {"name": "Done", "statusCategory": {"key": "done"}},
+        "priority": {"name": "High"},
+        "issuetype": {"name": "Incident"},
+        "components": [{"name": "checkout"}],
+        "labels": ["prod"],
+        "description": "as text",
+        "customfield_10001": None,
+    },
+    "changelog": {"histories": [{"created": "2023-01-29T08:50:00.000+0000", "items": [MOVED]}]},
+}
+# Version 3 writes long texts as a tree.
+TREE = {"type": "doc", "version": 1, "content": [{"type": "paragraph", "content": [{"type": "text", "text": "slow"}]}]}
+
+
+def with_fields(**changes):
+    return ISSUE | {"fields": ISSUE["fields"] | changes}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"expand": "names", "startAt": 0, "maxResults": 50, "total": 1, "issues": [ISSUE]},
+        {"issues": [with_fields(description=TREE)], "nextPageToken": "x", "isLast": False},
+        [ISSUE],
+        ISSUE,
+        {key: value for key, value in ISSUE.items() if key != "changelog"},
+    ],
+)
+def test_issues_land_as_sent(land_bytes, document):
+    content = json.dumps(document).encode()
+    assert FORMATS["jira"].recognises(content)
+    landed = land_bytes("jira", content)
+    assert [(row["system"], row["ticket_id"], row["line"], row["record"]) for row in landed.rows] == [
+        ("jira", "OPS-1", 1, 1)
+    ]
+    sent = document["issues"][0] if "issues" in document else document[0] if isinstance(document, list) else document
+    assert json.loads(landed.rows[0]["payload"]) == sent
+    assert [str(day) for day in landed.outcome.event_days] == ["2023-01-29"]
+
+
+def test_issues_one_a_line_land(land_bytes):
+    landed = land_bytes("jira", "\n".join(json.dumps(ISSUE | {"key": f"OPS-{n}"}) for n in range(3)).encode())
+    assert [(row["line"], row["ticket_id"]) for row in landed.rows] == [(1, "OPS-0"), (2, "OPS-1"), (3, "OPS-2")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (ISSUE | {"key": None}, "id_missing"),
+        (ISSUE | {"fields": []}, "structure"),
+        (with_fields(created=None), "time_missing"),
+        (with_fields(created="29/Jan/23 8:44 AM"), "time_malformed"),
+        (with_fields(resolutiondate="1999-12-31T23:59:59.000+0000"), "time_out_of_range"),
+        (ISSUE | {"changelog": []}, "structure"),
+        (ISSUE | {"changelog": {"histories": {}}}, "structure"),
+        (ISSUE | {"changelog": {"histories": [3]}}, "structure"),
+        (ISSUE | {"changelog": {"histories": [{"created": 5}]}}, "time_malformed"),
+    ],
+)
+def test_a_bad_issue_is_refused_alone(land_bytes, bad, reason):
+    landed = land_bytes("jira", json.dumps({"issues": [ISSUE, bad, ISSUE]}).encode())
+    assert [row["line"] for row in landed.rows] == [1, 3]
+    assert landed.reasons == [(2, 1, reason)]
+
+
+HEADER = "Summary,Issue key,Issue id,Status,Priority,Created,Resolved,Labels,Labels,Comment,Comment"
+ROW = 'Slow,OPS-1,10001,Done,High,29/Jan/23 8:44 AM,,prod,eu,"one\nline ""quoted""",=1+1'
+
+
+def export(*rows: str) -> bytes:
+    return "\n".join([HEADER, *rows, ""]).encode()
+
+
+def test_rows_of_an_export_land_with_every_repeated_column(land_bytes):
+    assert FORMATS["jira"].recognises(export(ROW))
+    landed = land_bytes("jira", export(ROW))
+    assert landed.rows[0]["ticket_id"] == "OPS-1"
+    assert json.loads(landed.rows[0]["payload"]) == {
+        "Summary": "Slow",
+        "Issue key": "OPS-1",
+        "Issue id": "10001",
+        "Status": "Done",
+        "Priority": "High",
+        "Created": "29/Jan/23 8:44 AM",
+        "Resolved": "",
+        "Labels": "prod",
+        "Labels_1": "eu",
+        "Comment": 'one\nline "quoted"',
+        "Comment_1": "=1+1",
+    }
+    assert [str(day) for day in landed.outcome.event_days] == ["2023-01-29"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["29/Jan/23 8:44 PM", "29/Jan/2023 20:44", "29/01/2023 20:44", "2023-01-29 20:44", "2023-01-29T20:44:00.000+0000"],
+)
+def test_times_of_every_export_are_read(land_bytes, written):
+    landed = land_bytes("jira", export(ROW.replace("29/Jan/23 8:44 AM", written)))
+    assert (len(landed.rows), [str(day) for day in landed.outcome.event_days]) == (1, ["2023-01-29"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (ROW.replace("OPS-1", " "), "id_missing"),
+        (ROW.replace("29/Jan/23 8:44 AM", ""), "time_missing"),
+        (ROW.replace("29/Jan/23 8:44 AM", "29/Jän/23 8:44 AM"), "time_malformed"),
+        (ROW.replace("29/Jan/23 8:44 AM", "29/Jan/1970 8:44 AM"), "time_out_of_range"),
+        (ROW.replace("29/Jan/23 8:44 AM,", "29/Jan/23 8:44 AM,soon"), "time_malformed"),
+    ],
+)
+def test_a_bad_row_is_refused_alone(land_bytes, bad, reason):
+    landed = land_bytes("jira", export(ROW, bad, ROW))
+    assert [row["line"] for row in landed.rows] == [2, 4]
+    assert landed.reasons == [(3, 1, reason)]
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"{}", "other_format"), (b"[1]", "structure"), (b"{", "not_json")])
+def test_another_document_is_refused(land_bytes, content, reason):
+    assert [each[2] for each in land_bytes("jira", content).reasons] == [reason]
