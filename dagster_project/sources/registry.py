@@ -17,6 +17,8 @@ from dagster_project.sources import (
     jira,
     launchdarkly,
     otlp_logs,
+    otlp_metrics,
+    otlp_protobuf,
     otlp_traces,
     pagerduty,
     prometheus,
@@ -30,6 +32,7 @@ FORMATS: dict[str, Format] = {
     for module in (
         otlp_traces,
         otlp_logs,
+        otlp_metrics,
         prometheus,
         incidents,
         incident_csv,
@@ -47,4 +50,4 @@ FORMATS: dict[str, Format] = {
         launchdarkly,
         configuration_changes,
     )
-}
+} | {known.name: known for known in otlp_protobuf.FORMATS}

@@ -48,7 +48,11 @@ def land_bytes(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> Lander:
         decoder = FORMATS[format_name]
         (outcome,) = land(warehouse, [InputFile(path, decoder)]).files
         load_id = outcome.load_id if outcome.load_id is not None else -1
-        rows = dicts(warehouse, f"select * from {decoder.table} where load_id = ? order by line, record", load_id)
+        rows = [
+            row
+            for target in decoder.targets
+            for row in dicts(warehouse, f"select * from {target.table} where load_id = ? order by line, record", load_id)
+        ]
         refusals = dicts(warehouse, "select * from audit.quarantine where load_id = ? order by line, record", load_id)
         assert outcome.records_read == outcome.records_landed + outcome.records_rejected
         assert (outcome.records_landed, outcome.records_rejected) == (len(rows), len(refusals))
