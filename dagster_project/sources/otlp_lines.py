@@ -79,12 +79,27 @@ def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) 
         When the container cannot be opened.
     """
     reader = LineReader(signal.schemas)
-    with ahead(_one_request_a_line(blocks(stream, block_bytes))) as pieces:
-        for piece in pieces:
-            if isinstance(piece, Refusal):
-                yield Batch(refusals=[piece])
-            else:
-                yield from _decoded(piece, reader, signal)
+    # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
+    with (
+        ahead(_one_request_a_line(blocks(stream, block_bytes))) as pieces,
+        ahead(_readings(pieces, reader), depth=1) as readings,
+    ):
+        for reading in readings:
+            yield Batch(refusals=[reading]) if isinstance(reading, Refusal) else _decoded(reading, signal)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What Arrow could read of a block, and its other lines."""
+
+    block: Block
+    good: list[Piece]
+    bad: list[Block]
+
+
+def _readings(pieces: Iterator[Block | Refusal], reader: LineReader) -> Iterator[_Reading | Refusal]:
+    for piece in pieces:
+        yield piece if isinstance(piece, Refusal) else _Reading(piece, *reader.read(piece))
 
 
 def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | Refusal]:
@@ -106,18 +121,16 @@ def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | R
     yield from pieces
 
 
-def _decoded(block: Block, reader: LineReader, signal: Signal) -> Iterator[Batch]:
-    good, bad = reader.read(block)
-    flat = [_flat(piece, signal) for piece in good]
+def _decoded(reading: _Reading, signal: Signal) -> Batch:
+    flat = [_flat(piece, signal) for piece in reading.good]
     rows, names = [table for table, _ in flat], frozenset[str]().union(*(found for _, found in flat))
     refusals: list[Refusal] = []
-    if bad:
-        salvaged = otlp_salvage.salvage(bad, signal.shape)
+    if reading.bad:
+        salvaged = otlp_salvage.salvage(reading.bad, signal.shape)
         rows, refusals, names = [*rows, salvaged.rows], salvaged.refusals, names | salvaged.unknown_fields
-    if rows:
-        table = pa.concat_tables(rows)
-        raw = _RawRecords(block, signal.shape)
-        yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=block)
+    table = pa.concat_tables(rows) if rows else pa.Table.from_batches([], signal.shape.rows)
+    raw = _RawRecords(reading.block, signal.shape)
+    return Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=reading.block)
 
 
 def _flat(piece: Piece, signal: Signal) -> tuple[pa.Table, frozenset[str]]:

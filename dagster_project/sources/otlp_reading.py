@@ -1,7 +1,10 @@
 """Blocks of OTLP/JSON lines as nested Arrow tables, and the lines that Arrow cannot read.
 
-`pyarrow.json` refuses a whole block for one bad line or one number where a text was. A block that it refuses is
-divided, at the line that the message names or in the middle, until the bad lines stand alone.
+`pyarrow.json` refuses a whole block for one bad line. Lines that are seen to be bad are taken out before; a block that
+it still refuses is divided, at the line that the message names or in the middle, until the bad lines stand alone.
+
+Every field of the schema that no line has costs time all the same, with attributes most of it. So what the file has not
+used so far is left out of the schema that Arrow is given, and learnt when a line has it.
 """
 
 from __future__ import annotations
@@ -10,18 +13,21 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from dagster_project.sources.columns import Numbers
+from dagster_project.sources.columns import Numbers, carries, elements, parents, present
 from dagster_project.sources.reading import Block
 
 # A message that names its row saves the search for it. But every try looks at what is left of the block: with many bad
 # lines halving is cheaper.
 NAMED_ROWS_A_BLOCK = 16
 _ROW = re.compile(r"in row (\d+)$")
+_NEWLINE = ord("\n")
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,78 @@ class Piece:
     line: Numbers
     table: pa.Table
     unexpected: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Some lines of a block: their numbers, where they start and end in it."""
+
+    block: Block
+    line: Numbers
+    start: Numbers
+    end: Numbers
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def at(self, rows: Numbers | slice) -> _Lines:
+        return _Lines(self.block, self.line[rows], self.start[rows], self.end[rows])
+
+    def without(self, rows: Numbers) -> _Lines:
+        kept = np.ones(len(self), np.bool_)
+        kept[rows] = False
+        return self.at(np.flatnonzero(kept))
+
+    def single(self, row: int) -> Block:
+        start, end = int(self.start[row]), int(self.end[row])
+        offset = None if self.block.offset is None else self.block.offset + start
+        return Block(int(self.line[row]), self.block.data[start:end], offset)
+
+    def singles(self) -> list[Block]:
+        return [self.single(row) for row in range(len(self))]
+
+    @cached_property
+    def content(self) -> pa.Buffer:
+        """The bytes; a view of the block's as long as the lines follow each other."""
+        gaps = np.flatnonzero(self.start[1:] != self.end[:-1])
+        firsts, lasts = self.start[[0, *(gaps + 1)]], self.end[[*gaps, -1]]
+        whole = memoryview(self.block.data)
+        runs = [whole[first:last] for first, last in zip(firsts, lasts, strict=True)]
+        return pa.py_buffer(runs[0] if len(runs) == 1 else b"".join(runs))
+
+
+def _lines_of(block: Block) -> tuple[_Lines, list[Block]]:
+    """The lines of a block that may be objects in UTF-8, and its other lines; blank ones are in neither."""
+    content = np.frombuffer(block.data, np.uint8)
+    end = np.flatnonzero(content == _NEWLINE) + 1
+    if not len(end) or end[-1] < len(content):
+        end = np.append(end, len(content))
+    start = np.concatenate([_NONE, [0], end[:-1]])
+    lines = _Lines(block, np.arange(block.first_line, block.first_line + len(end)), start, end)
+    last = np.maximum(end - 1 - (content[end - 1] == _NEWLINE), start)
+    looks_whole = (content[start] == ord("{")) & (content[last] == ord("}"))
+    doubtful = np.flatnonzero(~looks_whole) if _is_utf8(block.data) else np.arange(len(lines))
+    blank, bad = [], []
+    for row in doubtful.tolist():
+        text = block.data[start[row] : end[row]].strip()
+        if not text:
+            blank.append(row)
+        elif not (text.startswith(b"{") and text.endswith(b"}") and _is_utf8(text)):
+            bad.append(row)
+    return lines.without(np.array([*blank, *bad], np.int64)), [lines.single(row) for row in bad]
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Arrow's JSON reader does not look; a string that is not UTF-8 would get as far as the warehouse."""
+    offsets = pa.py_buffer(struct.pack("<qq", 0, len(data)))
+    try:
+        pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)]).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -46,67 +124,121 @@ class LineReader:
 
     schemas: Sequence[pa.Schema]
     _favourite: int = field(default=0, init=False)
+    _used: frozenset[str] | None = field(default=None, init=False)  # paths; None: all, as long as nothing was read
+    _worn: dict[int, pa.Schema] = field(default_factory=dict, init=False)  # the schemas with these alone
 
     def read(self, block: Block) -> tuple[list[Piece], list[Block]]:
         """What Arrow can read of a block, and its other lines, one a block; blank lines are in neither."""
-        if not block.data.strip():
-            return [], []
-        whole = self._read_whole(block)
-        return ([whole], []) if whole is not None else self._divided(block)
-
-    def _read_whole(self, block: Block) -> Piece | None:
-        """The block in the spelling that fits it; else None, with the spelling that came furthest as the favourite."""
-        order = sorted(range(len(self.schemas)), key=lambda spelling: spelling != self._favourite)
-        reached: dict[int, int] = {}
-        for spelling in order:
-            try:
-                piece = _read(block, self.schemas[spelling])
-            except (pa.ArrowInvalid, _NotForArrow) as error:
-                reached[spelling] = _row_named(error)
-            else:
-                self._favourite = spelling
-                return piece
-        self._favourite = max(order, key=lambda spelling: reached[spelling])
-        return None
-
-    def _divided(self, block: Block) -> tuple[list[Piece], list[Block]]:
+        lines, bad = _lines_of(block)
         good: list[Piece] = []
-        bad: list[Block] = []
-        waiting = [block]
-        named_rows = 0
+        waiting = [lines]
+        named_rows, is_spelling_known = 0, False
         while waiting:
             part = waiting.pop()
-            if not part.data.strip():
+            if not len(part):
                 continue
             try:
-                good.append(_read(part, self.schemas[self._favourite]))
+                good.append(self._read(part))
+            except _OddRows as odd:
+                bad += part.at(odd.rows).singles()
+                waiting.append(part.without(odd.rows))
             except (pa.ArrowInvalid, _NotForArrow) as error:
-                if part.line_count == 1:
-                    bad.append(part)
+                row, is_syntax = _row_named(error), not _is_about_type(error)
+                if not is_syntax and not is_spelling_known:
+                    is_spelling_known = True
+                    self._choose_spelling(part, row)
+                    waiting.append(part)
+                elif len(part) == 1:
+                    bad += part.singles()
+                elif 0 <= row < len(part) and named_rows < NAMED_ROWS_A_BLOCK:
+                    named_rows += 1
+                    bad.append(part.single(row))
+                    waiting += [part.at(slice(row + 1, None)), part.at(slice(row))]
+                else:
+                    middle = len(part) // 2
+                    waiting += [part.at(slice(middle, None)), part.at(slice(middle))]
+        return _merged(good), sorted(bad, key=lambda line: line.first_line)
+
+    def _choose_spelling(self, part: _Lines, reached: int) -> None:
+        """Make the spelling the favourite that reads the lines, else the one that comes furthest."""
+        furthest = reached
+        for spelling in range(len(self.schemas)):
+            if spelling == self._favourite:
+                continue
+            try:
+                _table(part, self._schema(spelling))
+            except pa.ArrowInvalid as error:
+                if (row := _row_named(error)) <= furthest:
                     continue
-                row = _row_named(error)
-                named_rows += row >= 0
-                waiting += reversed(_divide(part, row if named_rows < NAMED_ROWS_A_BLOCK else -1))
-        return _merged(good, self.schemas[self._favourite]), bad
+                furthest = row
+            else:
+                furthest = len(part)
+            self._favourite = spelling
+
+    def _read(self, part: _Lines) -> Piece:
+        """The lines as a table in the favourite spelling.
+
+        Raises
+        ------
+        pyarrow.ArrowInvalid
+            A line is no JSON or has an odd type.
+        _OddRows
+            Some nest deeper than the schema or lack its first field.
+        _NotForArrow
+            The lines do not hold one object each.
+        """
+        whole = self.schemas[self._favourite]
+        schema = self._schema(self._favourite)
+        table = _table(part, schema)
+        if table.num_rows != len(part):
+            raise _NotForArrow("two objects on a line, or an object over several")
+        names = frozenset[str]()
+        if not table.schema.equals(schema):
+            found, known = _paths(table.schema), _paths(whole)
+            if learnt := (found & known) - _paths(schema):
+                self._learn(learnt | (self._used or frozenset()))
+                return self._read(part)
+            names = _shortest(found - known)
+        odd = _odd_rows(table, whole)
+        if len(odd):
+            raise _OddRows(odd)
+        if self._used is None:
+            self._learn(frozenset(_carried(table)))
+        columns = [_fitted(table.column(wanted.name).combine_chunks(), wanted.type) for wanted in whole]
+        return Piece(part.line, pa.Table.from_arrays(columns, schema=whole), names)
+
+    def _schema(self, spelling: int) -> pa.Schema:
+        if self._used is None:
+            return self.schemas[spelling]
+        if spelling not in self._worn:
+            self._worn[spelling] = pa.schema(list(_restricted(pa.struct(list(self.schemas[spelling])), self._used, "")))
+        return self._worn[spelling]
+
+    def _learn(self, used: frozenset[str]) -> None:
+        self._used = used
+        self._worn.clear()
 
 
 class _NotForArrow(ValueError):
-    """Arrow read the block, but not as OTLP means it."""
+    """Arrow read the lines, but not as OTLP means them."""
 
 
-def _divide(block: Block, row: int) -> tuple[Block, ...]:
-    """The lines before the bad one, it, and the lines after it; halves when it is not known."""
-    if not 0 <= row < block.line_count or b"\n\n" in block.data:  # Arrow does not count blank lines
-        return block.halves()
-    ends = np.flatnonzero(np.frombuffer(block.data, np.uint8) == ord("\n")) + 1
-    start = int(ends[row - 1]) if row else 0
-    end = int(ends[row]) if row < len(ends) else len(block.data)
-    parts = (
-        Block(block.first_line, block.data[:start]),
-        Block(block.first_line + row, block.data[start:end]),
-        Block(block.first_line + row + 1, block.data[end:]),
+class _OddRows(ValueError):
+    """Arrow read the lines, but some have to go the slow way."""
+
+    def __init__(self, rows: Numbers) -> None:
+        super().__init__(f"{len(rows)} lines")
+        self.rows = rows
+
+
+def _table(part: _Lines, schema: pa.Schema) -> pa.Table:
+    content = part.content
+    return pa.json.read_json(
+        pa.BufferReader(content),
+        read_options=pa.json.ReadOptions(use_threads=False, block_size=content.size + 1),
+        # 'infer' finds what the schema does not know: names for the ledger, and values that nest deeper.
+        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
     )
-    return tuple(part for part in parts if part.data)
 
 
 def _row_named(error: Exception) -> int:
@@ -115,67 +247,123 @@ def _row_named(error: Exception) -> int:
     return int(found[1]) if found else -1
 
 
-def _merged(pieces: list[Piece], schema: pa.Schema) -> list[Piece]:
-    """Pieces that have the schema to the letter become one: what follows costs by the piece."""
-    plain = [piece for piece in pieces if piece.table.schema.equals(schema)]
-    if len(plain) < 2:
-        return pieces
-    line = np.concatenate([piece.line for piece in plain])
-    table = pa.concat_tables([piece.table for piece in plain])
-    others = [piece for piece in pieces if not piece.table.schema.equals(schema)]
-    return [Piece(line, table, frozenset()), *others]
+def _is_about_type(error: Exception) -> bool:
+    return "Column(" in str(error) or "conversion" in str(error)
 
 
-def _read(block: Block, schema: pa.Schema) -> Piece:
-    """The block as a table.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid, _NotForArrow
-        A line is no JSON, has an odd type, is not UTF-8, nests deeper than the schema, lacks the first field of the
-        schema; or the lines do not hold one object each.
-    """
-    _check_utf8(block.data)
-    table = pa.json.read_json(
-        pa.BufferReader(block.data),
-        read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
-        # 'infer' finds what the schema does not know: names for the ledger, and values that nest deeper.
-        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
-    )
-    if table.num_rows != block.line_count:
-        raise _NotForArrow("blank lines, two objects on a line, or an object over several")
-    if table.column(0).null_count:
-        raise _NotForArrow("a line without the first field")  # `{}` is one too; the slow way lets it through
-    line = np.arange(block.first_line, block.first_line + table.num_rows)
-    return Piece(line, table, _unexpected(schema, table.schema))
+def _odd_rows(table: pa.Table, schema: pa.Schema) -> Numbers:
+    """Lines without the first field (`{}` is one, which the slow way lets through), and lines that nest too deeply."""
+    first = table.column(0).combine_chunks()
+    missing = np.flatnonzero(~present(first)) if first.null_count else _NONE
+    return np.union1d(missing, _deep_rows(schema.field(0).type, first))
 
 
-def _check_utf8(data: bytes) -> None:
-    """Arrow's JSON reader does not look; a string that is not UTF-8 would get as far as the warehouse."""
-    offsets = pa.py_buffer(struct.pack("<qq", 0, len(data)))
-    pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)]).cast(pa.large_string())
+def _deep_rows(expected: pa.DataType, found: pa.Array) -> Numbers:
+    """Where an AnyValue nests deeper than its schema."""
+    if pa.types.is_list(expected) and pa.types.is_list(found.type):
+        inside = elements(found)
+        rows = _deep_rows(expected.value_type, inside) if len(inside) else _NONE
+        return np.unique(parents(found)[rows]) if len(rows) else _NONE
+    if not (pa.types.is_struct(expected) and pa.types.is_struct(found.type)):
+        return _NONE
+    known = {child.name: child.type for child in expected}
+    rows = _NONE
+    for child in found.type:
+        if child.name in known:
+            rows = np.union1d(rows, _deep_rows(known[child.name], found.field(child.name)))
+        elif "stringValue" in known and child.name in ("arrayValue", "kvlistValue"):
+            rows = np.union1d(rows, np.flatnonzero(present(found.field(child.name))))
+    return rows
 
 
-def _unexpected(expected: pa.Schema, found: pa.Schema) -> frozenset[str]:
-    if found.equals(expected):
-        return frozenset()
-    names = set()
-    for path, is_value in _extra(pa.struct(list(expected)), pa.struct(list(found)), ""):
-        if is_value:
-            raise _NotForArrow(f"{path} nests deeper than the schema")
-        names.add(path)
-    return frozenset(names)
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Pieces of one spelling become one: what follows costs by the piece."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        alike = [found for found in merged if found.table.schema.equals(piece.table.schema)]
+        for found in alike:
+            merged.remove(found)
+        together = [*alike, piece]
+        merged.append(
+            Piece(
+                np.concatenate([one.line for one in together]),
+                pa.concat_tables([one.table for one in together]),
+                frozenset[str]().union(*(one.unexpected for one in together)),
+            )
+        )
+    return merged
 
 
-def _extra(expected: pa.DataType, found: pa.DataType, path: str) -> Iterator[tuple[str, bool]]:
-    """The paths of fields that only `found` has, and whether they are the nested kinds of an AnyValue."""
-    if pa.types.is_list(expected):
-        yield from _extra(expected.value_type, found.value_type, path)
-    elif pa.types.is_struct(expected):
-        known = {field.name: field.type for field in expected}
-        for child in found:
+# --- fields by their paths, `resourceSpans.scopeSpans.spans.name` -----------------------------------------------------
+
+
+def _paths(schema: pa.Schema) -> frozenset[str]:
+    return frozenset(_paths_of(pa.struct(list(schema)), ""))
+
+
+def _paths_of(kind: pa.DataType, path: str) -> Iterator[str]:
+    if pa.types.is_list(kind):
+        yield from _paths_of(kind.value_type, path)
+    elif pa.types.is_struct(kind):
+        for child in kind:
             where = f"{path}.{child.name}".removeprefix(".")
-            if child.name in known:
-                yield from _extra(known[child.name], child.type, where)
-            else:
-                yield where, "stringValue" in known and child.name in ("arrayValue", "kvlistValue")
+            yield where
+            yield from _paths_of(child.type, where)
+
+
+def _shortest(paths: frozenset[str]) -> frozenset[str]:
+    """Without those that are inside of another."""
+    return frozenset(path for path in paths if path.rpartition(".")[0] not in paths)
+
+
+def _carried(table: pa.Table) -> Iterator[str]:
+    """The paths of what is not null everywhere."""
+    for name in table.schema.names:
+        yield name
+        yield from _carried_in(table.column(name).combine_chunks(), name)
+
+
+def _carried_in(column: pa.Array, path: str) -> Iterator[str]:
+    if pa.types.is_list(column.type):
+        yield from _carried_in(elements(column), path)
+    elif pa.types.is_struct(column.type):
+        for child in column.type:
+            values = column.field(child.name)
+            if carries(values):
+                yield f"{path}.{child.name}"
+                yield from _carried_in(values, f"{path}.{child.name}")
+
+
+def _restricted(kind: pa.DataType, used: frozenset[str], path: str) -> pa.DataType:
+    """The type without the fields that are not used."""
+    if pa.types.is_list(kind):
+        return pa.list_(_restricted(kind.value_type, used, path))
+    if not pa.types.is_struct(kind):
+        return kind
+    inside = {child.name: f"{path}.{child.name}".removeprefix(".") for child in kind}
+    return pa.struct(
+        [
+            (child.name, _restricted(child.type, used, inside[child.name]))
+            for child in kind
+            if inside[child.name] in used
+        ]
+    )
+
+
+def _fitted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The column as this type: without the fields that it lacks, with nulls for those that only it has."""
+    if column.type.equals(kind):
+        return column
+    validity = column.buffers()[0]
+    if pa.types.is_list(kind):
+        children = [_fitted(column.values, kind.value_type)]
+        return pa.Array.from_buffers(
+            kind, len(column), column.buffers()[:2], column.null_count, column.offset, children
+        )
+    children = [
+        _fitted(column.field(child.name), child.type)
+        if column.type.get_field_index(child.name) >= 0
+        else pa.nulls(len(column), child.type)
+        for child in kind
+    ]
+    return pa.Array.from_buffers(kind, len(column), [validity], column.null_count, 0, children)
