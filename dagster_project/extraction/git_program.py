@@ -210,6 +210,11 @@ class _Run:
             return NotARepository(
                 f"{self.git.repository} is not a git repository; name the folder that holds `.git`, or a bare clone"
             )
+        if "promisor" in said or "lazy fetching" in said:
+            return GitError(
+                f"{self.git.repository} is a partial clone, which lacks the contents that changed; clone it without "
+                f"--filter (git {self.name} ended with {code}: {said})"
+            )
         return GitError(f"{self.git.repository}: git {self.name} ended with {code}: {said}")
 
 
