@@ -16,7 +16,7 @@ from dagster_project.cli.options import ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.settings import PACKAGE_ROOT, PROJECT_MARKER, Project, find_project, shipped
 from dagster_project.transformation import prepare
-from dagster_project.warehouse import generations, lock, state
+from dagster_project.warehouse import generations, ledger, lock, state
 from dagster_project.warehouse.connection import connect
 
 TEMPLATE = PACKAGE_ROOT / "project_template"
@@ -119,11 +119,21 @@ def _ledger(project: Project, table: Table) -> list[str]:
             "select count(*), coalesce(sum(records_landed), 0), coalesce(sum(records_rejected), 0),"
             " count(*) filter (where status = 'failed'),"
             " count(*) filter (where records_read <> records_landed + records_rejected) from audit.loads"
+            " where superseded_by is null"
         ).fetchall()
+        unlike = ledger.loads_unlike_their_rows(connection)
         refusals = connection.execute(
             "select reason, count(*) from audit.quarantine group by all order by 2 desc, 1"
         ).fetchall()
     table.add_row("ledger", f"{loads:,} files, {landed:,} records landed, {refused:,} refused, {failed:,} files failed")
     for reason, count in refusals:
         table.add_row("  refused", f"{reason} {count:,}")
-    return [f"{wrong} loads whose records do not add up"] if wrong else []
+    if refusals:
+        table.add_row("  to see them", "hindcast quarantine list")
+    problems = [f"{wrong} loads whose records do not add up"] if wrong else []
+    if unlike:
+        shown = ", ".join(map(str, unlike[:5])) + (", ..." if len(unlike) > 5 else "")
+        problems.append(
+            f"the rows of {len(unlike)} loads ({shown}) are not as many as the ledger says; load them again"
+        )
+    return problems

@@ -162,7 +162,8 @@ def loaded_files(connection: duckdb.DuckDBPyConnection, root: Path) -> list[Arte
     rows = connection.execute(
         """
         select path, source || ' (' || format || ')', sha256, file_bytes, records_landed
-        from audit.loads where status in ('loaded', 'empty') order by load_id
+        from audit.loads
+        where status in ('loaded', 'empty') and superseded_by is null order by load_id
         """
     ).fetchall()
     return [

@@ -62,7 +62,8 @@ def violation_changes(after: Generation, before: Generation | None) -> dict[str,
 def loads_since(connection: duckdb.DuckDBPyConnection, load_id: int) -> tuple[LoadedFile, ...]:
     """The files that the ledger has taken in after load `load_id`."""
     rows = connection.execute(
-        "select source, format, path, status, records_landed, records_rejected, message"
+        "select source, format, path, status, records_landed, records_rejected,"
+        " coalesce(message, 'took the place of load ' || replaces || ': grown, or read in another way')"
         " from audit.loads where load_id > ? order by load_id",
         [load_id],
     ).fetchall()

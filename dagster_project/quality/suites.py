@@ -61,7 +61,7 @@ SPANS = Suite(
             coalesce(avg((service_name is null)::int), 0) as share_without_service,
             count(*) filter (where epoch_ns(ended_at) - epoch_ns(started_at) > 86400000000000) as longer_than_a_day,
             (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
-             from audit.loads where format = 'otlp_traces') as refused_share
+             from audit.loads where target = 'raw.spans' and superseded_by is null) as refused_share
         from raw.spans
     """,
     of_aggregates=(
@@ -105,7 +105,7 @@ LOGS = Suite(
             count(*) filter (where body is null and event_name is null) as says_nothing,
             count(*) filter (where span_id is not null and trace_id is null) as span_without_trace,
             (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
-             from audit.loads where format = 'otlp_logs') as refused_share
+             from audit.loads where target = 'raw.logs' and superseded_by is null) as refused_share
         from raw.logs
     """,
     of_aggregates=(
@@ -140,7 +140,7 @@ METRIC_POINTS = Suite(
             count(distinct metric_name) as metrics,
             coalesce(avg((service_name is null)::int), 0) as share_without_service,
             (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
-             from audit.loads where format = 'prometheus') as refused_share
+             from audit.loads where target = 'raw.metric_points' and superseded_by is null) as refused_share
         from raw.metric_points
     """,
     of_aggregates=(
@@ -180,7 +180,7 @@ INCIDENTS = Suite(
                     < try_cast(payload ->> 'created_at' as timestamptz)
             ) as resolved_before_created,
             (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
-             from audit.loads where format = 'incidents') as refused_share
+             from audit.loads where target = 'raw.incidents' and superseded_by is null) as refused_share
         from raw.incidents
     """,
     of_aggregates=(
@@ -202,4 +202,96 @@ INCIDENTS = Suite(
     ),
 )
 
-SUITES: dict[str, Suite] = {suite.table: suite for suite in (SPANS, LOGS, METRIC_POINTS, INCIDENTS)}
+METRIC_HISTOGRAMS = Suite(
+    table="raw.metric_histograms",
+    aggregates="""
+        select
+            count(*) filter (
+                where len(explicit_bounds) > 0 and len(bucket_counts) <> len(explicit_bounds) + 1
+            ) as buckets_without_bounds,
+            count(*) filter (
+                where len(bucket_counts) > 0 and list_sum(bucket_counts) <> point_count
+            ) as buckets_that_do_not_add_up,
+            coalesce(avg((temporality is null)::int), 0) as share_without_temporality
+        from raw.metric_histograms
+    """,
+    of_aggregates=(
+        _none("buckets_without_bounds", "bounds part the buckets: there is one bucket more than bounds", "warning"),
+        _none(
+            "buckets_that_do_not_add_up", "a count that is not the sum of its buckets skews every quantile", "warning"
+        ),
+        Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "share_without_temporality", "max_value": 0.01},
+            "without it nobody knows whether a histogram counts since the last point or since the start",
+            "warning",
+        ),
+    ),
+    sample="select metric_name from raw.metric_histograms order by hash(load_id, line, record) limit $rows",
+    of_sample=(
+        Expectation(
+            "ExpectColumnValuesToMatchRegex",
+            {"column": "metric_name", "regex": r"^[a-zA-Z_:][a-zA-Z0-9_:.\-/]*$"},
+            "Prometheus and OpenTelemetry names; anything else came from a mangled file",
+        ),
+    ),
+)
+
+TICKETS = Suite(
+    table="raw.tickets",
+    aggregates="""
+        select
+            count(*) filter (where ticket_id = '') as without_id,
+            (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
+             from audit.loads where target = 'raw.tickets' and superseded_by is null) as refused_share
+        from raw.tickets
+    """,
+    of_aggregates=(
+        _none("without_id", "landing refuses such tickets; one here is a defect of landing"),
+        _REFUSED_SHARE,
+    ),
+    sample="select system, ticket_id from raw.tickets order by hash(load_id, line, record) limit $rows",
+    of_sample=(
+        _filled("system", "staging asks it how to read the ticket; without it the ticket is in no incident"),
+        _filled("ticket_id", "updates of a ticket are told to belong together by nothing else"),
+    ),
+)
+
+DEPLOYS = Suite(
+    table="raw.deploys",
+    aggregates="""
+        select
+            count(*) filter (where json_type(payload) <> 'OBJECT') as without_object,
+            (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
+             from audit.loads where target = 'raw.deploys' and superseded_by is null) as refused_share
+        from raw.deploys
+    """,
+    of_aggregates=(
+        _none("without_object", "all that is known of a deploy are the fields of its payload"),
+        _REFUSED_SHARE,
+    ),
+    sample="select system from raw.deploys order by hash(load_id, line, record) limit $rows",
+    of_sample=(
+        _filled("system", "staging asks it how to read the deploy; without it the deploy precedes no incident"),
+    ),
+)
+
+CHANGES = Suite(
+    table="raw.changes",
+    aggregates="""
+        select
+            count(*) filter (where change_id = '') as without_id,
+            (select coalesce(sum(records_rejected) / nullif(sum(records_read), 0), 0)
+             from audit.loads where target = 'raw.changes' and superseded_by is null) as refused_share
+        from raw.changes
+    """,
+    of_aggregates=(
+        _none("without_id", "a change that nothing names can be pointed to by no paper"),
+        _REFUSED_SHARE,
+    ),
+    sample="select system, change_id from raw.changes order by hash(load_id, line, record) limit $rows",
+    of_sample=(_filled("system", "staging asks it how to read the change"),),
+)
+
+_ALL = (SPANS, LOGS, METRIC_POINTS, METRIC_HISTOGRAMS, INCIDENTS, TICKETS, DEPLOYS, CHANGES)
+SUITES: dict[str, Suite] = {suite.table: suite for suite in _ALL}

@@ -11,7 +11,7 @@ EXAMPLES = 3
 LOADS = """
 select
     l.load_id, l.source, l.format, l.path, l.status, l.file_bytes, l.records_read, l.records_landed, l.records_rejected,
-    l.records_repeated, left(l.sha256, 12) as sha256, l.message, l.duplicate_of,
+    l.records_repeated, left(l.sha256, 12) as sha256, l.message, l.duplicate_of, l.superseded_by,
     len(l.unknown_fields) as unknown_fields
 from marts.mart_load_summary as l
 order by l.load_id desc limit $most
@@ -38,18 +38,18 @@ select
     coalesce(sum(records_landed), 0)::bigint as landed, coalesce(sum(records_rejected), 0)::bigint as rejected,
     coalesce(sum(records_repeated), 0)::bigint as repeated, count(*) filter (where status = 'failed') as failed,
     count(*) filter (where status = 'duplicate') as duplicate
-from marts.mart_load_summary
+from marts.mart_load_summary where superseded_by is null
 """
 BY_FORMAT = """
 select
     source, format, count(*) as files, sum(file_bytes)::bigint as file_bytes, sum(records_read)::bigint as records_read,
     sum(records_landed)::bigint as records_landed, sum(records_rejected)::bigint as records_rejected,
     sum(records_repeated)::bigint as records_repeated
-from marts.mart_load_summary group by all order by source, format
+from marts.mart_load_summary where superseded_by is null group by all order by source, format
 """
 UNKNOWN = """
 select field, format, count(*) as files
-from (select format, unnest(unknown_fields) as field from marts.mart_load_summary) as fields
+from (select format, unnest(unknown_fields) as field from marts.mart_load_summary where superseded_by is null) as fields
 group by all order by files desc, field, format limit 40
 """
 
@@ -92,6 +92,7 @@ _LOADS = (
     Column("load_id", "Load", "count"),
     Column("path", "File", "code"),
     Column("status", "Status", "verdict"),
+    Column("superseded_by", "Gave way to load", "count"),
     Column("records_landed", "Landed", "count"),
     Column("records_rejected", "Refused", "count"),
     Column("sha256", "SHA-256 begins", "code"),

@@ -31,8 +31,10 @@ select
     (select count(*) from marts.fct_incidents) as incidents,
     (select count(*) from marts.fct_incidents where has_telemetry) as incidents_seen,
     (select count(*) from marts.fct_incidents where is_open) as incidents_open,
-    (select coalesce(sum(records_read), 0) from audit.loads)::bigint as records_read,
-    (select coalesce(sum(records_rejected), 0) from audit.loads)::bigint as records_rejected
+    (select coalesce(sum(records_read), 0) from audit.loads where superseded_by is null)::bigint
+        as records_read,
+    (select coalesce(sum(records_rejected), 0) from audit.loads where superseded_by is null)::bigint
+        as records_rejected
 """
 
 MINUTES_CSV = (

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import duckdb
 
 # Only telemetry is replayed by day; incidents, tickets and deploys are few and their marts are built whole.
-TELEMETRY = ["otlp_traces", "otlp_logs", "prometheus"]
+TELEMETRY = ["raw.spans", "raw.logs", "raw.metric_points", "raw.metric_histograms"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ def dbt_vars(first_day: date, last_day: date, *, bound: date) -> dict[str, str]:
 
 
 # A day that lies over a day after its load is a wrong clock; a day before the first one belongs to no partition. Their
-# records have landed and are counted, and are replayed neither now nor by a full refresh.
+# records have landed and are counted, and are replayed neither now nor by a full refresh. The days of a load that
+# another took the place of are among the other's.
 _DUE = """
     with days as (
         select unnest(event_days) as day, load_id, finished_at
         from audit.loads
-        where list_contains($telemetry, format)
+        where list_contains($telemetry, target) and superseded_by is null
     ),
     replayed as (select * from days where day >= $first_day and day <= finished_at::date + 1)
     select
@@ -95,7 +96,7 @@ def days_outside(connection: duckdb.DuckDBPyConnection, first_day: date) -> tupl
         " count(distinct day) filter (where day > finished_at::date + 1),"
         " count(distinct load_id) filter (where day < $first_day or day > finished_at::date + 1)"
         " from (select unnest(event_days) as day, load_id, finished_at from audit.loads"
-        " where list_contains($telemetry, format))",
+        " where list_contains($telemetry, target) and superseded_by is null)",
         {"first_day": first_day, "telemetry": TELEMETRY},
     ).fetchall()
     return int(before), int(to_come), int(files)

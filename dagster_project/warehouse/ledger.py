@@ -110,6 +110,36 @@ def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> l
     return list(rows[0][0]) if rows else []
 
 
+def raw_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The tables that files land in, with their schema."""
+    return [
+        f"raw.{name}"
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'raw' order by 1"
+        ).fetchall()
+    ]
+
+
+def loads_unlike_their_rows(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """The loads of which `raw.*` has more or fewer rows than the ledger says; none in a warehouse that is well."""
+    # The names are the catalogue's own.
+    rows = " union all ".join(f"select load_id from {table}" for table in raw_tables(connection))  # noqa: S608
+    found = connection.execute(
+        f"""
+        with counted as (select load_id, count(*) as rows from ({rows}) group by load_id),
+        expected as (
+            select
+                load_id,
+                case when superseded_by is null then records_landed - coalesce(rows_expired, 0) else 0 end as rows
+            from audit.loads
+        )
+        select load_id from expected full join counted using (load_id)
+        where coalesce(expected.rows, -1) <> coalesce(counted.rows, 0) order by load_id
+        """  # noqa: S608
+    ).fetchall()
+    return [load_id for (load_id,) in found]
+
+
 def next_load_id(connection: duckdb.DuckDBPyConnection) -> int:
     """The number of the next load: the caller holds the writer's lock, so the highest one plus one is free."""
     rows = connection.execute("select coalesce(max(load_id), 0) + 1 from audit.loads").fetchall()

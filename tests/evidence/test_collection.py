@@ -21,12 +21,13 @@ def warehouse():
         """
         create schema audit; create schema marts; create schema violations;
         create table audit.loads (load_id bigint, source varchar, format varchar, path varchar, sha256 varchar,
-                                  file_bytes bigint, records_landed bigint, status varchar);
+                                  file_bytes bigint, records_landed bigint, status varchar, superseded_by bigint);
         insert into audit.loads values
-            (1, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'aa', 10, 7, 'loaded'),
-            (2, 'day', 'otlp_traces', 'data/landing/copy.jsonl.gz', 'aa', 10, 0, 'duplicate'),
-            (3, 'day', 'otlp_logs', 'data/landing/broken.gz', 'bb', 5, 0, 'failed'),
-            (4, 'day', 'incidents', '../elsewhere/incidents.json', 'cc', 3, 2, 'loaded');
+            (1, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'aa', 10, 7, 'loaded', null),
+            (2, 'day', 'otlp_traces', 'data/landing/copy.jsonl.gz', 'aa', 10, 0, 'duplicate', null),
+            (3, 'day', 'otlp_logs', 'data/landing/broken.gz', 'bb', 5, 0, 'failed', null),
+            (4, 'day', 'incidents', '../elsewhere/incidents.json', 'cc', 3, 2, 'loaded', null),
+            (5, 'day', 'otlp_logs', 'data/landing/grown.jsonl', 'ee', 3, 2, 'loaded', 6);
         create table marts.dim_rules (rule_id varchar, title varchar, file varchar, controls varchar[],
                                       file_sha256 varchar, file_bytes bigint);
         insert into marts.dim_rules
@@ -136,8 +137,8 @@ def test_a_path_that_was_read_with_other_bytes_is_listed_for_each(warehouse, pro
     warehouse.execute(
         """
         insert into audit.loads values
-            (5, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'dd', 12, 9, 'loaded'),
-            (6, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'aa', 10, 0, 'duplicate')
+            (7, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'dd', 12, 9, 'loaded', null),
+            (8, 'day', 'otlp_traces', 'data/landing/traces.jsonl.gz', 'aa', 10, 0, 'duplicate', null)
         """
     )
     rows = [row for row in gather(warehouse, project).to_pylist() if row["source_path"].endswith("traces.jsonl.gz")]

@@ -60,10 +60,12 @@ def test_loads_and_refusals_are_those_of_this_night(warehouse):
     for load_id in (1, 2):
         warehouse.execute(
             "insert into audit.loads select ?, 's', 'otlp_logs', 'p', 'h', 'loaded', null, 1, 1, 3, 2, 1, [], [], null,"
-            " now()::timestamp, now()::timestamp, 'v'",
+            " now()::timestamp, now()::timestamp, 'v', 'raw.logs', null, null, null, null, null, 0",
             [load_id],
         )
-        warehouse.execute("insert into audit.quarantine values (?, 1, null, 'not_json', 'd', 'raw')", [load_id])
+        warehouse.execute(
+            "insert into audit.quarantine values (?, 1, null, 'not_json', 'd', 'raw', 0, 3, null)", [load_id]
+        )
     (loaded,) = changes.loads_since(warehouse, 1)
     assert (loaded.records_landed, loaded.records_rejected) == (2, 1)
     (refused,) = changes.refused_since(warehouse, 1)

@@ -8,7 +8,8 @@ create schema if not exists violations;
 create schema if not exists marts;
 
 create table audit.loads as
-select *, timestamp '2024-03-05 02:00:00' as started_at, timestamp '2024-03-05 02:00:05' as finished_at, '0.1.0' as code_version
+select *, timestamp '2024-03-05 02:00:00' as started_at, timestamp '2024-03-05 02:00:05' as finished_at, '0.1.0' as code_version,
+    null::bigint as replaces, null::bigint as superseded_by, 0::bigint as rows_expired
 from (values
     (1, 'shop', 'otlp_traces', 'traces.jsonl.gz', repeat('a', 64), 'loaded', null::bigint, 120000, 900000, 1005, 1000, 5, ['oddField']::varchar[], [date '2024-03-04'], null::varchar),
     (2, 'shop', 'otlp_logs', 'logs.jsonl.gz', repeat('b', 64), 'loaded', null, 50000, 300000, 500, 498, 2, []::varchar[], [date '2024-03-04'], null),
@@ -210,7 +211,7 @@ select
 from marts.fct_incidents group by grouping sets ((system), (system, severity), (system, team), (system, severity, team));
 
 create table marts.mart_load_summary as
-select * exclude (started_at, finished_at, code_version),
+select * exclude (started_at, finished_at, code_version, rows_expired), rows_expired as records_expired,
     [{'reason': 'not_json', 'records': 1}] as rejected_by_reason, case when load_id = 1 then 5 else 0 end as records_repeated, 0 as records_repeated_with_other_content
 from audit.loads;
 

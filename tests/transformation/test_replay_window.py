@@ -17,18 +17,32 @@ def ledger(tmp_path):
         yield connection
 
 
-def load(connection, load_id, *days, file_format="otlp_traces"):
+def load(connection, load_id, *days, target="raw.spans", superseded_by=None):
     connection.execute(
-        "insert into audit.loads select ?, 's', ?, 'p', 'h', 'loaded', null, 1, 1, 1, 1, 0, [], ?, null,"
-        " now()::timestamp, now()::timestamp, 'v'",
-        [load_id, file_format, list(days)],
+        "insert into audit.loads select ?, 's', 'f', 'p', 'h', 'loaded', null, 1, 1, 1, 1, 0, [], ?, null,"
+        " now()::timestamp, now()::timestamp, 'v', ?, null, null, null, null, ?, 0",
+        [load_id, list(days), target, superseded_by],
     )
 
 
 def test_nothing_landed_is_nothing_due(ledger):
     assert replay_window.due(ledger, MODELS, FIRST_DAY) is None
-    load(ledger, 1, date(2024, 1, 1), file_format="servicenow")
+    load(ledger, 1, date(2024, 1, 1), target="raw.tickets")
     assert replay_window.due(ledger, MODELS, FIRST_DAY) is None
+
+
+@pytest.mark.parametrize("target", ["raw.spans", "raw.logs", "raw.metric_points", "raw.metric_histograms"])
+def test_telemetry_is_what_lands_in_its_tables_whatever_the_format(ledger, target):
+    load(ledger, 1, date(2024, 1, 1), target=target)
+    assert replay_window.due(ledger, MODELS, FIRST_DAY).due_days == 1
+
+
+def test_a_load_that_gave_way_makes_no_day_due_but_its_successor_does(ledger):
+    load(ledger, 1, date(2024, 1, 1), superseded_by=2)
+    load(ledger, 2, date(2024, 1, 1), date(2024, 1, 2))
+    load(ledger, 3, date(2024, 1, 9), superseded_by=4)
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
+    assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 1), date(2024, 1, 2), 2)
 
 
 def test_the_first_replay_takes_in_every_day_from_scratch(ledger):

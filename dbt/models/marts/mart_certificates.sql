@@ -25,7 +25,25 @@ verdicts as (
 
 loads as (
     select * from {{ source('audit', 'loads') }}
-    where format in ('otlp_traces', 'otlp_logs')
+    where target in ('raw.spans', 'raw.logs') and superseded_by is null
+),
+
+sampled as (
+    select
+        coalesce(
+            ' Of the spans of ' || string_agg(
+                source || ' its sender kept ' || lowest || ' of all', ', of ' order by source
+            ) || ': what sampling left out was never received.',
+            ''
+        ) as sampling_note
+    from (
+        select
+            source,
+            min(sampling_ratio) as lowest
+        from loads
+        where target = 'raw.spans' and sampling_ratio < 1
+        group by source
+    ) as by_source
 ),
 
 quarantine as (
@@ -106,13 +124,14 @@ final as (
         coalesce(reasons.verdict_reasons, []) as verdict_reasons,
         'A span that was lost without children leaves no mark: of what was received, '
         || scanned_traces.traces_complete || ' of ' || scanned_traces.traces_scanned
-        || ' traces show no loss, and a lost leaf would not show.' as undetectable_loss_note
+        || ' traces show no loss, and a lost leaf would not show.' || sampled.sampling_note as undetectable_loss_note
     from rules
     cross join scanned_spans
     cross join scanned_repeats
     cross join scanned_logs
     cross join scanned_traces
     cross join refused
+    cross join sampled
     left join reasons on rules.rule_id = reasons.rule_id
 )
 
