@@ -30,6 +30,9 @@ from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 BATCH_BYTES = 4 << 20  # of messages that are decoded together; one message may be longer
 
+# Which of `otlp_values.SPELLINGS` have 64-bit integers, as protobuf has: first with such times too, then with texts.
+WIDE_INTEGERS = (2, 1)
+
 _AsJson = Callable[[int], bytes]
 _Decode = Callable[[Sequence[Piece], Sequence[Block], Lines, _AsJson], Iterator[Batch]]
 
@@ -76,7 +79,7 @@ def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
         detail = f"no OTLP {kind.name} in protobuf: {what}"
         yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(head))])
         return
-    protobuf = MessageReader(kind.request, kind.signal.schemas[-1])
+    protobuf = MessageReader(kind.request, [kind.signal.schemas[place] for place in WIDE_INTEGERS])
     json = LineReader(kind.signal.schemas)
     with ahead(_together(messages(stream, shown[0], start))) as groups:
         for group in groups:

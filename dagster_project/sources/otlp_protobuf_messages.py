@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,14 +68,14 @@ class MessageReader:
     ----------
     request
         The class of the messages, such as TracesData.
-    schema
-        The wanted columns; its names are JSON's, its integers 64 bits wide.
+    schemas
+        The wanted columns, in JSON's names: with times as 64-bit integers, and as texts for times beyond 63 bits.
     """
 
-    def __init__(self, request: type[Decoded], schema: pa.Schema) -> None:
+    def __init__(self, request: type[Decoded], schemas: Sequence[pa.Schema]) -> None:
         self._request = request
-        self._schema = schema
-        self._handler = _handler(request.DESCRIPTOR, pa.struct(list(schema)))
+        self._schemas = schemas
+        self._handler = _handler(request.DESCRIPTOR, pa.struct(list(schemas[0])))
         self._named = 0
 
     def read(self, messages: Sequence[Message]) -> Read:
@@ -129,13 +130,12 @@ class MessageReader:
             if type(error).__name__ != "PanicException":  # how Rust fails; not an Exception, and of no public type
                 raise
             raise _NotForArrow(str(error)) from None
-        found: set[str] = set()
-        columns = [
-            _fitted(batch.column(name), self._schema.field(name).type, name, found) for name in batch.schema.names
-        ]
-        names |= found
         line = np.fromiter((message.number for message in messages), np.int64, len(messages))
-        return Piece(line, pa.Table.from_arrays(columns, schema=self._schema), frozenset())
+        *others, last = self._schemas
+        for schema in others:
+            with suppress(pa.ArrowInvalid):
+                return Piece(line, _table(batch, schema, names), frozenset())
+        return Piece(line, _table(batch, last, names), frozenset())
 
 
 class _NotForArrow(ValueError):
@@ -179,6 +179,13 @@ def _wire_kind(kind: int) -> Any:
 # --- from what ptars gives to what is wanted --------------------------------------------------------------------------
 
 
+def _table(batch: pa.RecordBatch, schema: pa.Schema, names: set[str]) -> pa.Table:
+    found: set[str] = set()
+    columns = [_fitted(batch.column(field.name), field.type, field.name, found) for field in schema]
+    names |= found
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def _fitted(array: pa.Array, wanted: pa.DataType, path: str, names: set[str]) -> pa.Array:
     """The array in the wanted type; the paths of what the type has no room for are added to `names`.
 
@@ -192,6 +199,8 @@ def _fitted(array: pa.Array, wanted: pa.DataType, path: str, names: set[str]) ->
         columns = [_fitted(array.field(f.name), f.type, f"{path}.{f.name}", names) for f in wanted]
         return pa.StructArray.from_arrays(columns, fields=list(wanted), mask=_null_mask(array))
     if pa.types.is_list(wanted):
+        if not len(array.values):
+            return pa.nulls(len(array), wanted)  # as JSON leaves it out, and as no name that was read over
         values = _fitted(array.values, wanted.value_type, path, names)
         return pa.ListArray.from_arrays(array.offsets, values, type=wanted, mask=_null_mask(array))
     if pa.types.is_binary(array.type):
