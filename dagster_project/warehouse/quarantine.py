@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CORRUPT_GZIP = "corrupt_gzip"  # the compressed stream is damaged; whole lines before the damage have landed
     CORRUPT_ZSTD = "corrupt_zstd"  # the compressed stream ends early or is damaged; whole lines before have landed
     CORRUPT_ZIP = "corrupt_zip"  # a damaged zip, or one of several files
+    CORRUPT_PARQUET = "corrupt_parquet"  # a Parquet file, or a row group of one, whose bytes are damaged
     # a line, or a whole document
     NOT_JSON = "not_json"
     NOT_PROTOBUF = "not_protobuf"  # bytes that are no message of the format
