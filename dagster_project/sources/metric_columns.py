@@ -80,3 +80,40 @@ def moments(seconds: Doubles) -> pa.Array:
     microseconds = np.rint((seconds if is_whole else np.where(is_time, seconds, 0)) * 1e6).astype(np.int64)
     valid = None if is_whole else pa.py_buffer(np.packbits(is_time, bitorder="little").tobytes())
     return pa.Array.from_buffers(pa.timestamp("ns"), len(seconds), [valid, pa.py_buffer(microseconds * 1000)])
+
+
+def microseconds(text: str, zone: str) -> str:
+    """SQL: a time written as seconds since 1970, or in ISO 8601, as a BIGINT of microseconds; null when it is none.
+
+    Parameters
+    ----------
+    text
+        The column of it.
+    zone
+        The column of the IANA zone of times that name none.
+    """
+    number = f"try_cast({text} as double)"
+    day = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    clock = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
+    return f"""case
+        when isfinite({number}) and abs({number}) < 1e12 then round({number} * 1e6)::bigint
+        when regexp_full_match({text}, '{day}[T ]{clock} ?(Z|z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)')
+            then epoch_us(try_cast({text} as timestamptz))
+        when regexp_full_match({text}, '{day}([T ]{clock})?')
+            then epoch_us(timezone({zone}, try_cast({text} as timestamp)))
+    end"""
+
+
+def moment(micros: str) -> str:
+    """SQL: microseconds since 1970 as a time; null outside of the years."""
+    within = f"{micros} >= {_EARLIEST_S * 1_000_000} and {micros} < {_LATEST_S * 1_000_000}"
+    return f"case when {within} then make_timestamp_ns({micros} * 1000) end"
+
+
+def time_reason(text: str, micros: str) -> str:
+    """SQL: why `moment` is null for the microseconds of a text."""
+    return (
+        f"case when coalesce(trim({text}), '') = '' then 'time_missing' "
+        f"when {micros} is null and try_cast({text} as double) is null then 'time_malformed' "
+        "else 'time_out_of_range' end"
+    )
