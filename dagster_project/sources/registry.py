@@ -6,7 +6,9 @@ from dagster_project.sources import (
     alertmanager,
     argocd,
     cloudwatch_alarms,
+    cloudwatch_logs,
     configuration_changes,
+    container_logs,
     deploys,
     feature_flags,
     git_history,
@@ -14,16 +16,22 @@ from dagster_project.sources import (
     image_tag_bumps,
     incident_csv,
     incidents,
+    jaeger,
     jira,
+    json_lines,
     launchdarkly,
+    logfmt,
     metrics_wide_csv,
     otlp_logs,
     otlp_metrics,
     otlp_protobuf,
     otlp_traces,
     pagerduty,
+    parquet_spans,
     prometheus,
     servicenow,
+    syslog,
+    zipkin,
 )
 from dagster_project.sources.format import Format
 
@@ -32,6 +40,9 @@ FORMATS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
     for module in (
         otlp_traces,
+        jaeger,
+        zipkin,
+        parquet_spans,
         otlp_logs,
         otlp_metrics,
         prometheus,
@@ -51,5 +62,10 @@ FORMATS: dict[str, Format] = {
         feature_flags,
         launchdarkly,
         configuration_changes,
+        container_logs,
+        cloudwatch_logs,
+        syslog,
+        logfmt,
+        json_lines,  # of all that is JSON, it asks the least
     )
 } | {known.name: known for known in otlp_protobuf.FORMATS}

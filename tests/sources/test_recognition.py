@@ -20,6 +20,11 @@ CONTENTS = {
     "pagerduty": b'{"incidents":[],"limit":25}',
     "servicenow": b"number,sys_mod_count,sys_updated_at\n",
     "deploys": b'[{"deploy_id":"1","deployed_at":"2023-01-29T08:44:04Z"}]',
+    "container_logs": b"2023-01-29T08:44:04.123456789Z stdout F ready\n",
+    "cloudwatch_logs": b"2023-01-29T08:44:04.123Z ready\n",
+    "syslog": b"<34>1 2023-01-29T08:44:04Z host app - - - ready\n",
+    "logfmt": b'time=2023-01-29T08:44:04Z level=info msg="ready to serve"\n',
+    "json_lines": b'{"timestamp":"2023-01-29T08:44:04Z","level":"info","message":"ready"}\n',
 }
 
 

@@ -1,0 +1,83 @@
+"""Lines of a block as an Arrow column of texts, cut at the newlines by offsets; lines that are not UTF-8 stand apart.
+
+What a line means is the business of the formats.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dagster_project.sources.columns import Numbers, int64
+from dagster_project.sources.reading import Block
+from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
+
+SCHEMA = pa.schema([("line", pa.int64()), ("text", pa.large_string())])
+_NEWLINE = ord("\n")
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """Every line of a block but those refused: `table` has the columns `line` and `text`, blank lines included."""
+
+    table: pa.Table
+    refusals: tuple[Refusal, ...]
+
+
+def text_lines(block: Block) -> TextLines:
+    """The lines of a block, without their line ends, Unix's or Windows'."""
+    data = block.data.replace(b"\r\n", b"\n") if b"\r\n" in block.data else block.data
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+    if data and not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    # Texts in Arrow follow each other without gaps: a newline belongs to its line here, and SQL never sees it below.
+    numbers = np.arange(block.first_line, block.first_line + len(ends), dtype=np.int64)
+    bad = _not_utf8(data, ends)
+    texts = _texts(data, ends)
+    if len(bad):
+        good = np.ones(len(ends), np.bool_)
+        good[bad] = False
+        kept = int64(np.flatnonzero(good).astype(np.int64))
+        texts, numbers = texts.take(kept), numbers[good]
+    refusals = tuple(_refused(data, ends, int(place), block.first_line) for place in bad)
+    return TextLines(pa.table([int64(numbers), texts.cast(pa.large_string())], schema=SCHEMA), refusals)
+
+
+def _texts(data: bytes, ends: Numbers) -> pa.Array:
+    """The lines as bytes. The newlines are taken out of the data, so that the lines lie without gaps."""
+    offsets = np.zeros(len(ends) + 1, np.int64)
+    np.subtract(ends, np.arange(len(ends)), out=offsets[1:])
+    joined = data.replace(b"\n", b"")
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(joined)])
+
+
+def _not_utf8(data: bytes, ends: Numbers) -> Numbers:
+    """The places of the lines that are not UTF-8; the decoder is asked once a line at most."""
+    if data.isascii():
+        return np.empty(0, np.int64)
+    found: list[int] = []
+    start = 0
+    decode = codecs.utf_8_decode
+    while start < len(data):
+        try:
+            decode(memoryview(data)[start:], "strict", True)
+        except UnicodeDecodeError as error:
+            place = int(np.searchsorted(ends, start + error.start))
+            found.append(place)
+            start = int(ends[place]) + 1 if place < len(ends) else len(data)
+        else:
+            break
+    return np.array(found, np.int64)
+
+
+def _refused(data: bytes, ends: Numbers, place: int, first_line: int) -> Refusal:
+    line = data[int(ends[place - 1]) + 1 if place else 0 : int(ends[place])]
+    try:
+        line.decode()
+        detail = "the line is not UTF-8"
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start} of the line is no UTF-8; send the file as UTF-8"
+    return Refusal(first_line + place, None, Reason.NOT_UTF8, detail, clipped(line))
