@@ -27,14 +27,16 @@ def time_reason(column: str) -> str:
     )
 
 
-def is_hex(column: str, length: int) -> str:
-    """SQL: exactly so many hexadecimal digits, in either case."""
-    return f"regexp_full_match({column}, '[0-9a-fA-F]{{{length}}}')"
+def trace_id(column: str) -> str:
+    """SQL: the id as UUID, null when it is not 32 hexadecimal digits; of this length no other spelling of a UUID is."""
+    return f"case when strlen({column}) = 32 then try_cast({column} as uuid) end"
 
 
 def span_id(column: str) -> str:
-    """SQL: the id as UBIGINT; 0 when it is all zeros, null when it is no id."""
-    return f"case when {is_hex(column, 16)} then ('0x' || {column})::ubigint end"
+    """SQL: the id as UBIGINT; 0 when it is all zeros, null when it is not 16 hexadecimal digits."""
+    # The cast takes 1_000 for 1000. A regular expression would see it too, in three times the time.
+    is_id = f"strlen({column}) = 16 and not contains({column}, '_')"
+    return f"case when {is_id} then try_cast('0x' || {column} as ubigint) end"
 
 
 def shown(name: str, column: str) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dagster_project.sources import otlp_lines
 from dagster_project.sources.columns import query
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
+from dagster_project.sources.otlp_checks import nanoseconds, shown, span_id, time_reason, trace_id
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, text
 from dagster_project.sources.otlp_values import (
@@ -110,7 +110,7 @@ _JUDGED = Template(
     """
     with parsed as (
         select *,
-            case when $trace_is_hex then trace_id::uuid end as trace_uuid,
+            $trace_uuid as trace_uuid,
             $span_number as span_number,
             coalesce(occurred, '') in ('', '0') as is_timed_by_observer,
             $occurred_ns as occurred_ns,
@@ -150,7 +150,7 @@ _JUDGED = Template(
 
 
 _SELECT = _JUDGED.substitute(
-    trace_is_hex=is_hex("trace_id", 32),
+    trace_uuid=trace_id("trace_id"),
     span_number=span_id("span_id"),
     occurred_ns=nanoseconds("occurred"),
     observed_ns=nanoseconds("observed"),

@@ -192,14 +192,14 @@ class LineReader:
         table = _table(part, schema)
         if table.num_rows != len(part):
             raise _NotForArrow("two objects on a line, or an object over several")
-        names = frozenset[str]()
+        names, odd = frozenset[str](), _without_first_field(table)
         if not table.schema.equals(schema):
             found, known = _paths(table.schema), _paths(whole)
             if learnt := (found & known) - _paths(schema):
                 self._learn(learnt | (self._used or frozenset()))
                 return self._read(part)
             names = _shortest(found - known)
-        odd = _odd_rows(table, whole)
+            odd = np.union1d(odd, _deep_rows(whole.field(0).type, table.column(0).combine_chunks()))
         if len(odd):
             raise _OddRows(odd)
         if self._used is None:
@@ -251,11 +251,10 @@ def _is_about_type(error: Exception) -> bool:
     return "Column(" in str(error) or "conversion" in str(error)
 
 
-def _odd_rows(table: pa.Table, schema: pa.Schema) -> Numbers:
-    """Lines without the first field (`{}` is one, which the slow way lets through), and lines that nest too deeply."""
+def _without_first_field(table: pa.Table) -> Numbers:
+    """`{}` is one, which the slow way lets through."""
     first = table.column(0).combine_chunks()
-    missing = np.flatnonzero(~present(first)) if first.null_count else _NONE
-    return np.union1d(missing, _deep_rows(schema.field(0).type, first))
+    return np.flatnonzero(~present(first)) if first.null_count else _NONE
 
 
 def _deep_rows(expected: pa.DataType, found: pa.Array) -> Numbers:

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from dagster_project.sources import otlp_lines
-from dagster_project.sources.columns import joined, nulls, query
+from dagster_project.sources.columns import elements, joined, nulls, query
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.otlp_checks import is_hex, nanoseconds, shown, span_id, time_reason
+from dagster_project.sources.otlp_checks import nanoseconds, shown, span_id, time_reason, trace_id
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_salvage import Row, Shape, count, enum, integer, objects, text
 from dagster_project.sources.otlp_values import (
@@ -129,7 +129,7 @@ def _columns(spans: pa.StructArray) -> dict[str, pa.Array]:
 
 
 def _list_texts(lists: pa.ListArray, sql: str) -> pa.Array:
-    items = lists.flatten()
+    items = elements(lists)
     if not len(items):
         return nulls(len(lists))
     columns = {field.name: items.field(field.name) for field in items.type}
@@ -143,7 +143,7 @@ _JUDGED = Template(
     """
     with parsed as (
         select *,
-            case when $trace_is_hex then trace_id::uuid end as trace_uuid,
+            $trace_uuid as trace_uuid,
             $span_number as span_number,
             $parent_number as parent_number,
             $start_ns as start_ns,
@@ -192,7 +192,7 @@ _JUDGED = Template(
 
 
 _SELECT = _JUDGED.substitute(
-    trace_is_hex=is_hex("trace_id", 32),
+    trace_uuid=trace_id("trace_id"),
     span_number=span_id("span_id"),
     parent_number=span_id("parent_span_id"),
     start_ns=nanoseconds("started"),

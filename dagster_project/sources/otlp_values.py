@@ -43,7 +43,7 @@ from dagster_project.sources.columns import (
 )
 from dagster_project.warehouse.quarantine import Reason
 
-DEPTH = 2  # how deep arrays and key-value lists nest in the Arrow schema; deeper ones take the slow way
+DEPTH = 4  # how deep arrays and key-value lists nest in the Arrow schema; lines with deeper ones take the slow way
 ESCAPES = ("bytesValue", "doubleValue", "intValue", "kvlistValue")
 NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 INT64 = range(-(1 << 63), 1 << 63)
