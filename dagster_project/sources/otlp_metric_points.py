@@ -31,7 +31,9 @@ _POINT_NAMES = {
     "exponentialHistogram": _HISTOGRAM | {"scale", "zeroCount", "zeroThreshold", "positive", "negative"},
     "summary": _POINT | {"count", "sum", "quantileValues"},
 }
-_DATA_NAMES = frozenset(("dataPoints", "aggregationTemporality", "isMonotonic"))
+_DATA_NAMES = dict.fromkeys(("gauge", "summary"), frozenset(("dataPoints",)))
+_DATA_NAMES |= dict.fromkeys(("histogram", "exponentialHistogram"), frozenset(("dataPoints", "aggregationTemporality")))
+_DATA_NAMES["sum"] = _DATA_NAMES["histogram"] | {"isMonotonic"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _points(metric: object, look: _Look) -> Iterator[dict[str, Any]]:
             yield {"trouble": f"{kind} is no object with a list dataPoints", "metric": about, "point": data}
             continue
         path = f"{ROOT}.{SCOPES}.metrics.{kind}"
-        look.over(data, _DATA_NAMES, path)
+        look.over(data, _DATA_NAMES[kind], path)
         above = about | {"kind": kind}
         above |= {name: data.get(name) for name in ("aggregationTemporality", "isMonotonic") if name in data}
         for point in points or []:

@@ -48,18 +48,18 @@ _HISTOGRAM_KINDS = ("histogram", "exponentialHistogram")
 # --- metrics as Arrow reads them --------------------------------------------------------------------------------------
 
 
-def _data(spelling: Spelling, *point: tuple[str, pa.DataType], is_sum: bool = False) -> pa.StructType:
+def _data(spelling: Spelling, point: list[tuple[str, pa.DataType]], *about: tuple[str, pa.DataType]) -> pa.StructType:
     every = [
         ("attributes", attributes_type(spelling)),
         ("startTimeUnixNano", spelling.times),
         ("timeUnixNano", spelling.times),
         ("flags", pa.uint32()),
     ]
-    fields = [("dataPoints", pa.list_(pa.struct([*every, *point]))), ("aggregationTemporality", pa.int32())]
-    return pa.struct([*fields, ("isMonotonic", pa.bool_())] if is_sum else fields)
+    return pa.struct([("dataPoints", pa.list_(pa.struct([*every, *point]))), *about])
 
 
 def _metric(spelling: Spelling) -> pa.StructType:
+    temporality = ("aggregationTemporality", pa.int32())
     number = [("asDouble", pa.float64()), ("asInt", spelling.integers)]
     summed = [("count", spelling.integers), ("sum", pa.float64())]
     extremes = [("min", pa.float64()), ("max", pa.float64())]
@@ -73,11 +73,11 @@ def _metric(spelling: Spelling) -> pa.StructType:
         [
             ("name", pa.string()),
             ("unit", pa.string()),
-            ("gauge", _data(spelling, *number)),
-            ("sum", _data(spelling, *number, is_sum=True)),
-            ("histogram", _data(spelling, *summed, *extremes, *explicit)),
-            ("exponentialHistogram", _data(spelling, *summed, *extremes, *exponential)),
-            ("summary", _data(spelling, *summed, ("quantileValues", quantiles))),
+            ("gauge", _data(spelling, number)),
+            ("sum", _data(spelling, number, temporality, ("isMonotonic", pa.bool_()))),
+            ("histogram", _data(spelling, [*summed, *extremes, *explicit], temporality)),
+            ("exponentialHistogram", _data(spelling, [*summed, *extremes, *exponential], temporality)),
+            ("summary", _data(spelling, [*summed, ("quantileValues", quantiles)])),
         ]
     )
 
@@ -126,6 +126,7 @@ _ROWS = pa.schema(
 _ABOVE_NAMES = {name for name, _ in _ABOVE} | {"record"}
 # A column here: the path from a data point to its field.
 _Paths = dict[str, tuple[str, ...]]
+_OF_DATA = {"temporality": "aggregationTemporality", "is_monotonic": "isMonotonic"}
 _PLAIN: _Paths = {"observed": ("timeUnixNano",), "started": ("startTimeUnixNano",), "flags": ("flags",)}
 _NUMBER: _Paths = {"as_double": ("asDouble",), "as_int": ("asInt",)}
 _SUMMED: _Paths = {"point_count": ("count",), "point_sum": ("sum",), "point_min": ("min",), "point_max": ("max",)}
@@ -180,9 +181,9 @@ def _of_kind(kind: str, data: pa.StructArray) -> tuple[pa.Table, Numbers]:
         wanted = _ROWS.field(name).type
         # Counts are sent as texts or as signed numbers; a cast judges them.
         columns[name] = column if column.type == wanted else column.cast(wanted)
-    columns["temporality"] = data.field("aggregationTemporality").take(int64(metric))
-    if kind == "sum":
-        columns["is_monotonic"] = data.field("isMonotonic").take(int64(metric))
+    for name, of_data in _OF_DATA.items():
+        if data.type.get_field_index(of_data) >= 0:
+            columns[name] = data.field(of_data).take(int64(metric))
     for name in _ROWS.names:
         if name not in columns and name not in _ABOVE_NAMES:
             columns[name] = pa.nulls(len(points), _ROWS.field(name).type)
@@ -317,7 +318,7 @@ def _row(entry: Mapping[str, Any]) -> Row:
         "metric_name": text(metric, "name"),
         "unit": text(metric, "unit"),
         "kind": kind,
-        "temporality": enum(metric, "aggregationTemporality", TEMPORALITIES),
+        "temporality": None if kind in ("gauge", "summary") else enum(metric, "aggregationTemporality", TEMPORALITIES),
         "is_monotonic": _boolean(metric, "isMonotonic") if kind == "sum" else None,
         "attributes": attributes_text(point.get("attributes")) if point.get("attributes") else None,
         "observed": integer(point, "timeUnixNano"),
