@@ -127,6 +127,20 @@ def as_csv(replay: Replay) -> str:
     return out.getvalue()
 
 
+def rows_as_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows of any table, their names first; cells cannot start a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0] if rows else [])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return out.getvalue() if rows else ""
+
+
+def rows_as_json(rows: list[dict[str, Any]]) -> str:
+    """Rows of any table as an array of objects."""
+    return json.dumps(rows, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
 def _refused(format_: str) -> FormatNotSupported:
     if format_ == "parquet":
         return FormatNotSupported("parquet is no text: write it to a file with `--export FILE`")

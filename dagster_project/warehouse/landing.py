@@ -317,7 +317,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         raise FileChanged(f"{file.path} was written to while it was read; load it again when its writer is done")
     # Rows that were good stay when what should take their place is not.
     replaced = plan.replaces if tally.status != "failed" else plan.failed_among_replaced
-    earlier_days = _make_way(run.connection, file, replaced, load_id)
+    earlier_days = _make_way(run.connection, replaced, load_id)
     if run.progress is not None:
         run.progress(file, before.size, before.size, tally.landed)
     days = _event_days(run.connection, file.format, load_id) if tally.landed else set()
@@ -367,7 +367,7 @@ def _plan(run: _Run, file: InputFile, sha256: str, size: int) -> _Plan | None:
     known = ledger.find(run.connection, sha256, path, name)
     if known is not None and known.is_same_path and known.reading == file.format.reading and not run.again:
         return None
-    here = ledger.at_path(run.connection, path, name)
+    here = ledger.at_path(run.connection, path)
     if not any(earlier.sha256 == sha256 for earlier in here) and known is not None and known.status != "empty":
         # Every empty file has the same bytes: it is empty, not a copy of another one.
         return _Plan(duplicate_of=known.load_id)
@@ -383,13 +383,12 @@ def _plan(run: _Run, file: InputFile, sha256: str, size: int) -> _Plan | None:
     )
 
 
-def _make_way(
-    connection: duckdb.DuckDBPyConnection, file: InputFile, replaced: Sequence[int], load_id: int
-) -> set[date]:
+def _make_way(connection: duckdb.DuckDBPyConnection, replaced: Sequence[int], load_id: int) -> set[date]:
     """Remove what earlier loads landed; the days that it happened on, which must be replayed without it."""
     days: set[date] = set()
     for earlier in replaced:
-        _remove_rows(connection, file.format, earlier)
+        # An earlier load may have been of another format: all tables are asked.
+        _remove_rows(connection, ledger.raw_tables(connection), earlier)
         connection.execute("delete from audit.quarantine where load_id = ?", [earlier])
         days.update(ledger.supersede(connection, earlier, load_id))
     return days
@@ -398,9 +397,9 @@ def _make_way(
 _REMOVE = Template("delete from $table where load_id = ?")
 
 
-def _remove_rows(connection: duckdb.DuckDBPyConnection, decoder: Decoder, load_id: int) -> None:
-    for target in decoder.targets:
-        connection.execute(_REMOVE.substitute(table=target.table), [load_id])
+def _remove_rows(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], load_id: int) -> None:
+    for table in tables:
+        connection.execute(_REMOVE.substitute(table=table), [load_id])
 
 
 @dataclass
@@ -450,7 +449,7 @@ def _land_rows(run: _Run, file: InputFile, load_id: int, folder: quarantine.Fold
 
 def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: int, tally: _Tally) -> None:
     """Take back what landed of a file that was mostly refused."""
-    _remove_rows(connection, file.format, load_id)
+    _remove_rows(connection, [target.table for target in file.format.targets], load_id)
     detail = (
         f"{tally.rejected} of {tally.rejected + tally.landed} records were refused, more than the share of "
         f"{file.max_refused_share:g} that its source allows: the other {tally.landed} were not loaded"

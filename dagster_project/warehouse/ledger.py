@@ -52,9 +52,9 @@ class Known:
     load_id, status
         Of the newest load that read them.
     is_same_path
-        Whether they were met at this path.
+        Whether they were met at this path, and read as this format when they were met there last.
     reading
-        How they were to be read when they were met there last, beyond their format.
+        How they were to be read then, beyond their format.
     """
 
     load_id: int
@@ -77,27 +77,30 @@ def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_for
     """What is known of the bytes with this hash, read as this format, or None when they are new."""
     rows = connection.execute(
         """
-        with known as (select * from audit.loads where sha256 = $sha256 and format = $format),
-        here as (select * from known where path = $path)
+        with here as (
+            select format, reading from audit.loads
+            where sha256 = $sha256 and path = $path order by load_id desc limit 1
+        )
         select load_id, status,
-               exists (from here),
-               (select reading from here order by load_id desc limit 1)
-        from known where status <> 'duplicate' order by load_id desc limit 1
+               coalesce((select format = $format from here), false),
+               (select reading from here)
+        from audit.loads where sha256 = $sha256 and format = $format and status <> 'duplicate'
+        order by load_id desc limit 1
         """,
         {"sha256": sha256, "path": path, "format": file_format},
     ).fetchall()
     return Known(*rows[0]) if rows else None
 
 
-def at_path(connection: duckdb.DuckDBPyConnection, path: str, file_format: str) -> list[Previous]:
-    """The loads at this path that nothing has superseded and that are no copies, oldest first."""
+def at_path(connection: duckdb.DuckDBPyConnection, path: str) -> list[Previous]:
+    """The loads at this path, as whatever format, that nothing has superseded and that are no copies; oldest first."""
     rows = connection.execute(
         """
         select load_id, sha256, file_bytes, status from audit.loads
-        where path = ? and format = ? and status <> 'duplicate' and superseded_by is null
+        where path = ? and status <> 'duplicate' and superseded_by is null
         order by load_id
         """,
-        [path, file_format],
+        [path],
     ).fetchall()
     return [Previous(*row) for row in rows]
 

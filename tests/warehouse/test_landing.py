@@ -224,6 +224,21 @@ def test_old_content_that_came_back_is_read_in_the_new_way_once(warehouse, tmp_p
     assert warehouse.execute("select count(*), count(distinct span_id) from raw.spans").fetchall() == [(8, 8)]
 
 
+def test_a_file_that_is_read_as_another_format_now_is_not_there_twice(warehouse, tmp_path):
+    path = tmp_path / "points.json"
+    path.write_text(
+        '{"status": "success", "data": {"resultType": "matrix", "result":'
+        ' [{"metric": {"__name__": "up"}, "values": [[1704067200, "1"]]}]}}'
+    )
+    prometheus = InputFile(path, FORMATS["prometheus"])
+    other = replace(prometheus, format=replace(FORMATS["prometheus"], name="prometheus_differently"))
+    for file, replaces in ((prometheus, None), (other, 1), (prometheus, 2)):
+        (outcome,) = land(warehouse, [file]).files
+        assert (outcome.status, outcome.records_landed, outcome.replaces) == ("loaded", 1, replaces)
+        assert warehouse.execute("select count(*) from raw.metric_points").fetchall() == [(1,)]
+    assert land(warehouse, [prometheus]).files[0].status == "unchanged"
+
+
 def test_known_bytes_are_read_again_when_asked(warehouse, tmp_path):
     file = traces(tmp_path / "a", spans(4) + b"nonsense\n")
     land(warehouse, [file])
