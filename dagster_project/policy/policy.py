@@ -5,9 +5,10 @@ Clocks are named here because comparisons choose one; what each measures, `fct_i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -16,6 +17,8 @@ from dagster_project.policy.document import StrictModel, read_document
 # Whole numbers, because they become SQL intervals. A month is as far as a window can reach and still be one incident's.
 Minutes = Annotated[int, Field(strict=True, ge=0, le=31 * 24 * 60)]
 Hours = Annotated[int, Field(strict=True, ge=1, le=31 * 24)]
+
+Spelling = Annotated[str, Field(min_length=1)]
 
 DbtVar = int | list[str] | dict[str, list[str]]
 
@@ -45,14 +48,26 @@ class System(StrEnum):
 
     INCIDENTS = "incidents"
     PAGERDUTY = "pagerduty"
+    JIRA = "jira"
     SERVICENOW = "servicenow"
+    ALERTMANAGER = "alertmanager"
+    CLOUDWATCH = "cloudwatch"
+
+
+class Meaning(StrEnum):
+    """What a status of a ticket means."""
+
+    ACKNOWLEDGED = "acknowledged"
+    MITIGATED = "mitigated"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
 
 
 class Severity(StrictModel):
     """One severity and the words for it."""
 
     title: str = Field(min_length=1, description="For readers of the file.")
-    aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(description="How ticket systems spell it.")
+    aliases: tuple[Spelling, ...] = Field(description="How ticket systems spell it.")
 
 
 class IncidentWindow(StrictModel):
@@ -69,16 +84,31 @@ class Policy(StrictModel):
     severities: dict[Level, Severity]
     incident_window: IncidentWindow
     telemetry_systems: tuple[System, ...] = Field(min_length=1)
+    ticket_statuses: dict[Meaning, tuple[Spelling, ...]] | None = Field(
+        default=None, description="None: as the dbt project has them."
+    )
 
     @field_validator("severities")
     @classmethod
     def _aliases_once(cls, severities: dict[Level, Severity]) -> dict[Level, Severity]:
-        seen: dict[str, Level] = {}
-        for level, severity in severities.items():
-            for alias in severity.aliases:
-                if (other := seen.setdefault(_folded(alias), level)) != level:
-                    raise ValueError(f"{alias!r} names both {other} and {level}: give it to one")
+        _check_once({level: severity.aliases for level, severity in severities.items()})
         return severities
+
+    @field_validator("ticket_statuses")
+    @classmethod
+    def _statuses_once(
+        cls, statuses: dict[Meaning, tuple[Spelling, ...]] | None
+    ) -> dict[Meaning, tuple[Spelling, ...]] | None:
+        _check_once(statuses or {})
+        return statuses
+
+
+def _check_once(spellings: Mapping[Any, Sequence[str]]) -> None:
+    seen: dict[str, str] = {}
+    for name, each in spellings.items():
+        for spelling in each:
+            if (other := seen.setdefault(_folded(spelling), name)) != name:
+                raise ValueError(f"{spelling!r} names both {other} and {name}: give it to one")
 
 
 def load_policy(path: Path) -> Policy:
@@ -99,10 +129,17 @@ def dbt_vars(policy: Policy) -> dict[str, DbtVar]:
     -------
     dict
         `severity_aliases` (level to lower-case spellings), `incident_lead_minutes`, `open_incident_hours`,
-        `deploy_lookback_hours` and `telemetry_systems`; all of it is JSON.
+        `deploy_lookback_hours`, `telemetry_systems` and, when the policy has them, `ticket_statuses` (meaning to
+        lower-case spellings); all of it is JSON.
     """
     window = policy.incident_window
+    statuses: dict[str, DbtVar] = {}
+    if policy.ticket_statuses is not None:
+        statuses["ticket_statuses"] = {
+            str(meaning): [_folded(each) for each in spellings] for meaning, spellings in policy.ticket_statuses.items()
+        }
     return {
+        **statuses,
         "severity_aliases": {
             str(level): [_folded(alias) for alias in severity.aliases] for level, severity in policy.severities.items()
         },

@@ -46,22 +46,45 @@
     {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ")") }}
 {%- endmacro %}
 
-{# Day-first text (29/2/2016 01:16) or ISO 8601 text as a timestamp; null when it is neither. #}
-{% macro day_first_timestamp(text) -%}
-    {{ return(adapter.dispatch('day_first_timestamp', 'hindcast')(text)) }}
+{# A timestamp of a zone's clocks as UTC; of an hour that clocks show twice, the engine chooses. #}
+{% macro in_utc(timestamp, time_zone) -%}
+    {{ return(adapter.dispatch('in_utc', 'hindcast')(timestamp, time_zone)) }}
 {%- endmacro %}
 
-{% macro duckdb__day_first_timestamp(text) -%}
+{% macro duckdb__in_utc(timestamp, time_zone) -%}
+    (({{ timestamp }} at time zone coalesce({{ time_zone }}, 'UTC')) at time zone 'UTC')
+{%- endmacro %}
+
+{% macro default__in_utc(timestamp, time_zone) -%}
+    to_utc_timestamp({{ timestamp }}, coalesce({{ time_zone }}, 'UTC'))
+{%- endmacro %}
+
+{# Day-first text (29/2/2016 01:16, 29/Feb/16 1:16 AM) or the same with the year first, of a zone's clocks, or ISO 8601 text
+   with a zone of its own, as a UTC timestamp; null when it is none of these. #}
+{% macro local_timestamp(text, time_zone) -%}
+    {{ return(adapter.dispatch('local_timestamp', 'hindcast')(text, time_zone)) }}
+{%- endmacro %}
+
+{% macro duckdb__local_timestamp(text, time_zone) -%}
+    {%- set formats = [] -%}
+    {%- for day in ['%d/%b/%y', '%d/%b/%Y', '%d/%m/%Y', '%Y-%m-%d'] -%}
+        {%- for clock in ['%I:%M %p', '%H:%M', '%H:%M:%S'] %}{% do formats.append(day ~ ' ' ~ clock) %}{% endfor -%}
+    {%- endfor -%}
     coalesce(
-        {{ plausible_timestamp("try_strptime(" ~ text ~ ", ['%d/%m/%Y %H:%M', '%d/%m/%Y %H:%M:%S'])") }},
+        {{ plausible_timestamp(duckdb__in_utc("try_strptime(trim(" ~ text ~ "), " ~ formats ~ ")", time_zone)) }},
         {{ duckdb__utc_timestamp(text) }}
     )
 {%- endmacro %}
 
-{% macro default__day_first_timestamp(text) -%}
+{% macro default__local_timestamp(text, time_zone) -%}
     coalesce(
-        {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ", 'd/M/y HH:mm')") }},
-        {{ plausible_timestamp("try_to_timestamp(" ~ text ~ ", 'd/M/y HH:mm:ss')") }},
+        {%- for day in ['d/MMM/yy', 'd/MMM/yyyy', 'd/M/yyyy', 'yyyy-MM-dd'] %}
+        {%- for clock in ['h:mm a', 'H:mm', 'H:mm:ss'] %}
+        {{ plausible_timestamp(
+            default__in_utc("try_to_timestamp(trim(" ~ text ~ "), '" ~ day ~ " " ~ clock ~ "')", time_zone)
+        ) }},
+        {%- endfor %}
+        {%- endfor %}
         {{ default__utc_timestamp(text) }}
     )
 {%- endmacro %}
@@ -90,6 +113,19 @@
 
 {% macro default__json_texts(column, list_path, path) -%}
     from_json(get_json_object({{ column }}, '$.{{ list_path }}[*].{{ path }}'), 'array<string>')
+{%- endmacro %}
+
+{# The elements of the list at a path of a JSON column, as JSON; an empty list where there is no list. #}
+{% macro json_elements(column, path) -%}
+    {{ return(adapter.dispatch('json_elements', 'hindcast')(column, path)) }}
+{%- endmacro %}
+
+{% macro duckdb__json_elements(column, path) -%}
+    json_extract({{ column }}, '$.{{ path }}[*]')
+{%- endmacro %}
+
+{% macro default__json_elements(column, path) -%}
+    from_json(get_json_object({{ column }}, '$.{{ path }}'), 'array<string>')
 {%- endmacro %}
 
 {# Nanoseconds from one timestamp to another. #}

@@ -68,6 +68,125 @@ def test_durations_are_measured_between_clocks_that_were_sent(shared_project, wa
     ) == [("incidents", 4, 1, 1, 0, 2), ("servicenow", 2, 1, 0, 1, 0)]
 
 
+ISSUE = {
+    "key": "OPS-1",
+    "fields": {
+        "summary": "Checkout is slow", "created": "2024-01-01T10:00:00.000+0000", "resolutiondate": None,
+        "status": {"name": "In Progress", "statusCategory": {"key": "indeterminate"}}, "priority": {"name": "High"},
+        "components": [{"name": "shop"}], "issuetype": {"name": "Incident"}, "resolution": None,
+    },
+    "changelog": {"histories": [
+        {"created": "2024-01-01T12:10:00.000+0200",
+         "items": [{"field": "status", "fromString": "Open", "toString": "In Progress"}]},
+    ]},
+}  # fmt: skip
+ALERT = {
+    "id": "ab@1", "status": "resolved", "labels": {"alertname": "Slow", "severity": "critical", "service": "shop"},
+    "annotations": {"summary": "Slow"}, "startsAt": "2024-01-01T10:00:00Z", "endsAt": "2024-01-01T10:30:00Z",
+}  # fmt: skip
+ALARM = {
+    "AlarmName": "errors", "StateValue": "ALARM", "StateUpdatedTimestamp": "2024-01-01T10:00:00.000+00:00",
+    "Dimensions": [{"Name": "ServiceName", "Value": "shop"}],
+}  # fmt: skip
+
+
+def insert_tickets(warehouse):
+    """A ticket or two of each system beside `insert_incidents`."""
+    resolved = ISSUE["fields"] | {"resolutiondate": "2024-01-01T11:00:00.000+0000", "status": {"name": "Done"}}
+    warehouse.insert_payloads("tickets", [ISSUE, ISSUE | {"key": "OPS-2", "fields": resolved}],
+                              system="jira", ticket_id="key")  # fmt: skip
+    warehouse.insert_payloads("tickets", [ALERT, ALERT | {"id": "cd@1", "status": "firing"}],
+                              system="alertmanager", ticket_id="id")  # fmt: skip
+    ended = {"AlarmName": "errors", "NewStateValue": "OK", "StateChangeTime": "2024-01-01T10:20:00.000+0000"}
+    warehouse.insert_payloads("tickets", [ALARM, ended], system="cloudwatch", ticket_id="AlarmName")
+
+
+def test_every_system_says_when_and_where_it_says_so(shared_project, warehouse):
+    insert_incidents(warehouse)
+    entries = [
+        {"id": "R1", "type": "escalate_log_entry", "created_at": "2024-01-01T10:02:00Z"},
+        {"id": "R2", "type": "resolve_log_entry", "created_at": "2024-01-01T10:20:00Z"},
+        {"id": "R3", "type": "trigger_log_entry", "created_at": "2024-01-01T10:25:00Z"},
+    ]
+    warehouse.insert_payloads("tickets", [entry | {"incident": {"id": "PT1"}} for entry in entries],
+                              system="pagerduty", ticket_id="PT1")  # fmt: skip
+    insert_tickets(warehouse)
+    worked_on = TICKET | {"sys_mod_count": "1", "ident_state": "Active", "sys_updated_at": "29/2/2016 02:00"}
+    reopened = TICKET | {"sys_mod_count": "9", "reopen_count": "1", "sys_updated_at": "3/3/2016 08:00"}
+    last = reopened | {"sys_mod_count": "11", "sys_updated_at": "5/3/2016 12:00"}
+    warehouse.insert_payloads("tickets", [worked_on, reopened, last], system="servicenow", ticket_id="number")
+    shared_project.run(warehouse, "run", "-s", "+fct_incidents")
+
+    def clocks(incident_id):
+        """From each clock that is known to its time of day and what says it."""
+        names = ["started", "detected", "acknowledged", "mitigated", "resolved", "closed", "reopened"]
+        listed = ", ".join(f"strftime({name}_at, '%d %H:%M:%S'), {name}_at_source" for name in names)
+        ((*found,),) = warehouse.rows(f"select {listed} from marts.fct_incidents where incident_id = '{incident_id}'")
+        pairs = dict(zip(names, zip(found[::2], found[1::2], strict=True), strict=True))
+        return {name: pair for name, pair in pairs.items() if pair != (None, None)}
+
+    assert clocks("INC-1") == {
+        "started": ("01 10:00:00", "incidents.created_at"),
+        "detected": ("01 10:00:30", "pagerduty.created_at"),
+        "acknowledged": ("01 10:05:00", "pagerduty.acknowledge_log_entry.created_at"),
+        "resolved": ("01 11:00:00", "incidents.resolved_at"),
+        "reopened": ("01 10:25:00", "pagerduty.log_entries"),
+    }
+    assert clocks("0000045") == {
+        "started": ("29 01:16:00", "servicenow.opened_at"),
+        "acknowledged": ("29 02:00:00", "servicenow.state, sys_updated_at"),
+        "resolved": ("29 11:29:00", "servicenow.resolved_at"),
+        "closed": ("05 12:00:00", "servicenow.closed_at"),
+        "reopened": ("03 08:00:00", "servicenow.reopen_count, sys_updated_at"),
+    }
+    assert clocks("OPS-1") == {
+        "started": ("01 10:00:00", "jira.fields.created"),
+        "acknowledged": ("01 10:10:00", "jira.changelog.status"),
+    }
+    assert clocks("OPS-2")["resolved"] == ("01 11:00:00", "jira.fields.resolutiondate")
+    assert clocks("ab@1") == {
+        "started": ("01 10:00:00", "alertmanager.startsAt"),
+        "resolved": ("01 10:30:00", "alertmanager.endsAt"),
+    }
+    assert clocks("errors@2024-01-01 10:00:00") == {
+        "started": ("01 10:00:00", "cloudwatch.StateUpdatedTimestamp"),
+        "resolved": ("01 10:20:00", "cloudwatch.StateChangeTime"),
+    }
+    assert warehouse.rows(
+        "select incident_id, reopened_count, escalation_count, is_open from marts.fct_incidents"
+        " where system <> 'incidents' or incident_id = 'INC-1' order by system, incident_id"
+    ) == [
+        ("ab@1", 0, None, False),
+        ("cd@1", 0, None, True),
+        ("errors@2024-01-01 10:00:00", 0, None, False),
+        ("INC-1", 1, 1, False),
+        ("OPS-1", 0, None, True),
+        ("OPS-2", 0, None, False),
+        ("0000045", 1, None, False),
+        ("0000046", 0, None, False),
+    ]
+
+
+def test_times_without_a_zone_are_of_the_source_s(shared_project, warehouse):
+    warehouse.insert_payloads("tickets", [TICKET], system="servicenow", ticket_id="number")
+    rows = [{"Issue key": "OPS-1", "Created": "29/Jul/24 8:44 AM", "Resolved": "", "Status": "Done"}]
+    warehouse.insert_payloads("tickets", rows, system="jira", ticket_id="Issue key")
+    warehouse.write(
+        "insert into audit.loads by name select 1 as load_id, 'tickets' as source, 'servicenow' as format, 'x' as path,"
+        " 'x' as sha256, 'loaded' as status, 0 as file_bytes, 0 as decoded_bytes, 0 as records_read,"
+        " 0 as records_landed, 0 as records_rejected, []::varchar[] as unknown_fields, []::date[] as event_days,"
+        " timestamp '2024-01-01' as started_at, timestamp '2024-01-01' as finished_at, '1' as code_version,"
+        """ '{"time_zone": "America/New_York"}' as reading"""
+    )
+    shared_project.run(warehouse, "run", "-s", "+int_incidents")
+    assert warehouse.rows(
+        "select incident_id, started_at::varchar, resolved_at::varchar from intermediate.int_incidents order by 1"
+    ) == [
+        ("0000045", "2016-02-29 06:16:00", "2016-02-29 16:29:00"),
+        ("OPS-1", "2024-07-29 12:44:00", None),
+    ]
+
+
 # Every JSON type where another is meant, and texts that only look like times.
 HOSTILE = [{}, {"at": "2024-01-01T10:00:00Z"}, [], [[]], [None], ["x"], [{"at": []}], "x", "", 1, 1e300, True, None,
            "infinity", "-infinity", "epoch", "290000-01-01", "4000-01-01T00:00:00Z", "31/12/9999 23:59",
@@ -93,13 +212,36 @@ def test_a_field_of_another_type_fails_no_build(shared_project, warehouse):
     warehouse.insert_payloads("tickets", [*pages, *entries], system="pagerduty", ticket_id="id")
     tickets = named(spoilt(TICKET, TICKET), "number")
     warehouse.insert_payloads("tickets", tickets, system="servicenow", ticket_id="number")
+    issues = spoilt(ISSUE, ISSUE) + [ISSUE | {"fields": fields} for fields in spoilt(ISSUE["fields"], ISSUE["fields"])]
+    for wrong in HOSTILE:
+        change = {"field": wrong, "fromString": wrong, "toString": wrong}
+        issues += [ISSUE | {"changelog": {"histories": wrong}}]
+        issues += [
+            ISSUE | {"changelog": {"histories": [{"created": wrong, "items": wrong}, {"items": [wrong, change]}]}}
+        ]
+    issues = named(issues, "key")
+    warehouse.insert_payloads("tickets", issues, system="jira", ticket_id="key")
+    row = {"Created": "29/Jul/24 8:44 AM", "Resolved": "", "Status": "Done", "Priority": "Low", "Component/s": "x"}
+    exported = named(spoilt(row, row), "Issue key")
+    exported = [each | {"Issue key": f"CSV-{number}"} for number, each in enumerate(exported)]
+    warehouse.insert_payloads("tickets", exported, system="jira", ticket_id="Issue key")
+    alerts = named(spoilt(ALERT, [*ALERT, "fingerprint"]), "id")
+    warehouse.insert_payloads("tickets", alerts, system="alertmanager", ticket_id="id")
+    alarms = named(spoilt(ALARM, [*ALARM, "Timestamp", "HistoryData", "Message", "detail", "Trigger"]), "AlarmName")
+    warehouse.insert_payloads("tickets", alarms, system="cloudwatch", ticket_id="AlarmName")
     warehouse.insert_payloads("deploys", named(spoilt(started, ["service", "version", "deployed_at"]), "deploy_id"))
     warehouse.insert_spans([{"span": 1}])
     shared_project.run(warehouse, "build", "--exclude", "resource_type:unit_test")
-    assert dict(warehouse.rows("select system, count(*) from marts.fct_incidents group by all")) == {
+    found = dict(warehouse.rows("select system, count(*) from marts.fct_incidents group by all"))
+    # An alarm whose state or time is nonsense has no episode.
+    assert 0 < found.pop("cloudwatch") < len(alarms)
+    assert found == {
         "incidents": len(incidents), "pagerduty": len(pages), "servicenow": len(tickets),
+        "jira": len(issues) + len(exported), "alertmanager": len(alerts),
     }  # fmt: skip
-    assert warehouse.rows("select max(acknowledged_at)::varchar from marts.fct_incidents") == [("2024-01-01 10:05:00",)]
+    assert warehouse.rows(
+        "select max(acknowledged_at)::varchar from marts.fct_incidents where system = 'pagerduty'"
+    ) == [("2024-01-01 10:05:00",)]
 
 
 def test_the_policy_says_what_is_severe_and_how_far_to_look(shared_project, warehouse):
@@ -167,6 +309,7 @@ def test_an_incident_is_compared_with_quiet_time(shared_project, warehouse):
     warehouse.insert_spans([*quiet, *disturbed, *during])
     warehouse.write(
         "insert into raw.metric_points"
+        " (load_id, line, record, metric_name, service_name, labels, observed_at, value)"
         " select 1, n, m, name, 'shop', '{}', timestamp '2024-01-01 09:00:00' + to_minutes(m),"
         " if(m >= 58 and m <= 120, 30, 10) + m % 3"
         " from range(180) as minutes (m), (values (1, 'cpu_percent'), (2, 'node_load')) as metrics (n, name)"

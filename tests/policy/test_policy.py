@@ -35,7 +35,7 @@ def test_the_shipped_policy_is_what_the_models_default_to():
 def test_the_variables_follow_the_file(changed):
     file = changed("lead_minutes: 2", "lead_minutes: 30")
     file.write_text(
-        file.read_text().replace("[critical, blocker]", "[' SEV1 ', 2am]").replace("pagerduty]", "servicenow]")
+        file.read_text().replace("[critical, blocker, highest]", "[' SEV1 ', 2am]").replace("pagerduty]", "servicenow]")
     )
     found = json.loads(json.dumps(dbt_vars(load_policy(file))))
     assert (found["incident_lead_minutes"], found["open_incident_hours"], found["deploy_lookback_hours"]) == (
@@ -45,6 +45,13 @@ def test_the_variables_follow_the_file(changed):
     )
     assert found["severity_aliases"]["P1"] == ["sev1", "2am"]
     assert found["telemetry_systems"] == ["incidents", "servicenow"]
+
+
+def test_a_policy_without_statuses_leaves_them_to_the_models(tmp_path):
+    text = SHIPPED.read_text()
+    start, end = text.index("ticket_statuses:"), text.index("# Systems whose incidents")
+    (tmp_path / "policy.yml").write_text(text[:start] + text[end:])
+    assert "ticket_statuses" not in dbt_vars(load_policy(tmp_path / "policy.yml"))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,8 @@ def test_the_variables_follow_the_file(changed):
         ("open_incident_hours: 24", "open_incident_hours: 1000", "less than or equal to 744 (found 1000)"),
         ("[high, major]", "[high, Blocker]", "'Blocker' names both P1 and P2"),
         ("  P5:", "  P6:", "severities.P6"),
+        ("[resolved, done", "[resolved, Closed", "'closed' names both resolved and closed"),
+        ("  mitigated: [", "  mended: [", "ticket_statuses.mended"),
         ("pagerduty]\n", "pagerdutty]\n", "telemetry_systems.1"),
         ("  lead_minutes: 2\n", "  lead_minutes: 2\n  lead_minutes: 3\n", "'lead_minutes' is given twice"),
         ("severities:\n", "severities: [\n", "policy.yml:"),

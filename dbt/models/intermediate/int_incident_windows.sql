@@ -31,8 +31,8 @@ extents as (
     union all
 
     select
-        min(observed_at) as telemetry_from,
-        max(observed_at) as telemetry_until
+        {{ to_microseconds('min(observed_at)') }} as telemetry_from,
+        {{ to_microseconds('max(observed_at)') }} as telemetry_until
     from points
 ),
 
@@ -55,7 +55,11 @@ relevant as (
         started_at is not null
         and (
             {{ is_one_of('system', var('telemetry_systems')) }}
-            or service_name in (select service_name from services)
+            or (
+                -- Alerts come all day: each would take quiet time away from baselines.
+                system not in ('alertmanager', 'cloudwatch')
+                and service_name in (select service_name from services)
+            )
         )
 ),
 

@@ -6,8 +6,20 @@ pagerduty as (
     select * from {{ ref('stg_pagerduty__incidents') }}
 ),
 
+jira as (
+    select * from {{ ref('stg_jira__incidents') }}
+),
+
 servicenow as (
     select * from {{ ref('stg_servicenow__incidents') }}
+),
+
+alertmanager as (
+    select * from {{ ref('stg_alertmanager__incidents') }}
+),
+
+cloudwatch as (
+    select * from {{ ref('stg_cloudwatch__incidents') }}
 ),
 
 -- Several pages may name one incident; the first that was created speaks for it.
@@ -20,10 +32,16 @@ pages as (
 
 -- What the incident's own record says goes before what the page says. The page's creation is when a machine or a person
 -- noticed: it detects, it does not begin.
-from_incidents as (
+{%- set said_by_page = {
+    'detected_at': ('created_at', "'created_at'"),
+    'acknowledged_at': ('acknowledged_at', 'pages.acknowledged_at_field'),
+    'resolved_at': ('resolved_at', 'pages.resolved_at_field'),
+    'reopened_at': ('reopened_at', "'log_entries'"),
+} %}
+
+incidents_and_pages as (
     select
         incidents.incident_id,
-        'incidents' as system,
         coalesce(incidents.title, pages.title) as title,
         coalesce(incidents.severity, pages.severity) as severity,
         coalesce(incidents.severity_as_sent, pages.severity_as_sent) as severity_as_sent,
@@ -32,32 +50,24 @@ from_incidents as (
         incidents.category,
         coalesce(incidents.resolution_method, pages.resolution_method) as resolution_method,
         coalesce(incidents.started_at, incidents.created_at) as started_at,
-        case
-            when incidents.started_at is not null then 'incidents.started_at'
-            when incidents.created_at is not null then 'incidents.created_at'
-        end as started_at_source,
-        coalesce(incidents.detected_at, pages.created_at) as detected_at,
-        case
-            when incidents.detected_at is not null then 'incidents.detected_at'
-            when pages.created_at is not null then 'pagerduty.created_at'
-        end as detected_at_source,
-        coalesce(incidents.acknowledged_at, pages.acknowledged_at) as acknowledged_at,
-        case
-            when incidents.acknowledged_at is not null then 'incidents.acknowledged_at'
-            when pages.acknowledged_at is not null then 'pagerduty.acknowledge_log_entry.created_at'
-        end as acknowledged_at_source,
-        incidents.mitigated_at,
-        case when incidents.mitigated_at is not null then 'incidents.mitigated_at' end as mitigated_at_source,
-        coalesce(incidents.resolved_at, pages.resolved_at) as resolved_at,
-        case
-            when incidents.resolved_at is not null then 'incidents.resolved_at'
-            when pages.resolved_at is not null then 'pagerduty.' || pages.resolved_at_field
-        end as resolved_at_source,
-        incidents.closed_at,
-        case when incidents.closed_at is not null then 'incidents.closed_at' end as closed_at_source,
-        coalesce(pages.reopened_count, 0) as reopened_count,
-        coalesce(incidents.resolved_at, incidents.closed_at, pages.resolved_at) is null
-        and coalesce(pages.status, '') <> 'resolved' as is_open,
+        case when incidents.started_at is not null then 'incidents.started_at' else 'incidents.created_at' end
+            as started_at_said_by,
+        {%- for clock in [
+            'detected_at', 'acknowledged_at', 'mitigated_at', 'resolved_at', 'closed_at', 'reopened_at'
+        ] %}
+        {%- if clock in said_by_page %}
+        {%- set column, field = said_by_page[clock] %}
+        coalesce(incidents.{{ clock }}, pages.{{ column }}) as {{ clock }},
+        case when incidents.{{ clock }} is not null then 'incidents.{{ clock }}' else 'pagerduty.' || {{ field }} end
+            as {{ clock }}_said_by,
+        {%- else %}
+        incidents.{{ clock }},
+        'incidents.{{ clock }}' as {{ clock }}_said_by,
+        {%- endif %}
+        {%- endfor %}
+        coalesce(incidents.reopened_count, pages.reopened_count, 0) as reopened_count,
+        coalesce(incidents.escalation_count, pages.escalation_count) as escalation_count,
+        coalesce(pages.status = 'resolved', false) as is_over,
         pages.incident_id as pagerduty_id,
         incidents.load_id,
         incidents.line,
@@ -66,32 +76,38 @@ from_incidents as (
     left join pages on incidents.incident_id = pages.incident_key
 ),
 
+from_incidents as (
+    select
+        {{ incident_columns('incidents', texts={}, clocks={
+            'started_at': ('started_at', 'started_at_said_by'),
+            'detected_at': ('detected_at', 'detected_at_said_by'),
+            'acknowledged_at': ('acknowledged_at', 'acknowledged_at_said_by'),
+            'mitigated_at': ('mitigated_at', 'mitigated_at_said_by'),
+            'resolved_at': ('resolved_at', 'resolved_at_said_by'),
+            'closed_at': ('closed_at', 'closed_at_said_by'),
+            'reopened_at': ('reopened_at', 'reopened_at_said_by'),
+        }) }},
+        reopened_count,
+        escalation_count,
+        is_over,
+        pagerduty_id,
+        load_id,
+        line,
+        record
+    from incidents_and_pages
+),
+
 from_pagerduty as (
     select
-        incident_id,
-        'pagerduty' as system,
-        title,
-        severity,
-        severity_as_sent,
-        service_name,
-        team,
-        cast(null as varchar) as category,
-        resolution_method,
-        created_at as started_at,
-        case when created_at is not null then 'pagerduty.created_at' end as started_at_source,
-        cast(null as timestamp) as detected_at,
-        cast(null as varchar) as detected_at_source,
-        acknowledged_at,
-        case when acknowledged_at is not null then 'pagerduty.acknowledge_log_entry.created_at' end
-            as acknowledged_at_source,
-        cast(null as timestamp) as mitigated_at,
-        cast(null as varchar) as mitigated_at_source,
-        resolved_at,
-        case when resolved_at is not null then 'pagerduty.' || resolved_at_field end as resolved_at_source,
-        cast(null as timestamp) as closed_at,
-        cast(null as varchar) as closed_at_source,
+        {{ incident_columns('pagerduty', texts={'category': none}, clocks={
+            'started_at': ('created_at', "'pagerduty.created_at'"),
+            'acknowledged_at': ('acknowledged_at', "'pagerduty.' || acknowledged_at_field"),
+            'resolved_at': ('resolved_at', "'pagerduty.' || resolved_at_field"),
+            'reopened_at': ('reopened_at', "'pagerduty.log_entries'"),
+        }) }},
         reopened_count,
-        resolved_at is null and coalesce(status, '') <> 'resolved' as is_open,
+        escalation_count,
+        coalesce(status = 'resolved', false) as is_over,
         incident_id as pagerduty_id,
         load_id,
         line,
@@ -100,32 +116,40 @@ from_pagerduty as (
     where incident_key is null or incident_key not in (select incident_id from incidents)
 ),
 
+from_jira as (
+    select
+        {{ incident_columns('jira', texts={'team': none}, clocks={
+            'started_at': ('created_at', "'jira.' || created_at_field"),
+            'acknowledged_at': ('acknowledged_at', "'jira.changelog.status'"),
+            'mitigated_at': ('mitigated_at', "'jira.changelog.status'"),
+            'resolved_at': ('resolved_at', "'jira.' || resolved_at_field"),
+            'closed_at': ('closed_at', "'jira.changelog.status'"),
+            'reopened_at': ('reopened_at', "'jira.changelog.status'"),
+        }) }},
+        reopened_count,
+        cast(null as bigint) as escalation_count,
+        is_over,
+        cast(null as varchar) as pagerduty_id,
+        load_id,
+        line,
+        record
+    from jira
+),
+
 from_servicenow as (
     select
-        incident_id,
-        'servicenow' as system,
-        coalesce(short_description, 'Incident ' || incident_id) as title,
-        severity,
-        severity_as_sent,
-        service_name,
-        team,
-        category,
-        resolution_method,
-        opened_at as started_at,
-        case when opened_at is not null then 'servicenow.opened_at' end as started_at_source,
-        cast(null as timestamp) as detected_at,
-        cast(null as varchar) as detected_at_source,
-        cast(null as timestamp) as acknowledged_at,
-        cast(null as varchar) as acknowledged_at_source,
-        cast(null as timestamp) as mitigated_at,
-        cast(null as varchar) as mitigated_at_source,
-        resolved_at,
-        case when resolved_at is not null then 'servicenow.resolved_at' end as resolved_at_source,
-        closed_at,
-        case when closed_at is not null then 'servicenow.closed_at' end as closed_at_source,
+        {{ incident_columns('servicenow', texts={
+            'title': "coalesce(short_description, 'Incident ' || incident_id)"
+        }, clocks={
+            'started_at': ('opened_at', "'servicenow.opened_at'"),
+            'acknowledged_at': ('acknowledged_at', "'servicenow.state, sys_updated_at'"),
+            'resolved_at': ('resolved_at', "'servicenow.resolved_at'"),
+            'closed_at': ('closed_at', "'servicenow.closed_at'"),
+            'reopened_at': ('reopened_at', "'servicenow.reopen_count, sys_updated_at'"),
+        }) }},
         reopened_count,
-        coalesce(resolved_at, closed_at) is null
-        and lower(coalesce(state, '')) not in ('resolved', 'closed', 'canceled', 'cancelled') as is_open,
+        cast(null as bigint) as escalation_count,
+        is_over,
         cast(null as varchar) as pagerduty_id,
         load_id,
         line,
@@ -133,21 +157,56 @@ from_servicenow as (
     from servicenow
 ),
 
-{%- set systems = ['incidents', 'pagerduty', 'servicenow'] %}
+from_alertmanager as (
+    select
+        {{ incident_columns('alertmanager', texts={'resolution_method': none}, clocks={
+            'started_at': ('starts_at', "'alertmanager.startsAt'"),
+            'resolved_at': ('resolved_at', "'alertmanager.endsAt'"),
+        }) }},
+        0 as reopened_count,
+        cast(null as bigint) as escalation_count,
+        is_over,
+        cast(null as varchar) as pagerduty_id,
+        load_id,
+        line,
+        record
+    from alertmanager
+),
+
+from_cloudwatch as (
+    select
+        {{ incident_columns('cloudwatch', texts={
+            'title': 'alarm_name', 'severity': none, 'severity_as_sent': none, 'team': none, 'category': none,
+            'resolution_method': none
+        }, clocks={
+            'started_at': ('alarmed_at', "'cloudwatch.' || alarmed_at_field"),
+            'resolved_at': ('ended_at', "'cloudwatch.' || ended_at_field"),
+        }) }},
+        0 as reopened_count,
+        cast(null as bigint) as escalation_count,
+        false as is_over,
+        cast(null as varchar) as pagerduty_id,
+        load_id,
+        line,
+        record
+    from cloudwatch
+),
+
+{%- set systems = ['incidents', 'pagerduty', 'jira', 'servicenow', 'alertmanager', 'cloudwatch'] %}
 
 together as (
-    select * from from_incidents
-    union all
-    select * from from_pagerduty
-    union all
-    select * from from_servicenow
+    {%- for system in systems %}
+    select * from from_{{ system }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 -- Systems number their incidents without regard to each other. The first in the list that has an id keeps it; the
 -- others', and whatever looks like such a made id as sent, get the system before it, so that no two are the same.
 named as (
     select
-        * replace (
+        * exclude (is_over)
+        replace (
             case
                 when
                     {% for system in systems %}
@@ -165,7 +224,8 @@ named as (
                     then system || ':' || incident_id
                 else incident_id
             end as incident_id
-        )
+        ),
+        coalesce(resolved_at, closed_at) is null and not is_over as is_open
     from together
 ),
 

@@ -29,7 +29,10 @@ final as (
         incidents.resolved_at_source,
         incidents.closed_at,
         incidents.closed_at_source,
+        incidents.reopened_at,
+        incidents.reopened_at_source,
         incidents.reopened_count,
+        incidents.escalation_count,
         incidents.is_open,
         incidents.clock_problem,
         {% for clock in ['detect', 'acknowledge', 'mitigate', 'resolve'] %}

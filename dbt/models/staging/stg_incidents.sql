@@ -26,6 +26,9 @@ final as (
         {{ utc_timestamp(json_text('payload', 'mitigated_at')) }} as mitigated_at,
         {{ utc_timestamp(json_text('payload', 'resolved_at')) }} as resolved_at,
         {{ utc_timestamp(json_text('payload', 'closed_at')) }} as closed_at,
+        {{ utc_timestamp(json_text('payload', 'reopened_at')) }} as reopened_at,
+        try_cast({{ json_text('payload', 'reopened_count') }} as bigint) as reopened_count,
+        try_cast({{ json_text('payload', 'escalation_count') }} as bigint) as escalation_count,
         load_id,
         line,
         record

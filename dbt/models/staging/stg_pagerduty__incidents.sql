@@ -24,41 +24,73 @@ newest as (
     qualify row_number() over (partition by ticket_id order by load_id desc, line desc, record desc) = 1
 ),
 
+-- Pages of a listing overlap: an entry counts once. Its kind is what stands before _log_entry.
+entries as (
+    select
+        pagerduty_id,
+        replace(replace(entry_type, '_reference', ''), '_log_entry', '') as kind,
+        created_at,
+        coalesce({{ json_text('payload', 'id') }}, load_id || '/' || line || '/' || record) as entry_id
+    from typed
+    where entry_type like '%log_entry%'
+    qualify row_number() over (
+        partition by pagerduty_id, entry_id, kind, created_at
+        order by load_id desc, line desc, record desc
+    ) = 1
+),
+
 acknowledgements as (
     select
         pagerduty_id,
-        created_at
-    from typed
-    where entry_type like 'acknowledge_log_entry%'
+        created_at,
+        'acknowledge_log_entry.created_at' as field
+    from entries
+    where kind = 'acknowledge'
 
     union all
 
     select
         pagerduty_id,
-        {{ utc_timestamp('sent_at') }} as created_at
+        {{ utc_timestamp('sent_at') }} as created_at,
+        'acknowledgements.at' as field
     from (
         select
             ticket_id as pagerduty_id,
             unnest({{ json_texts('payload', 'acknowledgements', 'at') }}) as sent_at
         from newest
-    ) as entries
+    ) as listed
 ),
 
 first_acknowledgement as (
     select
         pagerduty_id,
-        min(created_at) as acknowledged_at
+        created_at as acknowledged_at,
+        field as acknowledged_at_field
     from acknowledgements
-    group by pagerduty_id
+    where created_at is not null
+    qualify row_number() over (partition by pagerduty_id order by created_at, field) = 1
 ),
 
-last_resolution as (
+-- Whatever follows a resolution has opened the incident again. When a further resolution is all that follows, nobody
+-- says when that was.
+courses as (
     select
         pagerduty_id,
-        max(created_at) as resolved_at,
-        greatest(count(*) - 1, 0) as reopened_count
-    from typed
-    where entry_type like 'resolve_log_entry%'
+        kind,
+        created_at,
+        lag(kind) over (partition by pagerduty_id order by created_at, kind, entry_id) as previous_kind
+    from entries
+    where kind in ('trigger', 'acknowledge', 'unacknowledge', 'escalate', 'reopen', 'resolve')
+),
+
+histories as (
+    select
+        pagerduty_id,
+        max(case when kind = 'resolve' then created_at end) as resolved_at,
+        count(case when previous_kind = 'resolve' then 1 end) as reopened_count,
+        max(case when previous_kind = 'resolve' and kind <> 'resolve' then created_at end) as reopened_at,
+        count(case when kind = 'escalate' then 1 end) as escalation_count
+    from courses
     group by pagerduty_id
 ),
 
@@ -98,23 +130,27 @@ final as (
         renamed.status,
         renamed.created_at,
         first_acknowledgement.acknowledged_at,
+        first_acknowledgement.acknowledged_at_field,
         case
             when renamed.status = 'resolved'
-                then coalesce(renamed.resolved_at, last_resolution.resolved_at, renamed.last_status_change_at)
+                then coalesce(renamed.resolved_at, histories.resolved_at, renamed.last_status_change_at)
         end as resolved_at,
         case
             when renamed.status <> 'resolved' then null
             when renamed.resolved_at is not null then 'resolved_at'
-            when last_resolution.resolved_at is not null then 'resolve_log_entry.created_at'
+            when histories.resolved_at is not null then 'resolve_log_entry.created_at'
             when renamed.last_status_change_at is not null then 'last_status_change_at'
         end as resolved_at_field,
-        coalesce(last_resolution.reopened_count, 0) as reopened_count,
+        histories.reopened_at,
+        coalesce(histories.reopened_count, 0) as reopened_count,
+        -- Without log entries nobody says whether it was escalated.
+        histories.escalation_count,
         renamed.load_id,
         renamed.line,
         renamed.record
     from renamed
     left join first_acknowledgement on renamed.incident_id = first_acknowledgement.pagerduty_id
-    left join last_resolution on renamed.incident_id = last_resolution.pagerduty_id
+    left join histories on renamed.incident_id = histories.pagerduty_id
 )
 
 select *

@@ -1,14 +1,26 @@
-with tickets as (
+with zones as (
+    {{ load_time_zones() }}
+),
+
+tickets as (
     select
-        ticket_id,
-        payload,
-        try_cast({{ json_text('payload', 'sys_mod_count') }} as integer) as sys_mod_count,
-        {{ day_first_timestamp(json_text('payload', 'sys_updated_at')) }} as sys_updated_at,
-        load_id,
-        line,
-        record
-    from {{ source('raw', 'tickets') }}
-    where system = 'servicenow'
+        sent.ticket_id,
+        sent.payload,
+        zones.time_zone,
+        try_cast({{ json_text('sent.payload', 'sys_mod_count') }} as integer) as sys_mod_count,
+        try_cast({{ json_text('sent.payload', 'reopen_count') }} as integer) as reopened_count,
+        coalesce(
+            nullif({{ json_text('sent.payload', 'ident_state') }}, '?'),
+            nullif({{ json_text('sent.payload', 'incident_state') }}, '?'),
+            nullif({{ json_text('sent.payload', 'state') }}, '?')
+        ) as state,
+        {{ local_timestamp(json_text('sent.payload', 'sys_updated_at'), 'zones.time_zone') }} as sys_updated_at,
+        sent.load_id,
+        sent.line,
+        sent.record
+    from {{ source('raw', 'tickets') }} as sent
+    left join zones on sent.load_id = zones.load_id
+    where sent.system = 'servicenow'
 ),
 
 -- A row is an update; the last one is the incident's state.
@@ -23,11 +35,33 @@ states as (
     ) = 1
 ),
 
+-- Nobody writes down who took it up when: the first update in a state of work says it.
+taken_up as (
+    select
+        ticket_id,
+        min(sys_updated_at) as acknowledged_at
+    from tickets
+    where {{ status_meaning('state') }} = 'acknowledged'
+    group by ticket_id
+),
+
+-- The update in which the count of the state is reached.
+reopened as (
+    select
+        tickets.ticket_id,
+        min(tickets.sys_updated_at) as reopened_at
+    from tickets
+    inner join states on tickets.ticket_id = states.ticket_id
+    where
+        states.reopened_count > 0
+        and states.reopened_count = tickets.reopened_count
+    group by tickets.ticket_id
+),
+
 renamed as (
     select
         ticket_id as incident_id,
-        nullif({{ json_text('payload', 'ident_state') }}, '?') as state_as_sent,
-        nullif({{ json_text('payload', 'incident_state') }}, '?') as incident_state_as_sent,
+        state,
         nullif({{ json_text('payload', 'short_description') }}, '?') as short_description,
         nullif({{ json_text('payload', 'priority') }}, '?') as severity_as_sent,
         nullif({{ json_text('payload', 'cmdb_ci') }}, '?') as service_name,
@@ -35,11 +69,11 @@ renamed as (
         nullif({{ json_text('payload', 'category') }}, '?') as category,
         nullif({{ json_text('payload', 'category_1') }}, '?') as subcategory,
         nullif({{ json_text('payload', 'closed_code') }}, '?') as resolution_method,
-        try_cast({{ json_text('payload', 'reopen_count') }} as integer) as reopened_count,
+        reopened_count,
         try_cast({{ json_text('payload', 'reassignment_count') }} as integer) as reassigned_count,
-        {{ day_first_timestamp(json_text('payload', 'opened_at')) }} as opened_at,
-        {{ day_first_timestamp(json_text('payload', 'resolved_at')) }} as resolved_at,
-        {{ day_first_timestamp(json_text('payload', 'closed_at')) }} as closed_at,
+        {{ local_timestamp(json_text('payload', 'opened_at'), 'time_zone') }} as opened_at,
+        {{ local_timestamp(json_text('payload', 'resolved_at'), 'time_zone') }} as resolved_at,
+        {{ local_timestamp(json_text('payload', 'closed_at'), 'time_zone') }} as closed_at,
         sys_mod_count,
         sys_updated_at,
         update_count,
@@ -51,28 +85,33 @@ renamed as (
 
 final as (
     select
-        incident_id,
-        coalesce(state_as_sent, incident_state_as_sent) as state,
-        short_description,
-        {{ severity_level('severity_as_sent') }} as severity,
-        severity_as_sent,
-        service_name,
-        team,
-        category,
-        subcategory,
-        resolution_method,
-        coalesce(reopened_count, 0) as reopened_count,
-        coalesce(reassigned_count, 0) as reassigned_count,
-        opened_at,
-        resolved_at,
-        closed_at,
-        sys_mod_count,
-        sys_updated_at,
-        update_count,
-        load_id,
-        line,
-        record
+        renamed.incident_id,
+        renamed.state,
+        coalesce({{ status_meaning('renamed.state') }} in ('resolved', 'closed'), false) as is_over,
+        renamed.short_description,
+        {{ severity_level('renamed.severity_as_sent') }} as severity,
+        renamed.severity_as_sent,
+        renamed.service_name,
+        renamed.team,
+        renamed.category,
+        renamed.subcategory,
+        renamed.resolution_method,
+        coalesce(renamed.reopened_count, 0) as reopened_count,
+        coalesce(renamed.reassigned_count, 0) as reassigned_count,
+        renamed.opened_at,
+        taken_up.acknowledged_at,
+        renamed.resolved_at,
+        renamed.closed_at,
+        reopened.reopened_at,
+        renamed.sys_mod_count,
+        renamed.sys_updated_at,
+        renamed.update_count,
+        renamed.load_id,
+        renamed.line,
+        renamed.record
     from renamed
+    left join taken_up on renamed.incident_id = taken_up.ticket_id
+    left join reopened on renamed.incident_id = reopened.ticket_id
 )
 
 select *
