@@ -11,6 +11,11 @@ repeats as (
         load_id,
         is_identical
     from {{ ref('stg_span_repeats') }}
+    union all
+    select
+        load_id,
+        true as is_identical
+    from {{ ref('stg_log_repeats') }}
 ),
 
 refused as (

@@ -16,6 +16,28 @@ with logs as (
     where {{ in_replay_window('occurred_at') }}
 ),
 
+repeats as (
+    select
+        load_id,
+        line,
+        record
+    from {{ ref('stg_log_repeats') }}
+    where {{ in_replay_window('occurred_on') }}
+),
+
+firsts as (
+    select logs.*
+    from logs
+    where not exists (
+        select 1
+        from repeats
+        where
+            logs.load_id = repeats.load_id
+            and logs.line = repeats.line
+            and logs.record = repeats.record
+    )
+),
+
 final as (
     select
         occurred_at,
@@ -36,7 +58,7 @@ final as (
         load_id,
         line,
         record{{ promoted_columns('log') }}
-    from logs
+    from firsts
 )
 
 select *
