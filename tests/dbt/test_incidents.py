@@ -1,5 +1,21 @@
 """Incidents of all systems from what was sent to durations, and what telemetry says about their windows."""
 
+import csv
+import io
+import os
+import zipfile
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from dagster_project.sources.registry import FORMATS
+from dagster_project.warehouse.connection import connect
+from dagster_project.warehouse.landing import InputFile, land
+
+RECORDINGS = Path(os.environ.get("HINDCAST_RECORDINGS", Path(__file__).parents[3] / "shared" / "data"))
+
 INCIDENT = {
     "incident_id": "INC-1", "title": "Slow", "severity": "P2", "service": "shop",
     "created_at": "2024-01-01T10:00:00Z", "resolved_at": "2024-01-01T11:00:00Z",
@@ -185,6 +201,55 @@ def test_times_without_a_zone_are_of_the_source_s(shared_project, warehouse):
         ("0000045", "2016-02-29 06:16:00", "2016-02-29 16:29:00"),
         ("OPS-1", "2024-07-29 12:44:00", None),
     ]
+
+
+RECORDED_COLUMNS = ("number", "ident_state", "sys_mod_count", "sys_updated_at", "reopen_count", "opened_at", "resolved_at",
+                    "closed_at")  # fmt: skip
+
+
+def recorded_clocks(path):
+    """From each incident of the recorded log to its clocks, by plain Python: what the models have to find."""
+
+    def time(text):
+        return None if text == "?" else datetime.strptime(text, "%d/%m/%Y %H:%M")
+
+    updates = defaultdict(list)
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[-1]) as file:
+        header, *rows = csv.reader(io.TextIOWrapper(file, "utf-8"))
+        place = {name: header.index(name) for name in RECORDED_COLUMNS}
+        for line, row in enumerate(rows):
+            sent = {name: row[at] for name, at in place.items()}
+            order = (int(sent["sys_mod_count"]), time(sent["sys_updated_at"]), line)
+            updates[sent["number"]].append((order, sent))
+    clocks = {}
+    for number, sent in updates.items():
+        states = [state for _, state in sorted(sent, key=lambda each: each[0])]
+        last = states[-1]
+        work = [time(state["sys_updated_at"]) for state in states if state["ident_state"] == "Active"]
+        again = [time(state["sys_updated_at"]) for state in states if state["reopen_count"] == last["reopen_count"]]
+        clocks[number] = (
+            time(last["opened_at"]), min(work, default=None), time(last["resolved_at"]), time(last["closed_at"]),
+            min(again) if last["reopen_count"] != "0" else None, int(last["reopen_count"]),
+        )  # fmt: skip
+    return clocks
+
+
+def test_the_recorded_log_has_the_clocks_that_plain_python_finds(shared_project, warehouse):
+    path = RECORDINGS / "servicenow-incidents" / "incident_event_log.zip"
+    if not path.exists():
+        pytest.skip("the recorded log is absent; name the recordings' folder with HINDCAST_RECORDINGS")
+    with connect(warehouse.path) as connection:
+        land(connection, [InputFile(path, FORMATS["servicenow"])])
+    shared_project.run(warehouse, "run", "-s", "+int_incidents")
+    found = {
+        number: tuple(clocks)
+        for number, *clocks in warehouse.rows(
+            "select incident_id, started_at, acknowledged_at, resolved_at, closed_at, reopened_at, reopened_count"
+            " from intermediate.int_incidents"
+        )
+    }
+    assert found == recorded_clocks(path)
+    assert (len(found), sum(clocks[2] is None for clocks in found.values())) == (24_918, 1_556)
 
 
 # Every JSON type where another is meant, and texts that only look like times.
