@@ -203,8 +203,9 @@ def test_times_without_a_zone_are_of_the_source_s(shared_project, warehouse):
     ]
 
 
-RECORDED_COLUMNS = ("number", "ident_state", "sys_mod_count", "sys_updated_at", "reopen_count", "opened_at", "resolved_at",
-                    "closed_at")  # fmt: skip
+RECORDED_COLUMNS = (
+    "number", "ident_state", "sys_mod_count", "sys_updated_at", "reopen_count", "opened_at", "resolved_at", "closed_at",
+)  # fmt: skip
 
 
 def recorded_clocks(path):
