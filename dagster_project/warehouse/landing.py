@@ -307,7 +307,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
     """Land one file within a transaction; None when its bytes are known at its path."""
     before = _fingerprint(file.path)
     sha256 = sha256_of(file.path)
-    plan = _plan(run, file, sha256, before.size)
+    plan = _plan(run.connection, file, sha256, before.size, again=run.again)
     if plan is None:
         return None
     load_id = ledger.next_load_id(run.connection)
@@ -352,34 +352,56 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What a file's bytes are to the warehouse: a copy, the successor of earlier loads, other content, or new."""
+class Plan:
+    """What a file's bytes are to the warehouse: a copy, the successor of earlier loads, other content, or new.
+
+    Parameters
+    ----------
+    duplicate_of
+        The load that read these bytes under another name.
+    replaces
+        The loads at its path that were of these bytes or of their beginning, oldest first.
+    failed_among_replaced
+        Those of them that landed nothing.
+    changed_from
+        The newest load of other bytes at its path.
+    is_grown
+        Whether it holds more bytes than a load that it replaces.
+    """
 
     duplicate_of: int | None = None
     replaces: tuple[int, ...] = ()
     failed_among_replaced: tuple[int, ...] = ()
     changed_from: int | None = None
+    is_grown: bool = False
 
 
-def _plan(run: _Run, file: InputFile, sha256: str, size: int) -> _Plan | None:
-    """What to do with a file; None when there is nothing to do."""
+def plan_of(connection: duckdb.DuckDBPyConnection, file: InputFile, *, again: bool = False) -> Plan | None:
+    """What landing a file would do; None when its bytes are known at its path, read as they would be now."""
+    return _plan(connection, file, sha256_of(file.path), file.path.stat().st_size, again=again)
+
+
+def _plan(
+    connection: duckdb.DuckDBPyConnection, file: InputFile, sha256: str, size: int, *, again: bool
+) -> Plan | None:
     path, name = file.ledger_path, file.format.name
-    known = ledger.find(run.connection, sha256, path, name)
-    if known is not None and known.is_same_path and known.reading == file.format.reading and not run.again:
+    known = ledger.find(connection, sha256, path, name)
+    if known is not None and known.is_same_path and known.reading == file.format.reading and not again:
         return None
-    here = ledger.at_path(run.connection, path)
+    here = ledger.at_path(connection, path)
     if not any(earlier.sha256 == sha256 for earlier in here) and known is not None and known.status != "empty":
         # Every empty file has the same bytes: it is empty, not a copy of another one.
-        return _Plan(duplicate_of=known.load_id)
+        return Plan(duplicate_of=known.load_id)
     # What an empty file held is the beginning of anything: only bytes say that a file has grown.
     shorter = sorted({earlier.file_bytes for earlier in here if 0 < earlier.file_bytes < size})
     beginnings = {sha256, *hashes_of_beginnings(file.path, shorter)}
     replaced = [earlier for earlier in here if earlier.sha256 in beginnings or earlier.file_bytes == 0]
     others = [earlier.load_id for earlier in here if earlier not in replaced and earlier.status != "failed"]
-    return _Plan(
+    return Plan(
         replaces=tuple(earlier.load_id for earlier in replaced),
         failed_among_replaced=tuple(earlier.load_id for earlier in replaced if earlier.status != "loaded"),
         changed_from=max(others, default=None) if not any(e.status == "loaded" for e in replaced) else None,
+        is_grown=any(earlier.file_bytes < size for earlier in replaced),
     )
 
 
@@ -424,6 +446,8 @@ class _Tally:
         if self.landed or self.first_refusal is None:
             return None
         first = self.first_refusal
+        if first.reason == Reason.MOSTLY_REFUSED:
+            return first.detail
         return f"everything was refused ({self.rejected}); first: line {first.line}, {first.reason}: {first.detail}"
 
 
@@ -455,7 +479,8 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: i
         f"{file.max_refused_share:g} that its source allows: the other {tally.landed} were not loaded"
     )
     first = tally.first_refusal or Refusal(1, None, Reason.MOSTLY_REFUSED, detail, None)
-    quarantine.write(connection, load_id, [replace(first, record=None, reason=Reason.MOSTLY_REFUSED, detail=detail)])
+    tally.first_refusal = replace(first, record=None, reason=Reason.MOSTLY_REFUSED, detail=detail)
+    quarantine.write(connection, load_id, [tally.first_refusal])
     tally.landed, tally.rejected = 0, tally.rejected + 1
 
 
