@@ -1,4 +1,4 @@
-"""Incidents as a JSON array, Hindcast's own form, as rows of `raw.incidents`.
+"""Incidents as a JSON array or one a line, Hindcast's own form, as rows of `raw.incidents`.
 
 An incident that was resolved before it was created, or never, lands: staging flags it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from dagster_project.sources import json_objects
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.json_objects import Entity, array, check_clock, identifier
+from dagster_project.sources.json_objects import Entity, check_clock, identifier, listed_or_single
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
 
@@ -28,9 +28,10 @@ def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
 
 
 _ENTITY = Entity(
-    objects=array,
+    objects=listed_or_single("incidents", is_single=lambda value: "incident_id" in value),
     columns=_columns,
     known=frozenset({"incident_id", "created_at", *CLOCKS, *TEXTS, *COUNTS}),
+    arrays=("incidents",),
 )
 
 

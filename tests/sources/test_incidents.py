@@ -74,6 +74,13 @@ def test_a_document_of_something_else_has_failed(land_bytes, content, reason):
     assert landed.reasons[0][2] == reason
 
 
+def test_incidents_one_a_line_land(land_bytes):
+    lines = [json.dumps(incident(incident_id=str(n))) for n in range(3)]
+    landed = land_bytes("incidents", "\n".join([*lines, '{"id": 3}']).encode())
+    assert [(row["line"], row["incident_id"]) for row in landed.rows] == [(1, "0"), (2, "1"), (3, "2")]
+    assert landed.reasons == [(4, None, "other_format")]
+
+
 @pytest.mark.parametrize("clock", ["started_at", "detected_at", "mitigated_at", "closed_at", "reopened_at"])
 def test_every_clock_is_a_time(land_bytes, clock):
     landed = land_bytes("incidents", json.dumps([incident(**{clock: "2101-01-01T00:00:00Z"})]).encode())
