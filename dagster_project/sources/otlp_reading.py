@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,6 +26,7 @@ from dagster_project.sources.reading import Block
 # A message that names its row saves the search for it. But every try looks at what is left of the block: with many bad
 # lines halving is cheaper.
 NAMED_ROWS_A_BLOCK = 16
+SAMPLED = 16  # the part of the first block that shows which fields a file uses
 _ROW = re.compile(r"in row (\d+)$")
 _NEWLINE = ord("\n")
 _NONE = np.zeros(0, np.int64)
@@ -187,8 +189,9 @@ class LineReader:
         _NotForArrow
             The lines do not hold one object each.
         """
-        whole = self.schemas[self._favourite]
-        schema = self._schema(self._favourite)
+        if self._used is None:
+            self._learn_from(part.at(slice(0, len(part) // SAMPLED + 1)))
+        whole, schema = self.schemas[self._favourite], self._schema(self._favourite)
         table = _table(part, schema)
         if table.num_rows != len(part):
             raise _NotForArrow("two objects on a line, or an object over several")
@@ -202,8 +205,6 @@ class LineReader:
             odd = np.union1d(odd, _deep_rows(whole.field(0).type, table.column(0).combine_chunks()))
         if len(odd):
             raise _OddRows(odd)
-        if self._used is None:
-            self._learn(frozenset(_carried(table)))
         columns = [_fitted(table.column(wanted.name).combine_chunks(), wanted.type) for wanted in whole]
         return Piece(part.line, pa.Table.from_arrays(columns, schema=whole), names)
 
@@ -213,6 +214,11 @@ class LineReader:
         if spelling not in self._worn:
             self._worn[spelling] = pa.schema(list(_restricted(pa.struct(list(self.schemas[spelling])), self._used, "")))
         return self._worn[spelling]
+
+    def _learn_from(self, part: _Lines) -> None:
+        """Learn from a few lines what the file uses, so that not even its first block is read with all fields."""
+        with suppress(pa.ArrowInvalid):
+            self._learn(frozenset(_carried(_table(part, self.schemas[self._favourite]))))
 
     def _learn(self, used: frozenset[str]) -> None:
         self._used = used
