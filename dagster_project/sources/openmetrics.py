@@ -46,16 +46,38 @@ _JSON = rf"""replace(replace(regexp_replace({_NAMES_QUOTED}, ',[ \t]*[}}]$', '}}
 
 _SELECT = Template(
     r"""
-    with split as (
+    -- Materialized, as the engine would match the patterns again wherever their results are used.
+    with split as materialized (
         select line,
             regexp_extract(text, '$sample', ['name', 'labels_sent', 'value', 'time', 'exemplar']) as part,
             regexp_matches(text, '[\x00-\x08\x0b-\x1f]') as has_controls
         from metric_lines
     ),
-    parts as (select line, has_controls, unnest(part) from split),
+    parts as materialized (select line, has_controls, unnest(part) from split),
+    -- A file of many scrapes has the same labels many times.
+    label_sets as materialized (
+        select labels_sent,
+            case when len(label_names) = 0 then '{}' when len(list_distinct(label_names)) = len(label_names)
+                then $json end as labels_json
+        from (
+            select labels_sent, regexp_extract_all(labels_sent, '$label', 1) as label_names
+            from (select distinct labels_sent from parts)
+        )
+    ),
+    label_services as materialized (
+        select labels_sent, labels_json, case when json_valid(labels_json) then labels_json::json end as labels,
+            coalesce($services) as service_name
+        from label_sets
+    ),
+    families as materialized (
+        select name, coalesce(own.metric_type, stem.metric_type) as metric_type, coalesce(own.unit, stem.unit) as unit
+        from (select distinct name from parts)
+        left join metric_families as own on name = own.family
+        left join metric_families as stem
+            on own.family is null and regexp_replace(name, '($suffixes)$$', '') = stem.family
+    ),
     numbered as (
         select *,
-            regexp_extract_all(labels_sent, '$label', 1) as label_names,
             case when not contains(value, '_') then try_cast(value as double) end as number,
             case when not contains(time, '_') then try_cast(time as double) end as seconds_sent
         from parts
@@ -69,33 +91,24 @@ _SELECT = Template(
                     round(seconds_sent * 1e6)::bigint * 1000)
                 when seconds_sent >= ${earliest}e3 and seconds_sent < ${latest}e3
                     then round(seconds_sent * 1e3)::bigint * 1000
-            end as nanoseconds,
-            case when len(label_names) = 0 then '{}' when len(list_distinct(label_names)) = len(label_names)
-                then $json end as labels_json,
+            end as nanoseconds
         from numbered
-    ),
-    typed as (
-        select timed.*, coalesce(own.metric_type, stem.metric_type) as metric_type,
-            coalesce(own.unit, stem.unit) as unit
-        from timed
-        left join metric_families as own on timed.name = own.family
-        left join metric_families as stem
-            on own.family is null and regexp_replace(timed.name, '($suffixes)$$', '') = stem.family
     ),
     refused as (
         select *,
             case
-                when name = '' or has_controls or labels_json is null or not json_valid(labels_json) then 'structure'
+                when name = '' or has_controls or labels is null then 'structure'
                 when number is null then 'value_malformed'
                 when time = '' then 'time_missing'
                 when seconds_sent is null then 'time_malformed'
                 when nanoseconds is null then 'time_out_of_range'
             end as reason
-        from typed
+        from timed
+        inner join label_services using (labels_sent)
+        inner join families using (name)
     )
     select
-        line, 1 as record, name as metric_name, coalesce($services, service) as service_name,
-        case when reason is null then labels_json::json end as labels,
+        line, 1 as record, name as metric_name, coalesce(service_name, service) as service_name, labels,
         make_timestamp_ns(nanoseconds) as observed_at, number as value, metric_type, unit,
         case
             when metric_type = 'counter' and not ends_with(name, '_created')
@@ -211,9 +224,9 @@ _SQL = _SELECT.substitute(
     earliest=int(EARLIEST.timestamp()),
     latest=int(LATEST.timestamp()),
     suffixes="|".join(SUFFIXES),
-    services="coalesce("
-    + ", ".join(f"case when reason is null then labels_json ->> '$.{label}' end" for label in SERVICE_LABELS)
-    + ")",
+    services=", ".join(
+        f"case when json_valid(labels_json) then labels_json ->> '$.{label}' end" for label in SERVICE_LABELS
+    ),
 )
 
 FORMAT = Format(
