@@ -67,8 +67,8 @@ class _Messages:
 
 
 def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
-    start = Pending(stream)
-    head = start.peek(HEAD_BYTES)
+    pending = Pending(stream)
+    head = pending.peek(HEAD_BYTES)
     if not head:
         if stream.broken is not None:
             yield Batch(refusals=[Refusal(1, None, stream.broken.reason, stream.broken.detail, None)])
@@ -81,7 +81,7 @@ def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
         return
     protobuf = MessageReader(kind.request, [kind.signal.schemas[place] for place in WIDE_INTEGERS])
     json = LineReader(kind.signal.schemas)
-    with ahead(_together(messages(stream, shown[0], start))) as groups:
+    with ahead(_together(messages(stream, pending, shown[0]))) as groups:
         for group in groups:
             if isinstance(group, Refusal):
                 yield Batch(refusals=[group])

@@ -16,7 +16,7 @@ from enum import Enum
 import pyarrow as pa
 
 from dagster_project.sources.otlp_protobuf_structure import NoProtobuf, signal_of, varint
-from dagster_project.sources.reading import LINE_LIMIT_BYTES, ByteStream
+from dagster_project.sources.reading import LINE_LIMIT_BYTES, Break, ByteStream
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 MESSAGE_LIMIT_BYTES = LINE_LIMIT_BYTES
@@ -55,6 +55,9 @@ def framing_of(head: bytes) -> tuple[Framing, str] | None:
     """
     found = {framing: _looked_at(head, framing) for framing in Framing}
     fitting = {framing: (signal, whole) for framing, (signal, whole) in found.items() if signal}
+    if Framing.LENGTH_PREFIXED in fitting:
+        # Delimited, a length below 128 in four bytes is three empty messages and a length: nobody writes these.
+        fitting.pop(Framing.DELIMITED, None)
     if len(fitting) > 1:
         fitting = {framing: known for framing, known in fitting.items() if known[1]}
     if len(fitting) != 1:
@@ -65,14 +68,16 @@ def framing_of(head: bytes) -> tuple[Framing, str] | None:
 
 def _looked_at(head: bytes, framing: Framing) -> tuple[str | None, bool]:
     """The signal that the messages of the head show in a framing, and whether the lengths fit to the head's end."""
-    shown: set[str] = set()
+    shown: set[str | None] = set()
     at, view = 0, memoryview(head)
     while at < len(head):
         try:
             start, size = _cut(view, at, framing)
         except NoProtobuf:
             return (shown.pop() if len(shown) == 1 else None), False
-        shown |= {signal for signal in [_signal(head[start : start + size])] if signal}
+        message = head[start : start + size]
+        # A file that is bare JSON or zstd is not for this reader.
+        shown |= {signal_of(message) if framing is Framing.ONE_MESSAGE else _signal(message)} - {None}
         at = start + size
     return (shown.pop() if len(shown) == 1 else None), True
 
@@ -102,61 +107,69 @@ def _signal(message: bytes) -> str | None:
     return _ROOTS[named[1]] if named else signal_of(data)
 
 
-def messages(stream: ByteStream, framing: Framing, start: Pending) -> Iterator[Message | Refusal]:
+def messages(stream: ByteStream, pending: Pending, framing: Framing) -> Iterator[Message | Refusal]:
     """The messages of a file; what is damaged is refused, and reading goes on wherever a length can be believed.
 
     Parameters
     ----------
-    start
+    pending
         The stream's bytes, of which none has been taken.
     """
     number = 0
-    while start.more():
+    found: Message | Refusal | None = None
+    while pending.more():
         number += 1
-        offset = start.offset
-        size = _announced(start, framing)
+        size = _announced(pending, framing)
         if isinstance(size, str):
-            yield _refusal(number, Reason.MESSAGE_TRUNCATED, size, b"", stream)
-            return
-        yield _one(start, stream, number, offset, size)
-    if stream.broken is not None and framing is not Framing.ONE_MESSAGE:
-        yield _refusal(number + 1, Reason.MESSAGE_TRUNCATED, "the compressed file ends here", b"", stream)
+            found = Refusal(number, None, Reason.MESSAGE_TRUNCATED, size, clipped(pending.peek(HEAD_BYTES)) or None)
+            pending.skip(None)
+        else:
+            found = _one(pending, number, size)
+        if isinstance(found, Refusal) and found.reason is Reason.MESSAGE_TRUNCATED and stream.broken is not None:
+            found = _broken(stream.broken, number, found.raw)
+        yield found
+    if stream.broken is not None and not (isinstance(found, Refusal) and found.reason == stream.broken.reason):
+        yield _broken(stream.broken, number + 1, None)
 
 
-def _announced(start: Pending, framing: Framing) -> int | str:
-    """How long the next message says it is; a text when that cannot be read."""
+def _announced(pending: Pending, framing: Framing) -> int | str:
+    """How long the next message says it is, -1 when it is all there is; a text when that cannot be read."""
     if framing is Framing.ONE_MESSAGE:
         return -1
     if framing is Framing.LENGTH_PREFIXED:
-        prefix = start.take(4)
+        prefix = pending.take(4)
         return int.from_bytes(prefix, "big") if len(prefix) == 4 else "the file ends inside a length"
     try:
-        found = varint(memoryview(start.peek(10)), 0)
+        found = varint(memoryview(pending.peek(10)), 0)
     except NoProtobuf:
         return "the length is no varint; what follows cannot be cut into messages"
     if found is None:
         return "the file ends inside a length"
-    start.take(found[1])
+    pending.take(found[1])
     return found[0]
 
 
-def _one(start: Pending, stream: ByteStream, number: int, offset: int, size: int) -> Message | Refusal:
+def _one(pending: Pending, number: int, size: int) -> Message | Refusal:
+    offset = pending.offset
     if size > MESSAGE_LIMIT_BYTES:
-        head, there = start.peek(HEAD_BYTES), start.skip(size)
+        head, there = pending.peek(HEAD_BYTES), pending.skip(size)
         detail = f"the message has {size} bytes ({there} are there); at most {MESSAGE_LIMIT_BYTES} are read"
-        return Refusal(number, None, Reason.LINE_TOO_LONG, detail, clipped(head))
-    data = start.take(MESSAGE_LIMIT_BYTES + 1 if size < 0 else size)
+        return Refusal(number, None, Reason.LINE_TOO_LONG, detail, clipped(head), offset)
+    data = pending.take(MESSAGE_LIMIT_BYTES + 1 if size < 0 else size)
     if len(data) > MESSAGE_LIMIT_BYTES:
-        start.skip(None)
+        pending.skip(None)
         detail = f"the file is one message of more than {MESSAGE_LIMIT_BYTES} bytes"
-        return Refusal(number, None, Reason.LINE_TOO_LONG, detail, clipped(data))
-    if len(data) < size or (size < 0 and stream.broken is not None):
-        return _refusal(
-            number, Reason.MESSAGE_TRUNCATED, f"{len(data)} bytes of {max(size, 0) or 'more'}", data, stream
-        )
-    return (
-        _decompressed(Message(number, offset, data)) if data.startswith(ZSTD_MAGIC) else Message(number, offset, data)
-    )
+        return Refusal(number, None, Reason.LINE_TOO_LONG, detail, clipped(data), offset)
+    if len(data) < size:
+        detail = f"the file ends after {len(data)} bytes of a message of {size}"
+        return Refusal(number, None, Reason.MESSAGE_TRUNCATED, detail, clipped(data), offset)
+    message = Message(number, offset, data)
+    return _decompressed(message) if data.startswith(ZSTD_MAGIC) else message
+
+
+def _broken(found: Break, number: int, raw: str | None) -> Refusal:
+    detail = f"{found.detail} (byte {found.offset} of the compressed file); whole messages before it have landed"
+    return Refusal(number, None, found.reason, detail, raw)
 
 
 def _decompressed(message: Message) -> Message | Refusal:
@@ -164,25 +177,11 @@ def _decompressed(message: Message) -> Message | Refusal:
         source = pa.CompressedInputStream(pa.BufferReader(message.data), "zstd")
         data = source.read(MESSAGE_LIMIT_BYTES + 1)
     except (OSError, pa.ArrowException) as error:
-        return Refusal(message.number, None, Reason.CORRUPT_ZSTD, str(error), clipped(message.data))
+        return Refusal(message.number, None, Reason.CORRUPT_ZSTD, str(error), clipped(message.data), message.offset)
     if len(data) > MESSAGE_LIMIT_BYTES:
         detail = f"decompressed, the message has more than {MESSAGE_LIMIT_BYTES} bytes"
-        return Refusal(message.number, None, Reason.LINE_TOO_LONG, detail, clipped(data))
+        return Refusal(message.number, None, Reason.LINE_TOO_LONG, detail, clipped(data), message.offset)
     return Message(message.number, message.offset, data)
-
-
-def _refusal(number: int, reason: Reason, detail: str, data: bytes, stream: ByteStream) -> Refusal:
-    """One refusal for the end of a file; a broken compression says why it ends."""
-    if stream.broken is not None:
-        broken = stream.broken
-        return Refusal(
-            number,
-            None,
-            broken.reason,
-            f"{broken.detail} (byte {broken.offset} of the compressed file); whole messages before it have landed",
-            clipped(data) or None,
-        )
-    return Refusal(number, None, reason, detail, clipped(data) or None)
 
 
 class Pending:

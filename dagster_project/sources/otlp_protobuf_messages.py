@@ -33,6 +33,7 @@ from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 # Names of unknown fields are looked for in Python: in so many messages a file that have some.
 NAMED_MESSAGES = 64
+USUAL_DEPTH = 1  # of arrays and key-value lists in each other
 _IDS = ("traceId", "spanId", "parentSpanId")  # hexadecimal in OTLP/JSON, where all other bytes are base64
 _NESTED_KINDS = ("arrayValue", "kvlistValue")
 _HEX = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
@@ -75,7 +76,10 @@ class MessageReader:
     def __init__(self, request: type[Decoded], schemas: Sequence[pa.Schema]) -> None:
         self._request = request
         self._schemas = schemas
-        self._handler = _handler(request.DESCRIPTOR, pa.struct(list(schemas[0])))
+        wanted = pa.struct(list(schemas[0]))
+        # Every column that could be costs time in every batch, and each level of nesting doubles them: a file that does
+        # not nest deeply is not made to pay.
+        self._handlers = [_handler(request.DESCRIPTOR, kind) for kind in (_cut_off(wanted, USUAL_DEPTH), wanted)]
         self._named = 0
 
     def read(self, messages: Sequence[Message]) -> Read:
@@ -122,20 +126,32 @@ class MessageReader:
         return Message(message.number, message.offset, decoded.SerializeToString())
 
     def _piece(self, messages: Sequence[Message], names: set[str]) -> Piece:
-        try:
-            batch = self._handler.list_to_record_batch([message.data for message in messages])
-        except ValueError as error:
-            raise _NotForArrow(str(error)) from None
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # how Rust fails; not an Exception, and of no public type
-                raise
-            raise _NotForArrow(str(error)) from None
+        while True:
+            try:
+                return self._tables(_columns(self._handlers[0], messages), messages, names)
+            except _NotForArrow:
+                if len(self._handlers) == 1:
+                    raise
+                self._handlers.pop(0)
+
+    def _tables(self, batch: pa.RecordBatch, messages: Sequence[Message], names: set[str]) -> Piece:
         line = np.fromiter((message.number for message in messages), np.int64, len(messages))
         *others, last = self._schemas
         for schema in others:
             with suppress(pa.ArrowInvalid):
                 return Piece(line, _table(batch, schema, names), frozenset())
         return Piece(line, _table(batch, last, names), frozenset())
+
+
+def _columns(handler: Any, messages: Sequence[Message]) -> pa.RecordBatch:
+    try:
+        return handler.list_to_record_batch([message.data for message in messages])
+    except ValueError as error:
+        raise _NotForArrow(str(error)) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how Rust fails; not an Exception, and of no public type
+            raise
+        raise _NotForArrow(str(error)) from None
 
 
 class _NotForArrow(ValueError):
@@ -150,6 +166,16 @@ def _handler(request: Descriptor, wanted: pa.StructType) -> Any:
     name = _add_message(file, request, wanted)
     config = ptars.PtarsConfig(list_nullable=True, list_value_nullable=True)
     return ProtoRegistry([file.SerializeToString()]).create_for_message(f"wanted.{name}", config)
+
+
+def _cut_off(kind: pa.DataType, levels: int) -> pa.DataType:
+    """The type with values that nest so deep, and no deeper."""
+    if pa.types.is_list(kind):
+        return pa.list_(_cut_off(kind.value_type, levels))
+    if not pa.types.is_struct(kind):
+        return kind
+    kept = [field for field in kind if levels or field.name not in _NESTED_KINDS]
+    return pa.struct([(f.name, _cut_off(f.type, levels - (f.name in _NESTED_KINDS))) for f in kept])
 
 
 def _add_message(file: FileDescriptorProto, source: Descriptor, wanted: pa.StructType) -> str:
@@ -194,7 +220,11 @@ def _fitted(array: pa.Array, wanted: pa.DataType, path: str, names: set[str]) ->
     pyarrow.ArrowInvalid, _NotForArrow
         A number is beyond 63 bits, a value nests deeper than the type.
     """
+    if array.null_count == len(array):
+        return pa.nulls(len(array), wanted)  # most of what the type nests deeper
     if pa.types.is_struct(wanted):
+        if not pa.types.is_struct(array.type):
+            raise _NotForArrow(f"{path} nests deeper than is usual")
         _look_over(array, wanted, path, names)
         columns = [_fitted(array.field(f.name), f.type, f"{path}.{f.name}", names) for f in wanted]
         return pa.StructArray.from_arrays(columns, fields=list(wanted), mask=_null_mask(array))
