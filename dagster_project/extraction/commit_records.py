@@ -11,7 +11,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dagster_project.extraction.git_log import Commit
@@ -58,7 +58,7 @@ def commit_record(commit: Commit, repository: str, authors: Authors, *, is_bound
     """One line of the export. Of a shallow clone's oldest commits no files are said: git would list the whole tree."""
     subject, _, rest = commit.message.strip("\n").partition("\n")
     body, trailers = _body(rest.strip("\n"))
-    files = [] if is_boundary else [asdict(file) for file in commit.files.values()]
+    files = [] if is_boundary else list(commit.files.values())  # orjson writes dataclasses as they are
     return {
         "type": "commit",
         "repository": repository,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from dagster_project.extraction.outcome import ExtractionFailed
+
 READ_BYTES = 1 << 18
 TOKEN_LIMIT_BYTES = 1 << 20  # of one path or message; what is longer is cut
 FILES_LIMIT_BYTES = 16 << 20  # of one commit's paths; the files after them are counted, not listed
@@ -32,7 +34,7 @@ _STATUS = {
 _COUNTS = re.compile(rb"(\d+|-)\t(\d+|-)\t", re.ASCII)
 
 
-class LogUnreadable(ValueError):
+class LogUnreadable(ExtractionFailed):
     """`git log` printed something else than it says it does."""
 
 

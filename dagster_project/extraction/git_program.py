@@ -43,8 +43,6 @@ _SWITCHES = (
     *("-c", "log.showSignature=false"),
     *("-c", "log.showRoot=true"),
     *("-c", "protocol.allow=never"),
-    # Who declared the repository as a source wants it read, whoever owns it; nothing in it is run.
-    *("-c", "safe.directory=*"),
     *("-c", "submodule.recurse=false"),
 )
 DIFF_SWITCHES = (
@@ -57,12 +55,14 @@ DIFF_SWITCHES = (
     "-O/dev/null",
     "-M",
 )
+# Who declared the repository as a source wants it read, whoever owns it; nothing in it is run. Git heeds this setting
+# only where the user's configuration is, and before 2.38 not on the command line.
+_CONFIGURATION = "[safe]\n\tdirectory = *\n"
 _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch what it lacks, least of all through a program
     "GIT_ASKPASS": "false",
     "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_GRAFT_FILE": os.devnull,
     "GIT_NO_LAZY_FETCH": "1",
@@ -126,11 +126,17 @@ class Git:
         if not self.repository.is_dir():
             raise NotARepository(f"{self.repository}: no such folder; mend `repository`, or clone it there")
         command = [_program(), "-C", str(self.repository), *_SWITCHES, *arguments]
-        environment = _ENVIRONMENT | {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "GIT_CEILING_DIRECTORIES": str(self.repository.parent),
-        }
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
+        with (
+            tempfile.TemporaryDirectory(prefix="hindcast-git-") as home,
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as complaints,
+        ):
+            Path(home, ".gitconfig").write_text(_CONFIGURATION, "ascii")
+            environment = _ENVIRONMENT | {
+                "HOME": home,
+                "PATH": os.environ.get("PATH", os.defpath),
+                "GIT_CEILING_DIRECTORIES": str(self.repository.parent),
+            }
             given.write(stdin)
             given.seek(0)
             process = subprocess.Popen(  # noqa: S603  no shell; the switches above disarm the repository

@@ -26,7 +26,7 @@ from dagster_project.extraction.outcome import Extraction, ExtractionProgress
 from dagster_project.sources.declaration import GitRepository
 
 DIFF_LIMIT_BYTES = 1 << 20
-EXPORTED_TIPS_LIMIT = 1000  # tips of rewritten histories that are remembered
+LEFT_BEHIND_LIMIT = 1000  # tips of rewritten histories that are remembered
 VERSION = 1
 
 _REF = re.compile(r"[\w@][\w./@+#-]{0,250}")
@@ -90,9 +90,7 @@ def extract(
     """
     git = Git(Path(repository.repository).resolve())
     since_switch = _since_switch(git.version(), repository.since)
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(".*.part"):
-        left_over.unlink()
+    _prepare(folder)
     authors = Authors.of_environment()
     boundary = _boundary(git)
     earlier = _exports(folder)
@@ -169,10 +167,9 @@ def _plan(
     passed: set[str] = set()
     if last is not None:
         passed = _passed(git, last, refs, known, notes)
-    exported = list(dict.fromkeys([*refs.values(), *(tip for tip in known if tip not in passed)]))
-    state = _State(
-        source_name, refs, {tag["name"]: tag["object"] for tag in tags}, exported[:EXPORTED_TIPS_LIMIT], reading
-    )
+    left_behind = [tip for tip in known if tip not in passed and tip not in refs.values()]
+    exported = list(dict.fromkeys([*refs.values(), *left_behind[:LEFT_BEHIND_LIMIT]]))
+    state = _State(source_name, refs, {tag["name"]: tag["object"] for tag in tags}, exported, reading)
     before = last.tags if last and known else {}
     changed = [tag for tag in tags if before.get(tag["name"]) != tag["object"]]
     return _Plan(state, known, changed, _tip(last.refs) if last and known else _NOTHING, notes)
@@ -281,6 +278,15 @@ def _since_switch(version: tuple[int, ...], since: date | None) -> tuple[str, ..
     return (f"{name}={since}T00:00:00Z",)
 
 
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(".*.part"):
+            left_over.unlink()
+    except OSError as error:
+        raise GitError(f"{folder} cannot be written to: {error}; make room, or mend its permissions") from error
+
+
 def _exports(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if _FILE.fullmatch(path.name)), key=_number)
 
@@ -346,5 +352,7 @@ def _whole_file(target: Path) -> Iterator[gzip.GzipFile]:
             raw.flush()
             os.fsync(raw.fileno())
         part.replace(target)
+    except OSError as error:
+        raise GitError(f"{target} cannot be written: {error}; make room, or mend its permissions") from error
     finally:
         part.unlink(missing_ok=True)

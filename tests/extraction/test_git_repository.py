@@ -15,7 +15,7 @@ import pytest
 from dagster_project.extraction import git_log, git_program
 from dagster_project.extraction.commit_records import Authors
 from dagster_project.extraction.git_program import GitError, GitMissing, GitTimedOut, NotARepository
-from dagster_project.extraction.git_repository import RefInvalid, diff, extract
+from dagster_project.extraction.git_repository import RefInvalid, _whole_file, diff, extract
 from dagster_project.extraction.outcome import Extraction
 from dagster_project.sources.declaration import GitRepository
 
@@ -538,6 +538,32 @@ def test_replaced_objects_and_grafts_do_not_rewrite_history(repository):
     fake = repository.git("commit-tree", "-m", "fake", "HEAD^{tree}")
     repository.git("replace", "HEAD~1", fake)
     assert [commit["subject"] for commit in of_type("commit", export(repository))] == ["top", "true"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to somebody else")
+def test_a_repository_of_another_owner_is_read(repository):
+    repository.commit("1", a="1")
+    for path in [repository.path, *repository.path.rglob("*")]:
+        os.chown(path, 65_534, 65_534)
+    assert len(of_type("commit", export(repository))) == 1
+
+
+def test_the_user_s_own_configuration_does_not_count(repository, monkeypatch, tmp_path):
+    repository.commit("1", a="1")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/.gitconfig").write_text("[diff]\n\tnoprefix = true\n[core]\n\tfsmonitor = /bin/false\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "home/.gitconfig"))
+    assert diff(repository.path, repository.git("rev-parse", "HEAD")).startswith("diff --git a/a b/a\n")
+
+
+def test_a_folder_that_cannot_be_written_is_named(repository, tmp_path):
+    repository.commit("1", a="1")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(GitError, match="out cannot be written to"):
+        export(repository)
+    with pytest.raises(GitError, match="nowhere.*cannot be written"), _whole_file(tmp_path / "nowhere" / "x"):
+        pass
 
 
 # --- diffs ------------------------------------------------------------------------------------------------------------
