@@ -65,7 +65,7 @@ _SHAPE = orjson.dumps(
     | {
         "references": [dict.fromkeys(("refType", "traceID", "spanID"), "JSON")],
         "tags": _TAGS,
-        "logs": [{"timestamp": "JSON", "fields": _TAGS}],
+        "logs": [{"timestamp": "JSON", "fields": "JSON"}],
         "warnings": ["JSON"],
     }
 ).decode()
@@ -113,7 +113,8 @@ _SQL = Template(
     paired as materialized (
         select *, $pairs as tags,
             list_transform(coalesce(span.logs, []),
-                lambda log: struct_pack(at := log.timestamp::varchar, fields := $log_pairs)) as logs,
+                lambda log: struct_pack(
+                    at := log.timestamp::varchar, sent := log.fields::varchar, fields := $log_pairs)) as logs,
             list_transform(coalesce(span.references, []), lambda reference, place: struct_pack(
                 place := place, kind := reference.refType::varchar,
                 trace_id := lpad(lower(reference.traceID[2:-2]), 32, '0'),
@@ -178,14 +179,15 @@ _SQL = Template(
             and regexp_full_match(reference.traceID, '"[0-9a-fA-F]{1,32}"')
             and regexp_full_match(reference.spanID, '"[0-9a-fA-F]{1,16}"'), false))) = 0
         and len(list_filter(logs, lambda log: not coalesce(
-            regexp_full_match(log.at, '[0-9]+') and $fields_fit, false))) = 0 as is_regular
+            regexp_full_match(log.at, '[0-9]+') and coalesce(log.sent ^@ '[', true) and $fields_fit, false))) = 0
+            as is_regular
     from tied
     """
 ).substitute(
     shape=_SHAPE,
     arrays=", ".join(f"'/{name}'" for name in _ARRAYS),
     pairs=_pairs("span.tags"),
-    log_pairs=_pairs("log.fields"),
+    log_pairs=_pairs(f"try(json_transform(log.fields, '{orjson.dumps(_TAGS).decode()}'))"),
     column_tag_names=", ".join(f"'\"{name}\"'" for name in COLUMN_TAGS.values()),
     column_tags=", ".join(
         f"""{column} := json_extract_string(column_tags[list_position(column_keys, '"{name}"')].value, '$')"""
@@ -424,7 +426,9 @@ def _block(block: Block, options: ReadOptions) -> Iterator[Batch]:
         yield Batch(refusals=refusals, lines=block)
     if len(bad) < sent.num_rows:
         spans = query(_SPANS, {"traces": sent.filter(has_spans)}).cast(_SENT)
-        yield batch(spans.append_column("origin", _origins(spans.column("process"))), FORM, options.service_name, block)
+        if spans.num_rows:
+            spans = spans.append_column("origin", _origins(spans.column("process")))
+            yield batch(spans, FORM, options.service_name, block)
 
 
 _SENT = pa.schema([("line", pa.int64()), ("record", pa.int64()), ("doc", pa.string()), ("process", pa.string())])

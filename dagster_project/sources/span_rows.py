@@ -6,6 +6,7 @@ and stand here. A text that is not as the format has it to the letter is read on
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -188,9 +189,7 @@ def _one_by_one(spans: pa.Table, form: SpanForm, unknown: set[str]) -> tuple[pa.
         if not text:
             continue
         try:
-            value = decoded(text.encode())
-            if not isinstance(value, dict):
-                raise Malformed(f"a span is {type(value).__name__}, not an object", Reason.STRUCTURE)
+            value = span_object(text)
             rows.append({"line": line, "record": record, **form.row(value, sent)})
             unknown |= value.keys() - form.known
         except Malformed as error:
@@ -198,6 +197,31 @@ def _one_by_one(spans: pa.Table, form: SpanForm, unknown: set[str]) -> tuple[pa.
         except RecursionError:
             refusals.append(Refusal(line, record, Reason.STRUCTURE, "nested too deeply to be read", clipped(text)))
     return pa.Table.from_pylist(rows, ROWS) if rows else ROWS.empty_table(), refusals
+
+
+def span_object(text: str) -> dict[str, Any]:
+    """A span as Python objects, of a repeated name the first.
+
+    Raises
+    ------
+    Malformed
+        The text is no JSON, or no object.
+    """
+    decoded(text.encode())  # it is strict where the reader that keeps the first of a name is not
+    try:
+        value = json.loads(text, object_pairs_hook=_first_of_each)
+    except ValueError as error:  # a number of thousands of digits
+        raise Malformed(str(error)) from None
+    if not isinstance(value, dict):
+        raise Malformed(f"a span is {type(value).__name__}, not an object", Reason.STRUCTURE)
+    return value
+
+
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    first: dict[str, Any] = {}
+    for key, value in pairs:
+        first.setdefault(key, value)
+    return first
 
 
 # --- SQL: from rows as they were read to rows and reasons -------------------------------------------------------------

@@ -152,7 +152,7 @@ _SQL = Template(
                 '{"timeUnixNano":"' || annotation.timestamp || '000","name":' || annotation.value
                 || ',"attributes":{},"droppedAttributesCount":0}'), ','), '') || ']' end as events,
         null::varchar as links,
-        $types_fit and $is_regular
+        types[1] = 'OBJECT' and $types_fit and $is_regular
         and coalesce(span.kind in ('"SERVER"', '"CLIENT"', '"PRODUCER"', '"CONSUMER"'), true)
         and (types[4] is null or len(list_filter(map_values(span.tags), lambda value: not value ^@ '"')) = 0)
         and (types[5] is null or len(list_filter(span.annotations, lambda annotation: annotation.value ^@ '"'
@@ -167,8 +167,8 @@ _SQL = Template(
     derived=_derived_members(),
     is_regular=_IS_REGULAR,
     types_fit=" and ".join(
-        f"coalesce(types[{place}] in ('{kind}', 'NULL'), {place > 1})"
-        for place, kind in enumerate(("OBJECT", "OBJECT", "OBJECT", "OBJECT", "ARRAY"), 1)
+        f"coalesce(types[{place}] in ('{kind}', 'NULL'), true)"
+        for place, kind in enumerate(("OBJECT", "OBJECT", "OBJECT", "ARRAY"), 2)
     ),
 )
 
