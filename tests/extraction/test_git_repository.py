@@ -562,7 +562,7 @@ def test_a_folder_that_cannot_be_written_is_named(repository, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(GitError, match="out cannot be written to"):
         export(repository)
-    with pytest.raises(GitError, match="nowhere.*cannot be written"), _whole_file(tmp_path / "nowhere" / "x"):
+    with pytest.raises(GitError, match=r"nowhere.*cannot be written"), _whole_file(tmp_path / "nowhere" / "x"):
         pass
 
 

@@ -222,3 +222,20 @@ def test_a_nest_too_deep_to_look_into_is_not_stored():
     for _ in range(200):
         value = [value]
     assert "hunter2" not in str(without_secrets(value))
+
+
+# --- recognition ------------------------------------------------------------------------------------------------------
+
+DEPLOY = {"deploy_id": "D1", "service": "shop", "deployed_at": "2024-01-02T10:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"), [("feature_flags", FLAG), ("configuration_changes", SETTING), ("deploys", DEPLOY)]
+)
+def test_a_list_of_any_form_is_recognised_by_one_format(name, entry):
+    forms = [
+        json.dumps([entry]), json.dumps([entry], indent=2), json.dumps(entry), f"{json.dumps(entry)}\n" * 2,
+        as_csv(entry).decode(),
+    ]  # fmt: skip
+    for form in forms:
+        assert [known.name for known in FORMATS.values() if known.recognises(form.encode())] == [name], form
