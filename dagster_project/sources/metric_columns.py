@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dagster_project.sources.columns import Numbers, int64
 from dagster_project.sources.otlp_checks import EARLIEST, LATEST
+from dagster_project.sources.otlp_salvage import raw_text
 
 Doubles = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -65,7 +66,7 @@ def positions(counts: Numbers) -> tuple[Numbers, Numbers]:
 
 def described(labels: Mapping[str, object], service: str | None) -> tuple[str | None, str]:
     """The service that labels name, else `service`; and the labels as JSON."""
-    told = {name: value if isinstance(value, str) else str(value) for name, value in labels.items()}
+    told = {name: value if isinstance(value, str) else raw_text(value) or "" for name, value in labels.items()}
     named = next((told[label] for label in SERVICE_LABELS if label in told), service)
     return named, orjson.dumps(told).decode()
 

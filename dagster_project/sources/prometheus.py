@@ -23,14 +23,17 @@ from dagster_project.sources.columns import int64, numbers
 from dagster_project.sources.elements import Elements
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.metric_columns import by_series, described, doubles, floats, moments, positions, texts
+from dagster_project.sources.otlp_salvage import raw_text
 from dagster_project.sources.reading import Block, ByteStream, head
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 _SELECT = """
     with parsed as (
-        -- What Arrow read as a number is one; a text is looked at where it did not.
-        select *, coalesce(sent_number, try_cast(sent_text as double)) as number
+        -- What Arrow read as a number is one; a text is looked at where it did not. To the engine, 1_000 were one, too.
+        select *,
+            coalesce(sent_number, case when not contains(sent_text, '_') then try_cast(sent_text as double) end)
+                as number
         from metric_points
     )
     select
@@ -144,8 +147,8 @@ class _Series:
         return len(self.lines) - 1
 
     def refuse(self, line: int, record: int | None, reason: Reason, detail: str, value: object) -> None:
-        raw = value if isinstance(value, bytes) else orjson.dumps(value)
-        self.refusals.append(Refusal(line, record, reason, detail, clipped(raw)))
+        raw = clipped(value) if isinstance(value, bytes) else raw_text(value)
+        self.refusals.append(Refusal(line, record, reason, detail, raw))
 
 
 def _batch(block: Block, fallback_name: str, options: ReadOptions) -> Batch:
@@ -164,6 +167,7 @@ def _batch(block: Block, fallback_name: str, options: ReadOptions) -> Batch:
         refusals=found.refusals,
         unknown_fields=frozenset(found.unknown),
         raw_of=_raw_of(block),
+        lines=block,
     )
 
 
@@ -227,13 +231,21 @@ def _add_slowly(found: _Series, points: _Points, line: int, element: bytes) -> N
         found.refuse(line, None, Reason.STRUCTURE, "the values of a series are no array", element)
         return
     position = found.add(line, series["metric"])
-    rows = _rows(orjson.dumps(values)[2:] + b"}") if values else None
+    rows = _rows(_written_anew(values)) if values else None
     if rows is not None:
         points.series.append(position)
         points.counts.append(rows.count(b"\n"))
         points.rows.append(rows)
     else:
         _add_one_by_one(found, position, values)
+
+
+def _written_anew(values: Sequence[object]) -> bytes:
+    """As the end of a series that Prometheus writes; empty when it is nested too deeply for that."""
+    try:
+        return orjson.dumps(values)[2:] + b"}"
+    except TypeError:
+        return b""
 
 
 def _add_one_by_one(found: _Series, position: int, values: Sequence[object]) -> None:
@@ -342,10 +354,10 @@ def _raw_of(block: Block) -> Callable[[int, int], str | None]:
 
     @lru_cache(maxsize=1)
     def values(line: int) -> list[Any]:
-        series = orjson.loads(dict(block.lines())[line])
+        series = orjson.loads(block.line(line) or b"")
         return series["values"] if "values" in series else [series["value"]]
 
-    return lambda line, record: orjson.dumps(values(line)[record - 1]).decode()
+    return lambda line, record: raw_text(values(line)[record - 1])
 
 
 def _recognises(start: bytes) -> bool:

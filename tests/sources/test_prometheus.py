@@ -50,6 +50,7 @@ def test_points_land_with_labels_service_and_place(land_bytes, write):
 BAD_POINTS = [
     ([AT, "many"], "value_malformed"),
     ([AT, ""], "value_malformed"),
+    ([AT, "1_000"], "value_malformed"),
     ([AT, 'a],["b'], "value_malformed"),
     ([AT, "a,b"], "value_malformed"),
     ([5, "1"], "time_out_of_range"),
@@ -179,6 +180,17 @@ def test_native_histograms_are_refused_with_what_to_ask_instead(land_bytes):
     landed = land_bytes("prometheus", matrix(both))
     assert (len(landed.rows), landed.reasons) == (1, [(1, None, "other_format")])
     assert "histogram_quantile" in landed.refusals[0]["detail"]
+
+
+@pytest.mark.parametrize("depth", [300, 900, 1500])
+def test_what_is_nested_too_deeply_is_refused_alone(land_bytes, depth):
+    deep = b"[" * depth + b"]" * depth
+    content = as_sent(series([AT, "1"]), series([AT, "1"], [AT, "deep"]), series([AT, "2"])).replace(b'"deep"', deep)
+    landed = land_bytes("prometheus", content)
+    assert [row["line"] for row in landed.rows] in ([1, 2, 3], [1, 3])
+    assert [line for line, _, _ in landed.reasons] == [2]
+    labelled = as_sent(series([AT, "1"], pod="deep")).replace(b'"deep"', deep)
+    assert land_bytes("prometheus", labelled, "labels").outcome.records_read == 1
 
 
 def test_a_matrix_without_points_is_empty(land_bytes):
