@@ -53,52 +53,38 @@ class _Look:
 
 
 def flattened(lines: Iterable[Block]) -> Flattened:
-    """Lines with `points` in place of `metrics`; a line that is no OTLP stays as it is, `salvage` will refuse it."""
+    """Lines with `points` in place of `metrics`; what OTLP does not know stays, `salvage` will refuse it."""
     found, look = [], _Look()
     for block in lines:
         made = block
         with suppress(Malformed, RecursionError):
             document = otlp_salvage.decoded(block.data.rstrip(b"\r\n"))
-            if _flatten(document, look):
-                made = Block(block.first_line, json.dumps(document).encode())
+            _flatten(document, look)
+            made = Block(block.first_line, json.dumps(document).encode())
         found.append(made)
     return Flattened(found, frozenset(look.names))
 
 
 def points_of(document: object) -> list[object]:
     """The entries of one line, to show a refused one: the n-th is the record n."""
-    if not _flatten(document, _Look()):
-        return []
-    assert isinstance(document, dict)  # noqa: S101  _flatten has looked
-    return [point for resource in document[ROOT] for scope in resource[SCOPES] for point in scope["points"]]
+    return [
+        point for scope in _flatten(document, _Look()) if isinstance(scope["points"], list) for point in scope["points"]
+    ]
 
 
-def _flatten(document: object, look: _Look) -> bool:
-    """Write the points into the document; False when it is not built as OTLP builds it, and nothing was written."""
-    scopes = list(_scopes(document))
-    if None in scopes:
-        return False
+def _flatten(document: object, look: _Look) -> list[dict[str, Any]]:
+    """Write the points into the document; its scopes."""
+    scopes = [scope for resource in _objects(document, ROOT) for scope in _objects(resource, SCOPES)]
     for scope in scopes:
-        assert scope is not None  # noqa: S101  just looked
-        scope["points"] = [point for metric in scope.pop("metrics", None) or [] for point in _points(metric, look)]
-    return True
+        metrics = scope.pop("metrics", None) or []
+        is_list = isinstance(metrics, list)
+        scope["points"] = [point for metric in metrics for point in _points(metric, look)] if is_list else metrics
+    return scopes
 
 
-def _scopes(document: object) -> Iterator[dict[str, Any] | None]:
-    """The scopes of a line; None for each place where something else stands."""
-    if not isinstance(document, dict) or not isinstance(document.get(ROOT), list):
-        yield None
-        return
-    for resource in document[ROOT]:
-        scopes = resource.get(SCOPES) if isinstance(resource, dict) else None
-        if isinstance(resource, dict) and scopes is None:
-            resource[SCOPES] = scopes = []
-        if not isinstance(scopes, list):
-            yield None
-            continue
-        for scope in scopes:
-            well = isinstance(scope, dict) and isinstance(scope.get("metrics") or [], list)
-            yield scope if well else None
+def _objects(holder: object, name: str) -> list[dict[str, Any]]:
+    values = holder.get(name) if isinstance(holder, dict) else None
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _points(metric: object, look: _Look) -> Iterator[dict[str, Any]]:

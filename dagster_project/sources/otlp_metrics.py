@@ -346,7 +346,9 @@ def _field(point: Mapping[str, Any], name: str, path: Sequence[str]) -> object:
             raise Malformed(f"{step} is {type(holder).__name__}, not an object")
     kind = _ROWS.field(name).type
     if pa.types.is_list(kind):
-        values = holder.get(path[-1]) or []
+        values = holder.get(path[-1])
+        if values is None:
+            return None
         if not isinstance(values, list):
             raise Malformed(f"{path[-1]} is {type(values).__name__}, not a list")
         return [_number({path[-1]: value}, path[-1], kind.value_type, is_needed=True) for value in values]
