@@ -129,20 +129,21 @@ _Service = dict[str, str | None]
 
 def _texts(stream: ByteStream, service: _Service) -> Iterator[Batch]:
     joiner = Joiner(glue="\n")
-    for piece in blocks(stream):
+    for piece in blocks(stream, log_records.BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield Batch(refusals=[piece])
             continue
         lines = text_lines(piece)
         records = joiner.joined(log_records.run(_PARTS, {"log_lines": lines.table}))
         yield log_records.batch(log_records.run(_TEXT_SQL, {"records": records}, service), lines.refusals, piece)
-    yield log_records.batch(log_records.run(_TEXT_SQL, {"records": joiner.rest()}, service))
+    if rest := joiner.rest():
+        yield log_records.batch(log_records.run(_TEXT_SQL, {"records": rest}, service))
 
 
 def _documents(stream: ByteStream, service: _Service) -> Iterator[Batch]:
     """Documents in lines. Those that Firehose glued together become lines: within a text the quote would be escaped."""
     next_line = 1
-    for piece in blocks(stream):
+    for piece in blocks(stream, log_records.BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield Batch(refusals=[piece])
             continue

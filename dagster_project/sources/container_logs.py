@@ -87,14 +87,15 @@ def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
         "resource_attributes": orjson.dumps(origin).decode() if origin else None,
     }
     joiner = Joiner(glue="")
-    for piece in blocks(stream):
+    for piece in blocks(stream, log_records.BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield Batch(refusals=[piece])
             continue
         lines = text_lines(piece)
         records = joiner.joined(log_records.run(_PARTS, {"log_lines": lines.table}))
         yield log_records.batch(log_records.run(_SQL, {"records": records}, parameters), lines.refusals, piece)
-    yield log_records.batch(log_records.run(_SQL, {"records": joiner.rest()}, parameters))
+    if rest := joiner.rest():
+        yield log_records.batch(log_records.run(_SQL, {"records": rest}, parameters))
 
 
 # --- where a file comes from ------------------------------------------------------------------------------------------

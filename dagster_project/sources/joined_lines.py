@@ -79,8 +79,10 @@ class Joiner:
             self._waiting = SCHEMA.empty_table()
         return self._records(numbered)
 
-    def rest(self) -> pa.Table:
-        """The records that were open when the file ended."""
+    def rest(self) -> pa.Table | None:
+        """The records that were open when the file ended; None when there are none."""
+        if not self._waiting.num_rows:
+            return None
         numbered = log_records.run(_NUMBERED, {"parts": self._waiting})
         self._waiting = SCHEMA.empty_table()
         return self._records(numbered)

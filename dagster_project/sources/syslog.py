@@ -74,7 +74,7 @@ _PARTS = Template(
                 when regexp_matches(text, $rsyslog) then 'iso'
             end as form
             from log_lines
-            where not regexp_full_match(text, '\\\\s*')
+            where not regexp_full_match(text, '\\s*')
         )
     )
     """
@@ -214,7 +214,7 @@ def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
 
 
 def _parted(stream: ByteStream) -> Iterator[tuple[Block, pa.Table, tuple[Refusal, ...]] | Refusal]:
-    for piece in blocks(stream):
+    for piece in blocks(stream, log_records.BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield piece
         else:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.sources import json_lines
@@ -253,6 +253,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(objects=st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=8))
 def test_nothing_is_lost_whatever_the_objects_are(tmp_path_factory, objects):
     path = tmp_path_factory.mktemp("lines") / "file"
@@ -267,6 +268,7 @@ def test_nothing_is_lost_whatever_the_objects_are(tmp_path_factory, objects):
             assert {key for key in sent if key.split(".")[0] not in fields} <= kept.keys()
 
 
+@settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
 def test_no_bytes_end_a_load(tmp_path_factory, content):
     path: Path = tmp_path_factory.mktemp("bytes") / "file"
