@@ -33,7 +33,7 @@ MOST_EXAMPLES = 3
 MOST_SUSPECTS = 5
 MOST_SIGNALS = 4
 
-ORDER_AT_ONE_TIME = ["deploy", "started", "detected", "acknowledged", "mitigated", "resolved", "closed"]
+ORDER_AT_ONE_TIME = ["deploy", "started", "detected", "acknowledged", "mitigated", "resolved", "closed", "reopened"]
 COUNTS_OF_A_CERTIFICATE = (
     *("spans_scanned", "spans_repeated", "logs_scanned", "traces_scanned", "traces_complete", "traces_incomplete"),
     *("records_quarantined", "violated", "satisfied", "inconclusive"),

@@ -74,18 +74,27 @@ def has_array(start: bytes, names: Iterable[str]) -> bool:
     return bool(listed) and re.search(rb'"(?:' + listed + rb')"\s{0,99}:\s{0,99}\[', start) is not None
 
 
+LINES_ASKED = 20  # of a file whose first line is damaged
+
+
 def _is_one_a_line(start: bytes, entity: Entity) -> bool:
     """Several documents, one a line; or one line that is too long to tell, of which no list is known."""
     first, newline, rest = start.lstrip().partition(b"\n")
-    if not first.startswith(b"{"):
-        return False
     if not newline:
-        return not has_array(start, entity.arrays)
+        return first.startswith(b"{") and not has_array(start, entity.arrays)
+    if first.startswith(b"{") and _is_object(first):
+        return bool(rest.strip())
+    # One damaged line must not take the others with it. Of a document with indents most lines are no objects.
+    following = [line for line in rest.split(b"\n")[:-1] if line.strip()][:LINES_ASKED]
+    whole = sum(line.lstrip().startswith(b"{") and _is_object(line) for line in following)
+    return whole > 1 and 2 * whole > len(following)
+
+
+def _is_object(line: bytes) -> bool:
     try:
-        orjson.loads(first)
+        return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
         return False
-    return bool(rest.strip())
 
 
 def _from_lines(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
@@ -107,7 +116,7 @@ def _from_lines(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
             else:
                 placed.extend((line, record, value) for record, value in enumerate(found, 1))
         yield Batch(refusals=refusals, lines=block)
-        yield from _in_batches(placed, entity)
+        yield from _in_batches(placed, entity, block)
 
 
 def _from_elements(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
@@ -119,8 +128,8 @@ def _from_elements(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
             yield Batch(refusals=[block])
             continue
         refusals: list[Refusal] = []
-        yield from _in_batches(_decoded(block, refusals), entity)
-        yield Batch(refusals=refusals)
+        yield from _in_batches(_decoded(block, refusals), entity, block)
+        yield Batch(refusals=refusals, lines=block)
     envelope = elements.envelope
     has_list = isinstance(envelope, dict) and any(isinstance(envelope.get(name), list) for name in entity.arrays)
     if is_empty and not has_list and envelope is not None:
@@ -159,19 +168,19 @@ def _from_value(value: object, entity: Entity, raw: str | None) -> Iterator[Batc
         yield from _in_batches(((line, 1, each) for line, each in enumerate(found, 1)), entity)
 
 
-def _in_batches(placed: Iterable[Placed], entity: Entity) -> Iterator[Batch]:
+def _in_batches(placed: Iterable[Placed], entity: Entity, lines: Block | None = None) -> Iterator[Batch]:
     some: list[Placed] = []
     for each in placed:
         some.append(each)
         if len(some) == OBJECTS_A_BATCH:
-            yield batch(iter(some), entity)
+            yield batch(iter(some), entity, lines)
             some = []
     if some:
-        yield batch(iter(some), entity)
+        yield batch(iter(some), entity, lines)
 
 
-def batch(objects: Iterator[Placed], entity: Entity) -> Batch:
-    """One batch of (line, record, object)."""
+def batch(objects: Iterator[Placed], entity: Entity, lines: Block | None = None) -> Batch:
+    """One batch of (line, record, object), and the lines that they came from, where they have any."""
     rows: list[dict[str, object]] = []
     refusals: list[Refusal] = []
     unknown: set[str] = set()
@@ -187,9 +196,10 @@ def batch(objects: Iterator[Placed], entity: Entity) -> Batch:
         unknown |= value.keys() - entity.known if entity.known is not None else set()
         rows.append({"line": line, "record": record, **columns, **payload})
     if not rows:
-        return Batch(refusals=refusals)
+        return Batch(refusals=refusals, lines=lines)
     select = "select *, null::varchar as reason, null::varchar as detail from json_objects"
-    return Batch(len(rows), {"json_objects": pa.Table.from_pylist(rows)}, select, refusals, frozenset(unknown))
+    tables = {"json_objects": pa.Table.from_pylist(rows)}
+    return Batch(len(rows), tables, select, refusals, frozenset(unknown), lines=lines)
 
 
 def as_json(value: object) -> str:

@@ -32,7 +32,8 @@ logs as (
 clocks as (
     {% for clock, text in [
         ('started_at', 'Incident begins'), ('detected_at', 'Detected'), ('acknowledged_at', 'Acknowledged'),
-        ('mitigated_at', 'Mitigated'), ('resolved_at', 'Resolved'), ('closed_at', 'Closed')
+        ('mitigated_at', 'Mitigated'), ('resolved_at', 'Resolved'), ('closed_at', 'Closed'),
+        ('reopened_at', 'Opened again')
     ] %}
     select
         incident_id,
