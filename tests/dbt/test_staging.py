@@ -93,7 +93,10 @@ def test_what_lies_before_the_first_day_is_staged_by_no_run(shared_project, make
         )
         _insert_log(each, 1, "1970-01-01 12:00:00")
         _insert_log(each, 2, "2024-01-02 12:00:00")
-        each.write("insert into raw.metric_points select 1, 1, 1, 'cpu', 'shop', '{}', timestamp '1970-01-01', 1")
+        each.write(
+            "insert into raw.metric_points by name select 1 as load_id, 1 as line, 1 as record, 'cpu' as metric_name,"
+            " '{}' as labels, timestamp '1970-01-01' as observed_at, 1 as value"
+        )
     for day in ("2024-01-01", "2024-01-02", "1970-01-01"):
         after = str(date.fromisoformat(day) + timedelta(days=1))
         shared_project.run(by_day, first_day="2024-01-01", replay_from=day, replay_until=after)

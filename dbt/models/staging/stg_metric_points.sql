@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='append',
-        on_schema_change='fail',
+        on_schema_change='append_new_columns',
         pre_hook="{{ delete_replay_window('observed_on') }}"
     )
 }}
@@ -13,57 +13,26 @@ with points as (
     where {{ in_replay_window('observed_at') }}
 ),
 
-series as (
-    select
-        metric_name,
-        labels,
-        md5(metric_name || ' ' || cast(labels as varchar)) as series_id
-    from points
-    group by metric_name, labels
-),
-
-identified as (
-    select
-        points.*,
-        series.series_id
-    from points
-    inner join series
-        on
-            points.metric_name = series.metric_name
-            and points.labels = series.labels
-),
-
-repeated as (
-    select
-        series_id,
-        observed_at,
-        min(struct_pack(load_id := load_id, line := line, record := record)) as origin
-    from identified
-    group by series_id, observed_at
-    having count(*) > 1
-),
+{{ metric_points_once() }},
 
 final as (
     select
-        identified.metric_name,
-        identified.service_name,
-        identified.series_id,
-        identified.labels,
-        identified.observed_at,
-        cast(identified.observed_at as date) as observed_on,
-        {{ finite('identified.value') }} as value,
-        identified.load_id,
-        identified.line,
-        identified.record
-    from identified
-    left join repeated
-        on
-            identified.series_id = repeated.series_id
-            and identified.observed_at = repeated.observed_at
-    where
-        repeated.series_id is null
-        or repeated.origin
-        = struct_pack(load_id := identified.load_id, line := identified.line, record := identified.record)
+        metric_name,
+        service_name,
+        series_id,
+        labels,
+        {{ to_microseconds('observed_at') }} as observed_at,
+        {{ utc_day('observed_at') }} as observed_on,
+        {{ finite('value') }} as value,
+        metric_type,
+        unit,
+        temporality,
+        is_monotonic,
+        {{ to_microseconds('started_at') }} as started_at,
+        load_id,
+        line,
+        record
+    from once
 )
 
 select *

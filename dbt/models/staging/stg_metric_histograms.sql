@@ -1,0 +1,50 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='append_new_columns',
+        pre_hook="{{ delete_replay_window('observed_on') }}"
+    )
+}}
+
+with points as (
+    select *
+    from {{ source('raw', 'metric_histograms') }}
+    where {{ in_replay_window('observed_at') }}
+),
+
+{{ metric_points_once() }},
+
+final as (
+    select
+        metric_name,
+        service_name,
+        series_id,
+        labels,
+        {{ to_microseconds('observed_at') }} as observed_at,
+        {{ utc_day('observed_at') }} as observed_on,
+        {{ to_microseconds('started_at') }} as started_at,
+        unit,
+        temporality,
+        point_count,
+        {{ finite('point_sum') }} as point_sum,
+        {{ finite('point_min') }} as point_min,
+        {{ finite('point_max') }} as point_max,
+        explicit_bounds,
+        bucket_counts,
+        scale,
+        zero_count,
+        zero_threshold,
+        positive_offset,
+        positive_counts,
+        negative_offset,
+        negative_counts,
+        load_id,
+        line,
+        record
+    from once
+)
+
+select *
+from final
+order by observed_on, metric_name, series_id, observed_at
