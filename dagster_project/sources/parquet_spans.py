@@ -252,7 +252,7 @@ def _attributes(name: str, kind: pa.DataType | None) -> tuple[str, str]:
     if pa.types.is_struct(kind):  # a field that a row lacks is null there
         return f"nullif(json_merge_patch('{{}}', to_json({name}))::varchar, '{{}}')", "true"
     if pa.types.is_string(kind):
-        return f"nullif({name}, '')", f"coalesce(try(json_type(nullif({name}, ''))), 'OBJECT') = 'OBJECT'"
+        return f"nullif({name}, '')", _is_json(name, "OBJECT")
     raise _Unfit(f"{name} is {kind}, neither a map, a struct nor JSON text")
 
 
@@ -261,7 +261,12 @@ def _list_text(name: str, kind: pa.DataType | None) -> tuple[str, str]:
         return "null::varchar", "true"
     if not pa.types.is_string(kind):
         raise _Unfit(f"{name} is {kind}, not JSON text")
-    return f"nullif(nullif({name}, ''), '[]')", f"coalesce(try(json_type(nullif({name}, ''))), 'ARRAY') = 'ARRAY'"
+    return f"nullif(nullif({name}, ''), '[]')", _is_json(name, "ARRAY")
+
+
+def _is_json(name: str, kind: str) -> str:
+    """SQL: a text is JSON of a kind, or there is none."""
+    return f"(coalesce({name}, '') = '' or coalesce(try(json_type({name})), '') = '{kind}')"
 
 
 def _quoted(value: str) -> str:
@@ -347,7 +352,7 @@ _SELECT = Template(
     select
         line, 1::bigint as record, trace_uuid as trace_id, span_number as span_id,
         nullif(parent_number, 0) as parent_span_id, $texts,
-        coalesce(nullif($service_name, ''), fallback) as service_name, coalesce(span_name, '') as span_name,
+        coalesce(nullif($service_name, ''), fallback) as service_name, coalesce($span_name, '') as span_name,
         kind_number as kind, make_timestamp_ns(start_ns) as started_at, make_timestamp_ns(end_ns) as ended_at,
         status_number as status_code, $counts,
         $attributes as attributes, $resource as resource_attributes, $events as events, $links as links, reason,
@@ -391,6 +396,7 @@ def _select(prepared: pa.Schema, sent: pa.Schema, schema: Schema) -> str:
         kind=_enum("kind", types.get("kind"), "SPAN_KIND_", _KINDS),
         status=_enum("status_code", types.get("status_code"), "STATUS_CODE_", _STATUS_CODES),
         texts=", ".join(f"nullif({_optional(name, types)}, '') as {name}" for name in _TEXTS),
+        span_name=_optional("span_name", types),
         service_name=_optional("service_name", types),
         counts=", ".join(f"{_count(name, types)} as {name}" for name in _COUNTS),
         attributes=attributes,
@@ -488,7 +494,9 @@ class _Reading:
                     yield Batch(refusals=[refusal])
                     continue
                 half = part.num_rows // 2
-                waiting += [(line + half, part.slice(half)), (line, part.slice(0, half))]
+                # Taken, as the lists of a slice still have the texts of its neighbours.
+                places = int64(np.arange(part.num_rows))
+                waiting += [(line + half, part.take(places[half:])), (line, part.take(places[:half]))]
                 continue
             yield self._batch(part, prepared, line)
 
