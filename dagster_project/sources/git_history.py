@@ -6,24 +6,21 @@ One JSON object a line. The lines that say what an export reached are for the ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+
+import orjson
 
 from dagster_project.sources import json_objects
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.json_objects import Entity, check_clock, identifier
+from dagster_project.sources.json_objects import Entity, Placed, check_clock, identifier
 from dagster_project.sources.otlp_values import Malformed
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.reading import Block, ByteStream, blocks
 from dagster_project.warehouse.landing import Batch
-from dagster_project.warehouse.quarantine import Reason
+from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
-def _objects(value: object) -> Sequence[object]:
-    if isinstance(value, dict) and value.get("type") == "export":
-        return []
-    return [value]
 
 
 def _columns(change: Mapping[str, Any]) -> dict[str, str]:
@@ -49,11 +46,31 @@ def _check_lists(commit: Mapping[str, Any]) -> None:
             raise Malformed(f"{name} is no list of {kind.__name__}", Reason.STRUCTURE)
 
 
-_ENTITY = Entity(objects=_objects, columns=_columns)
+_ENTITY = Entity(objects=lambda value: [value], columns=_columns)
 
 
 def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
-    return json_objects.batches(stream, _ENTITY)
+    """Always line by line: a damaged first line must not make a document of the others."""
+    for block in blocks(stream):
+        if isinstance(block, Refusal):
+            yield Batch(refusals=[block])
+            continue
+        refusals: list[Refusal] = []
+        batch = json_objects.batch(_placed(block, refusals), _ENTITY)
+        yield replace(batch, refusals=[*refusals, *batch.refusals], lines=block)
+
+
+def _placed(block: Block, refusals: list[Refusal]) -> Iterator[Placed]:
+    for line, text in block.lines():
+        if not text.strip():
+            continue
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            refusals.append(Refusal(line, None, Reason.NOT_JSON, str(error), clipped(text)))
+            continue
+        if not (isinstance(value, dict) and value.get("type") == "export"):
+            yield line, 1, value
 
 
 def _recognises(start: bytes) -> bool:

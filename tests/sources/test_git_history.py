@@ -65,6 +65,12 @@ def test_lines_that_are_no_objects_are_refused(land_bytes):
     assert landed.reasons == [(6, None, "not_json"), (7, 1, "structure"), (8, 1, "structure")]
 
 
+def test_a_damaged_first_line_costs_that_line_alone(land_bytes):
+    landed = land_bytes("git_history", jsonl(STATE)[1:] + jsonl(TAG, COMMIT))
+    assert [row["line"] for row in landed.rows] == [2, 3]
+    assert landed.reasons == [(1, None, "not_json")]
+
+
 def test_a_file_with_a_state_alone_is_empty(land_bytes):
     assert land_bytes("git_history", jsonl(STATE)).outcome.status == "empty"
 
