@@ -153,7 +153,8 @@ def _documents(stream: ByteStream, service: _Service) -> Iterator[Batch]:
         lines = text_lines(block)
         documents = log_records.run(_DOCUMENTS, {"log_lines": lines.table})
         rows = log_records.run(_LINE_SQL, {"documents": documents}, {**service, "taken": _TAKEN})
-        yield log_records.batch(rows, lines.refusals, block)
+        # Of documents that were glued together the file's own lines do not say where one is.
+        yield log_records.batch(rows, lines.refusals, block if data == piece.data else None)
 
 
 def _elements(stream: ByteStream, service: _Service) -> Iterator[Batch]:

@@ -102,6 +102,8 @@ class Objects:
 
 def objects(block: Block, lines: pa.Table, refusals: Sequence[Refusal], everywhere: tuple[Place, ...]) -> Objects:
     """The lines, with what is known of their keys: looking for all places costs more than finding out."""
+    is_json = log_records.run(_IS_JSON, {"log_lines": lines}).column("is_json")
+    lines = lines.append_column("is_json", is_json)
     keys = set(log_records.run(_KEYS, {"log_lines": lines}).column("key").to_pylist())
     return Objects(block, lines, refusals, tuple(place for place in everywhere if place.keys[0] in keys))
 
@@ -119,12 +121,13 @@ def _prepared(stream: ByteStream, everywhere: tuple[Place, ...], block_bytes: in
         if isinstance(piece, Refusal):
             yield piece
         else:
-            lines = text_lines(piece)
+            lines = text_lines(piece, keep_ends=True)
             table = lines.table.append_column("raw", lines.table["text"])
             yield objects(piece, table, lines.refusals, everywhere)
 
 
-_KEYS = "select distinct unnest(case when json_valid(text) then json_keys(text) end) as key from log_lines"
+_IS_JSON = "select json_valid(text) as is_json from log_lines"
+_KEYS = "select distinct unnest(json_keys(text)) as key from log_lines where is_json"
 
 
 # --- NaN and Infinity: no JSON, but what Python's logger writes -------------------------------------------------------
@@ -278,7 +281,7 @@ _NAMED = Template(
                     select line, raw, line_reason, case when line_reason is null then text else '{}' end as text
                     from (
                         select line, text, raw,
-                            case when not json_valid(text) then 'not_json'
+                            case when not is_json then 'not_json'
                                  when not starts_with(ltrim(text), '{') then 'structure' end as line_reason
                         from log_lines
                         where not regexp_full_match(text, '\\s*')
@@ -304,7 +307,7 @@ _ROWS = Template(
             when 'time_missing' then 'no time under the keys that are looked at; name the key under `fields:`'
             else 'the time is ' || substr(occurred_at, 1, 80)
         end end as detail,
-        case when reason is not null then raw end as raw,
+        case when reason is not null then rtrim(raw, chr(10) || chr(13)) end as raw,
         contains(attributes, 'NaN') or contains(attributes, 'Infinity') as has_odd_number
     from ($rows)
     """

@@ -27,16 +27,21 @@ class TextLines:
     refusals: tuple[Refusal, ...]
 
 
-def text_lines(block: Block) -> TextLines:
-    """The lines of a block, without their line ends, Unix's or Windows'."""
-    data = block.data.replace(b"\r\n", b"\n") if b"\r\n" in block.data else block.data
+def text_lines(block: Block, *, keep_ends: bool = False) -> TextLines:
+    """The lines of a block, without their line ends, Unix's or Windows'.
+
+    Parameters
+    ----------
+    keep_ends
+        For formats in which blanks at the end of a line mean nothing: taking them off costs as much as all else here.
+    """
+    data = block.data if keep_ends or b"\r\n" not in block.data else block.data.replace(b"\r\n", b"\n")
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
     if data and not data.endswith(b"\n"):
         ends = np.append(ends, len(data))
-    # Texts in Arrow follow each other without gaps: a newline belongs to its line here, and SQL never sees it below.
     numbers = np.arange(block.first_line, block.first_line + len(ends), dtype=np.int64)
     bad = _not_utf8(data, ends)
-    texts = _texts(data, ends)
+    texts = _with_ends(data, ends) if keep_ends else _without_ends(data, ends)
     if len(bad):
         good = np.ones(len(ends), np.bool_)
         good[bad] = False
@@ -46,8 +51,14 @@ def text_lines(block: Block) -> TextLines:
     return TextLines(pa.table([int64(numbers), texts.cast(pa.large_string())], schema=SCHEMA), refusals)
 
 
-def _texts(data: bytes, ends: Numbers) -> pa.Array:
-    """The lines as bytes. The newlines are taken out of the data, so that the lines lie without gaps."""
+def _with_ends(data: bytes, ends: Numbers) -> pa.Array:
+    offsets = np.zeros(len(ends) + 1, np.int64)
+    np.minimum(ends + 1, len(data), out=offsets[1:])
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def _without_ends(data: bytes, ends: Numbers) -> pa.Array:
+    # Texts in Arrow follow each other without gaps: the newlines have to go out of the data.
     offsets = np.zeros(len(ends) + 1, np.int64)
     np.subtract(ends, np.arange(len(ends)), out=offsets[1:])
     joined = data.replace(b"\n", b"")
