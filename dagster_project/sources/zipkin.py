@@ -283,12 +283,24 @@ _TRACES = """
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
-    is_array = head(stream.path, 1 << 10).lstrip().startswith(b"[")
-    for piece in Elements(stream, block_bytes=BLOCK_BYTES) if is_array else blocks(stream, BLOCK_BYTES):
+    is_document = not _begins_with_a_whole_line(head(stream.path))
+    for piece in Elements(stream, block_bytes=BLOCK_BYTES) if is_document else blocks(stream, BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield Batch(refusals=[piece])
         else:
             yield from _block(piece, options)
+
+
+def _begins_with_a_whole_line(start: bytes) -> bool:
+    """Whether a file is JSON lines, and no document over several lines nor one alone on its line."""
+    line, _, rest = start.lstrip().partition(b"\n")
+    if line.startswith(b"{"):
+        return True  # spans are no document unless they are in an array
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return bool(rest.strip())
 
 
 def _block(block: Block, options: ReadOptions) -> Iterator[Batch]:
