@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 
 import pyarrow as pa
 from google.protobuf.message import Message as Decoded
@@ -21,7 +21,7 @@ from dagster_project.sources import otlp_lines, otlp_logs, otlp_metrics, otlp_sa
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_lines import Signal
 from dagster_project.sources.otlp_protobuf_frames import HEAD_BYTES, Message, Pending, framing_of, messages
-from dagster_project.sources.otlp_protobuf_messages import MessageReader
+from dagster_project.sources.otlp_protobuf_messages import MessageReader, Read
 from dagster_project.sources.otlp_reading import LineReader, Piece
 from dagster_project.sources.reading import Block, ByteStream
 from dagster_project.warehouse.ahead import ahead
@@ -55,15 +55,16 @@ class _Messages:
         self._found = found
 
     def offset_of(self, line: int) -> int | None:
-        message = self._at(line)
+        message = self._by_number.get(line)
         return None if message is None else message.offset
 
     def line(self, line: int) -> bytes | None:
-        message = self._at(line)
+        message = self._by_number.get(line)
         return None if message is None else message.data
 
-    def _at(self, number: int) -> Message | None:
-        return next((message for message in self._found if message.number == number), None)
+    @cached_property
+    def _by_number(self) -> dict[int, Message]:
+        return {message.number: message for message in self._found}
 
 
 def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
@@ -79,16 +80,65 @@ def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
         detail = f"no OTLP {kind.name} in protobuf: {what}"
         yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(head))])
         return
+    # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
+    with (
+        ahead(_together(messages(stream, pending, shown[0]))) as groups,
+        ahead(_readings(groups, kind), depth=1) as readings,
+    ):
+        for reading in readings:
+            yield from [Batch(refusals=[reading])] if isinstance(reading, Refusal) else _decoded(reading, kind)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What Arrow could read of some messages, and the others."""
+
+    read: Read
+    lines: Lines
+    as_json: _AsJson
+
+
+def _readings(groups: Iterator[list[Message] | Refusal], kind: _Kind) -> Iterator[_Reading | Refusal]:
     protobuf = MessageReader(kind.request, [kind.signal.schemas[place] for place in WIDE_INTEGERS])
     json = LineReader(kind.signal.schemas)
-    with ahead(_together(messages(stream, pending, shown[0]))) as groups:
-        for group in groups:
-            if isinstance(group, Refusal):
-                yield Batch(refusals=[group])
-            elif group[0].is_json:
-                yield from _of_json(group, json, kind)
-            else:
-                yield from _of_protobuf(group, protobuf, kind)
+    for group in groups:
+        if isinstance(group, Refusal):
+            yield group
+        elif group[0].is_json:
+            yield from _json_readings(group, json)
+        else:
+            lines = _Messages(group)
+            yield _Reading(protobuf.read(group), lines, partial(_as_json, protobuf, lines))
+
+
+def _as_json(reader: MessageReader, lines: Lines, line: int) -> bytes:
+    return reader.as_json(lines.line(line) or b"")
+
+
+def _json_readings(group: list[Message], reader: LineReader) -> Iterator[_Reading]:
+    in_lines = [replace(message, data=message.data.replace(b"\n", b" ")) for message in group]
+    lines = _Messages(in_lines)
+    for run in _without_gaps(in_lines):
+        block = Block(run[0].number, b"".join(message.data + b"\n" for message in run))
+        yield _Reading(Read(*reader.read(block)), lines, lambda line: lines.line(line) or b"")
+
+
+def _without_gaps(group: list[Message]) -> Iterator[list[Message]]:
+    """Runs of messages that follow each other: where one was refused, its number is missing."""
+    run: list[Message] = []
+    for message in group:
+        if run and message.number != run[-1].number + 1:
+            yield run
+            run = []
+        run.append(message)
+    yield run
+
+
+def _decoded(reading: _Reading, kind: _Kind) -> Iterator[Batch]:
+    read = reading.read
+    if read.refusals or read.names:
+        yield Batch(refusals=read.refusals, unknown_fields=frozenset(read.names), lines=reading.lines)
+    yield from kind.decode(read.pieces, read.others, reading.lines, reading.as_json)
 
 
 def _together(found: Iterator[Message | Refusal]) -> Iterator[list[Message] | Refusal]:
@@ -106,36 +156,6 @@ def _together(found: Iterator[Message | Refusal]) -> Iterator[list[Message] | Re
         size += len(message.data)
     if group:
         yield group
-
-
-def _of_protobuf(group: list[Message], reader: MessageReader, kind: _Kind) -> Iterator[Batch]:
-    read = reader.read(group)
-    lines = _Messages(group)
-    if read.refusals or read.names:
-        yield Batch(refusals=read.refusals, unknown_fields=frozenset(read.names), lines=lines)
-    yield from kind.decode(read.pieces, read.others, lines, lambda line: reader.as_json(lines.line(line) or b""))
-
-
-def _of_json(group: list[Message], reader: LineReader, kind: _Kind) -> Iterator[Batch]:
-    lines = _Messages([replace(message, data=b" ".join(message.data.split(b"\n"))) for message in group])
-    # Numbers may have gaps where a message between was refused: then a block ends.
-    for block in _blocks(group):
-        good, others = reader.read(block)
-        yield from kind.decode(good, others, lines, lambda line: lines.line(line) or b"")
-
-
-def _blocks(group: list[Message]) -> Iterator[Block]:
-    run: list[Message] = []
-    for message in group:
-        if run and message.number != run[-1].number + 1:
-            yield _block(run)
-            run = []
-        run.append(message)
-    yield _block(run)
-
-
-def _block(run: list[Message]) -> Block:
-    return Block(run[0].number, b"".join(message.data.replace(b"\n", b" ") + b"\n" for message in run))
 
 
 def _rows(signal: Signal) -> _Decode:

@@ -18,12 +18,11 @@ import orjson
 import ptars
 import pyarrow as pa
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Decoded
 from google.protobuf.unknown_fields import UnknownFieldSet
-from ptars._lib import ProtoRegistry
 
 from dagster_project.sources.columns import carries, nulls, query
 from dagster_project.sources.otlp_protobuf_frames import Message
@@ -161,11 +160,14 @@ class _NotForArrow(ValueError):
 # --- from Arrow type to descriptor ------------------------------------------------------------------------------------
 
 
-def _handler(request: Descriptor, wanted: pa.StructType) -> Any:
+def _handler(request: Any, wanted: pa.StructType) -> Any:
     file = FileDescriptorProto(name="wanted.proto", package="wanted", syntax="proto3")
     name = _add_message(file, request, wanted)
+    pool = DescriptorPool()
+    pool.Add(file)
     config = ptars.PtarsConfig(list_nullable=True, list_value_nullable=True)
-    return ProtoRegistry([file.SerializeToString()]).create_for_message(f"wanted.{name}", config)
+    handlers = ptars.HandlerPool([pool.FindFileByName(file.name)], config)
+    return handlers.get_for_message(pool.FindMessageTypeByName(f"wanted.{name}"))
 
 
 def _cut_off(kind: pa.DataType, levels: int) -> pa.DataType:
@@ -178,7 +180,7 @@ def _cut_off(kind: pa.DataType, levels: int) -> pa.DataType:
     return pa.struct([(f.name, _cut_off(f.type, levels - (f.name in _NESTED_KINDS))) for f in kept])
 
 
-def _add_message(file: FileDescriptorProto, source: Descriptor, wanted: pa.StructType) -> str:
+def _add_message(file: FileDescriptorProto, source: Any, wanted: pa.StructType) -> str:
     made = DescriptorProto()
     for known in source.fields:
         place = wanted.get_field_index(known.json_name)
@@ -283,7 +285,8 @@ def _with_hex_ids(value: Any) -> Any:
 def _unknown(decoded: Decoded, path: str) -> Iterator[str]:
     """The paths of fields that OTLP does not define, by number, and of those that it defines with another type."""
     known: Mapping[int, Any] = decoded.DESCRIPTOR.fields_by_number
-    for found in UnknownFieldSet(decoded):
+    unknown: Any = UnknownFieldSet(decoded)
+    for found in unknown:
         number = found.field_number
         yield f"{path}{known[number].json_name if number in known else f'field {number}'}"
     for descriptor, value in decoded.ListFields():
