@@ -57,7 +57,15 @@ def _as_before(path: Path, file: RefusedFile) -> InputFile:
     known = {field.name for field in fields(ReadOptions)}
     options = ReadOptions(**{name: value for name, value in said.items() if name in known})
     decoder = FORMATS[file.format].with_options(options)
-    return InputFile(path, decoder, file.source, file.path, tenant=file.tenant, sampling_ratio=file.sampling_ratio)
+    return InputFile(
+        path,
+        decoder,
+        file.source,
+        file.path,
+        tenant=file.tenant,
+        sampling_ratio=file.sampling_ratio,
+        personal_data=tuple(said.get("personal_data", ())),
+    )
 
 
 def bytes_in_file(project: Project, refused: Refused) -> bytes | None:

@@ -279,6 +279,7 @@ def input_file(project: Project, source: Source, path: Path) -> InputFile:
         tenant=source.tenant,
         sampling_ratio=source.sampling_ratio,
         max_refused_share=source.max_refused_share,
+        personal_data=tuple(source.personal_data),
     )
 
 

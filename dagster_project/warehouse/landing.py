@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import duckdb
 import pyarrow as pa
 
-from dagster_project.warehouse import ledger, quarantine
+from dagster_project.warehouse import ledger, personal_data, quarantine
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
@@ -148,6 +148,8 @@ class InputFile:
         The share of telemetry that its sender kept; None when not said.
     max_refused_share
         When more of its records than this are refused, nothing of it lands.
+    personal_data
+        Names whose values are replaced by a keyed hash; see `personal_data.py`.
     """
 
     path: Path
@@ -157,6 +159,12 @@ class InputFile:
     tenant: str | None = None
     sampling_ratio: float | None = None
     max_refused_share: float = MAX_REFUSED_SHARE
+    personal_data: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> str | None:
+        """How it is read beyond its format, for the ledger: what makes a load the same again."""
+        return personal_data.reading(self.personal_data, self.format.reading)
 
     @property
     def ledger_path(self) -> str:
@@ -343,7 +351,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         code_version=run.code_version,
         target=file.format.table,
         tenant=file.tenant,
-        reading=file.format.reading,
+        reading=file.reading,
         sampling_ratio=file.sampling_ratio,
         replaces=max(replaced, default=None),
     )
@@ -386,7 +394,7 @@ def _plan(
 ) -> Plan | None:
     path, name = file.ledger_path, file.format.name
     known = ledger.find(connection, sha256, path, name)
-    if known is not None and known.is_same_path and known.reading == file.format.reading and not again:
+    if known is not None and known.is_same_path and known.reading == file.reading and not again:
         return None
     here = ledger.at_path(connection, path)
     if not any(earlier.sha256 == sha256 for earlier in here) and known is not None and known.status != "empty":
@@ -453,11 +461,16 @@ class _Tally:
 
 def _land_rows(run: _Run, file: InputFile, load_id: int, folder: quarantine.Folder, total: int) -> _Tally:
     tally = _Tally()
+    hiding = _hiding(run.connection, file)
     decoding = file.format.open(file.path)
     with ahead(decoding) as batches, _Slots(run.connection) as slots:
         for batch in batches:
-            landed, refused = _land_batch(run.connection, slots, batch.target or file.format.table, load_id, batch)
-            refusals = [_placed(refusal, batch.lines, folder) for refusal in (*batch.refusals, *refused)]
+            table = batch.target or file.format.table
+            landed, refused = _land_batch(run.connection, slots, table, load_id, batch, hiding)
+            refusals = [
+                _placed(refusal, batch.lines, folder if hiding is None else None)
+                for refusal in (*batch.refusals, *refused)
+            ]
             quarantine.write(run.connection, load_id, refusals)
             tally.landed += landed
             tally.rejected += len(refusals)
@@ -484,12 +497,23 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: i
     tally.landed, tally.rejected = 0, tally.rejected + 1
 
 
-def _placed(refusal: Refusal, lines: Lines | None, folder: quarantine.Folder) -> Refusal:
-    """The refusal with where its line is; a line that was refused whole is kept in the folder if need be."""
+def _hiding(connection: duckdb.DuckDBPyConnection, file: InputFile) -> personal_data.PersonalData | None:
+    if not file.personal_data:
+        return None
+    return personal_data.PersonalData(connection, file.personal_data, personal_data.checked_key())
+
+
+def _placed(refusal: Refusal, lines: Lines | None, folder: quarantine.Folder | None) -> Refusal:
+    """The refusal with where its line is; a line that was refused whole is kept in the folder if need be.
+
+    Without a folder nothing of its text is kept: nobody knows where in it a person is named.
+    """
     content = None if lines is None else lines.line(refusal.line)
+    if folder is None:
+        refusal = replace(refusal, detail=personal_data.WITHHELD, raw=personal_data.WITHHELD)
     if lines is None or content is None:
         return refusal
-    kept_in = folder.keep(refusal.line, content) if refusal.record is None else None
+    kept_in = folder.keep(refusal.line, content) if folder is not None and refusal.record is None else None
     return replace(refusal, offset=lines.offset_of(refusal.line), line_bytes=len(content), kept_in=kept_in)
 
 
@@ -501,7 +525,12 @@ _REFUSED = Template("select line, record, reason, detail from ($select) where re
 
 
 def _land_batch(
-    connection: duckdb.DuckDBPyConnection, slots: _Slots, table: str, load_id: int, batch: Batch
+    connection: duckdb.DuckDBPyConnection,
+    slots: _Slots,
+    table: str,
+    load_id: int,
+    batch: Batch,
+    hiding: personal_data.PersonalData | None,
 ) -> tuple[int, Sequence[Refusal]]:
     """How many records landed, and those that SQL refused."""
     if not batch.records:
@@ -509,7 +538,8 @@ def _land_batch(
     refused: list[Refusal] = []
     with slots.filled(batch.tables):
         # Table and query are the format's own text, never a value from a file.
-        insert = _INSERT.substitute(table=table, select=batch.select)
+        select = batch.select if hiding is None else hiding.select(table, batch.select)
+        insert = _INSERT.substitute(table=table, select=select)
         landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
         if landed < batch.records:
             rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
