@@ -260,6 +260,7 @@ def test_each_run_writes_what_is_new_and_together_they_equal_one(repository):
         f"000001-000000000000-{first[:12]}.jsonl.gz", f"000002-{first[:12]}-{last[:12]}.jsonl.gz",
     ]  # fmt: skip
     assert two.already_there == 1
+    assert lines(two)[0]["exported"] == [last], "what new tips lead back to need not be remembered"
     whole = export(repository, "whole")
     for kind in ("commit", "tag"):
         in_parts = of_type(kind, all_of(repository))
@@ -480,6 +481,11 @@ def test_nothing_that_a_repository_names_is_run(repository, monkeypatch):
     """Watchers, hooks, diff tools, converters, filters, pagers, signatures: each would leave a file behind."""
     for number in range(2):
         repository.commit(f"{number}", **{"a": f"{number}\n" * 5, ".gitattributes": "* diff=evil filter=evil\n"})
+    raw = repository.git("cat-file", "commit", "HEAD").replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n x\n\n", 1
+    )
+    signed = repository.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode())
+    repository.git("update-ref", "refs/heads/main", signed)
     left = repository.path.parent / "was_run"
     evil = repository.path.parent / "evil.sh"
     evil.write_text(f'#!/bin/sh\necho "$0 $*" >> {left}\ncat "$1" 2>/dev/null || true\n')
@@ -506,7 +512,9 @@ def test_nothing_that_a_repository_names_is_run(repository, monkeypatch):
     left.unlink(missing_ok=True)
     # The trap works: git as it comes runs some of these.
     subprocess.run(["git", "-C", repository.path, "diff", "HEAD~1"], capture_output=True, check=False)
-    assert left.exists()
+    subprocess.run(["git", "-C", repository.path, "log", "-1"], capture_output=True, check=False)
+    assert "--verify" in left.read_text(), "no signature was looked at"
+    assert len(left.read_text().splitlines()) > 1, "nothing else was run"
     left.unlink()
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(evil))
     monkeypatch.setenv("GIT_PAGER", str(evil))
@@ -527,6 +535,7 @@ def test_a_partial_clone_fetches_nothing(repository):
     repository.git("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{repository.path}", str(partial))
     left = repository.path.parent / "was_run"
     repository.git("-C", str(partial), "config", "remote.origin.uploadpack", f"touch {left}; git-upload-pack")
+    repository.git("-C", str(partial), "config", "protocol.file.allow", "always")
     with pytest.raises(GitError, match="is a partial clone"):
         extract("shop", GitRepository(repository=str(partial)), repository.path.parent / "out")
     assert not left.exists()
