@@ -5,7 +5,7 @@ Which columns the id and the times stand in, a ticket system's own module says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 
@@ -44,20 +44,41 @@ class Columns:
     shape: str
 
 
-def batches(stream: ByteStream, columns: Columns) -> Iterator[Batch]:
-    """Decode a file of rows."""
+MAPPED = "hindcast_fields"  # the key of a payload under which mapped columns stand
+
+
+def batches(stream: ByteStream, columns: Columns, mapped: Mapping[str, str] | None = None) -> Iterator[Batch]:
+    """Decode a file of rows.
+
+    Parameters
+    ----------
+    mapped
+        From Hindcast's name of a field to the file's column, as the source says; the values stand in the payload under
+        `MAPPED`, and those whose name ends in `_at` are times.
+    """
     for rows in csv_rows.rows(stream):
-        names = {name.lower() for name in rows.names}
-        absent = [each for each in (columns.ticket_id, columns.required_at) if each.lower() not in names]
+        spelled = {name.lower(): name for name in rows.names}
+        needed = (columns.ticket_id, columns.required_at, *(mapped or {}).values())
+        absent = [name for name in needed if name.lower() not in spelled]
         yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
         if len(rows.line) and absent:
             refusal = Refusal(1, None, Reason.OTHER_FORMAT, f"no column {' or '.join(absent)}", None)
             yield Batch(refusals=[refusal])
             return
         if len(rows.line):
-            times = [each for each in columns.times if each.lower() in names]
-            tables = {"ticket_rows": pa.table({"line": rows.line, "row": rows.row})}
-            yield Batch(len(rows.line), tables, _select(columns, times), raw_of=rows.raw_of)
+            found = {field: rows.row.field(spelled[name.lower()]) for field, name in (mapped or {}).items()}
+            times = [each for each in columns.times if each.lower() in spelled]
+            yield Batch(len(rows.line), _tables(rows, found), _select(columns, times, found), raw_of=rows.raw_of)
+
+
+def _tables(rows: csv_rows.Rows, mapped: Mapping[str, pa.Array]) -> dict[str, pa.Table]:
+    """The rows, with what is mapped as one more field of each; its times as columns of their own, too."""
+    row = rows.row
+    if mapped:
+        extra = pa.StructArray.from_arrays(list(mapped.values()), names=list(mapped))
+        row = pa.StructArray.from_arrays([*row.flatten(), extra], names=[*rows.names, MAPPED])
+    times = {f"mapped_{field}": column for field, column in mapped.items() if field.endswith("_at")}
+    return {"ticket_rows": pa.table({"line": rows.line, "row": row, **times})}
 
 
 # An exported question mark is how ServiceNow says nothing.
@@ -76,9 +97,10 @@ _SELECT = Template("""
 """)
 
 
-def _select(columns: Columns, times: list[str]) -> str:
-    """The names are the format's own, never a file's."""
-    sent = [columns.required_at, *times]
+def _select(columns: Columns, times: Sequence[str], mapped: Collection[str]) -> str:
+    """The names are the formats' own, never a file's or a source's."""
+    sent = {name: f'"row"."{name}"' for name in (columns.required_at, *times)}
+    sent |= {field: f"mapped_{field}" for field in mapped if field.endswith("_at")}
     reasons = [
         f"when {_IS_NOTHING.format('ticket_id')} then {_problem(Reason.ID_MISSING, columns.ticket_id, 'ticket_id')}",
         f"when {_IS_NOTHING.format('sent_0')} then {_problem(Reason.TIME_MISSING, columns.required_at, 'sent_0')}",
@@ -94,7 +116,7 @@ def _select(columns: Columns, times: list[str]) -> str:
     return _SELECT.substitute(
         ticket_id=columns.ticket_id,
         system=columns.system,
-        columns=", ".join(f'"row"."{name}" as sent_{number}' for number, name in enumerate(sent)),
+        columns=", ".join(f"{column} as sent_{number}" for number, column in enumerate(sent.values())),
         parsed=", ".join(f"{columns.time(f'sent_{number}')} as at_{number}" for number in range(len(sent))),
         reasons=" ".join(reasons),
     )

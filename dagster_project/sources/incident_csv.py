@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dagster_project.sources import csv_rows, json_objects
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.incidents import CLOCKS, COUNTS, TEXTS
+from dagster_project.sources.incidents import CLOCKS, COUNTS, TEXTS, unknown_fields
 from dagster_project.sources.json_objects import Entity, array, as_json, check_clock, identifier
 from dagster_project.sources.otlp_values import Malformed
 from dagster_project.sources.reading import ByteStream
@@ -40,9 +40,8 @@ class _Reading:
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
-    if unknown := sorted(options.fields.keys() - FIELDS - {DATE_FORMAT}):
-        detail = f"fields of the source: {', '.join(unknown)} is none of {', '.join(sorted(FIELDS | {DATE_FORMAT}))}"
-        yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, None)])
+    if refusal := unknown_fields(options, FIELDS | {DATE_FORMAT}):
+        yield Batch(refusals=[refusal])
         return
     days_first = None if DATE_FORMAT in options.fields else _days_first(ByteStream(stream.path), options)
     for rows in csv_rows.rows(stream):

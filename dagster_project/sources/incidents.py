@@ -5,7 +5,7 @@ An incident that was resolved before it was created, or never, lands: staging fl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from dagster_project.sources import json_objects
@@ -13,10 +13,19 @@ from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.json_objects import Entity, check_clock, identifier, listed_or_single
 from dagster_project.sources.reading import ByteStream
 from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.quarantine import Reason, Refusal
 
 CLOCKS = ("started_at", "detected_at", "acknowledged_at", "mitigated_at", "resolved_at", "closed_at", "reopened_at")
 TEXTS = ("title", "severity", "service", "team", "category", "resolution_method")
 COUNTS = ("reopened_count", "escalation_count")
+
+
+def unknown_fields(options: ReadOptions, known: Collection[str]) -> Refusal | None:
+    """The refusal of a file whose source maps fields that the format has not."""
+    if unknown := sorted(options.fields.keys() - set(known)):
+        detail = f"fields of the source: {', '.join(unknown)} is none of {', '.join(sorted(known))}"
+        return Refusal(1, None, Reason.OTHER_FORMAT, detail, None)
+    return None
 
 
 def _columns(incident: Mapping[str, Any]) -> dict[str, str]:

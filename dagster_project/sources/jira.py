@@ -9,7 +9,16 @@ from typing import Any
 
 from dagster_project.sources import csv_rows, csv_tickets, json_objects
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.json_objects import Entity, check_clock, has_array, identifier, listed_or_single, nested
+from dagster_project.sources.incidents import unknown_fields
+from dagster_project.sources.json_objects import (
+    Entity,
+    as_json,
+    check_clock,
+    has_array,
+    identifier,
+    listed_or_single,
+    nested,
+)
 from dagster_project.sources.otlp_values import Malformed
 from dagster_project.sources.reading import ByteStream, head
 from dagster_project.warehouse.landing import Batch
@@ -40,6 +49,21 @@ _COLUMNS = csv_tickets.Columns(
 )
 
 
+# What `fields` of a source may map: organisations keep these in fields of their own.
+FIELDS = frozenset({"severity", "service", "team", "category", "started_at", "detected_at", "mitigated_at"})
+
+
+def _entity(fields: Mapping[str, str]) -> Entity:
+    def columns(issue: Mapping[str, Any]) -> dict[str, str]:
+        return _columns(issue) | ({"payload": as_json(_mapped(issue, fields))} if fields else {})
+
+    return Entity(
+        objects=listed_or_single("issues", is_single=lambda value: "key" in value and "fields" in value),
+        columns=columns,
+        arrays=("issues",),
+    )
+
+
 def _columns(issue: Mapping[str, Any]) -> dict[str, str]:
     key = identifier(issue, "key")
     fields = nested(issue, "fields")
@@ -55,17 +79,34 @@ def _columns(issue: Mapping[str, Any]) -> dict[str, str]:
     return {"system": "jira", "ticket_id": key}
 
 
-_ENTITY = Entity(
-    objects=listed_or_single("issues", is_single=lambda value: "key" in value and "fields" in value),
-    columns=_columns,
-    arrays=("issues",),
-)
+def _mapped(issue: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """The issue with what the source maps under one more key."""
+    found = {field: _text_at(issue["fields"], path) for field, path in fields.items()}
+    for field in found:
+        if field.endswith("_at"):
+            check_clock(found, field)
+    return {**issue, csv_tickets.MAPPED: {field: text for field, text in found.items() if text is not None}}
 
 
-def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
-    if _is_csv(head(stream.path)):
-        return csv_tickets.batches(stream, _COLUMNS)
-    return json_objects.batches(stream, _ENTITY)
+def _text_at(value: object, path: str) -> str | None:
+    """The text at keys with dots between; of a choice its value or name, of several the first."""
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    for _ in range(2):  # a list of choices
+        if isinstance(value, list):
+            value = value[0] if value else None
+        elif isinstance(value, dict):
+            value = value.get("value", value.get("name"))
+    return str(value) if isinstance(value, str | int | float) and value != "" else None
+
+
+def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
+    if refusal := unknown_fields(options, FIELDS):
+        yield Batch(refusals=[refusal])
+    elif _is_csv(head(stream.path)):
+        yield from csv_tickets.batches(stream, _COLUMNS, options.fields)
+    else:
+        yield from json_objects.batches(stream, _entity(options.fields))
 
 
 def _is_csv(start: bytes) -> bool:
@@ -91,5 +132,5 @@ FORMAT = Format(
     happened_at=f"coalesce({_CREATED} at time zone 'UTC', {_time(_CSV_CREATED)})",
     recognises=_recognises,
     batches=_batches,
-    uses=frozenset({"time_zone"}),
+    uses=frozenset({"time_zone", "fields"}),
 )

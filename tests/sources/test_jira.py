@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.registry import FORMATS
+from dagster_project.warehouse.landing import InputFile, land
 
 MOVED = {
     "field": "status",
@@ -139,6 +141,63 @@ def test_a_bad_row_is_refused_alone(land_bytes, bad, reason):
     landed = land_bytes("jira", export(ROW, bad, ROW))
     assert [row["line"] for row in landed.rows] == [2, 4]
     assert landed.reasons == [(3, 1, reason)]
+
+
+@pytest.fixture
+def land_mapped(warehouse, tmp_path):
+    """Lands bytes whose source maps fields; gives what stands under them in each payload, and the refusals."""
+
+    def landed(content, **fields):
+        path = tmp_path / "issues"
+        path.write_bytes(content)
+        land(warehouse, [InputFile(path, FORMATS["jira"].with_options(ReadOptions(fields=fields)))])
+        rows = warehouse.execute("select payload -> 'hindcast_fields' from raw.tickets order by line").fetchall()
+        refusals = warehouse.execute("select line, reason, detail from audit.quarantine order by line").fetchall()
+        return [json.loads(row[0]) for row in rows], refusals
+
+    return landed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("SEV-1", "SEV-1"),
+        ({"value": "SEV-1"}, "SEV-1"),
+        ([{"name": "SEV-1"}, {"name": "SEV-2"}], "SEV-1"),
+        (1, "1"),
+        ([], None),
+        ({"child": {}}, None),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_a_field_of_one_s_own_is_found(land_mapped, value, text):
+    content = json.dumps([with_fields(customfield_1=value)]).encode()
+    mapped, refusals = land_mapped(content, severity="customfield_1", service="components.missing")
+    assert (mapped, refusals) == ([{} if text is None else {"severity": text}], [])
+
+
+def test_a_column_of_one_s_own_is_found(land_mapped):
+    rows = [ROW, ROW.replace(",eu,", ",2023-01-29 08:00,"), ROW.replace(",eu,", ",1970-01-29 08:00,")]
+    content = export(*rows[1:]).replace(b"prod", b"SEV-2")
+    mapped, refusals = land_mapped(content, severity="labels", started_at="Labels_1")
+    assert mapped == [{"severity": "SEV-2", "started_at": "2023-01-29 08:00"}]
+    assert [refusal[:2] for refusal in refusals] == [(3, "time_out_of_range")]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "word"),
+    [
+        (export(ROW), {"severity": 'Custom field ("x")'}, 'Custom field ("x")'),
+        (export(ROW), {"colour": "Labels"}, "colour"),
+        (json.dumps(ISSUE).encode(), {"colour": "labels"}, "colour"),
+        (json.dumps(ISSUE).encode(), {"started_at": "summary"}, "started_at"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_told(land_mapped, content, fields, word):
+    mapped, refusals = land_mapped(content, **fields)
+    assert mapped == []
+    assert word in refusals[0][2]
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"{}", "other_format"), (b"[1]", "structure"), (b"{", "not_json")])

@@ -118,10 +118,11 @@ from_pagerduty as (
 
 from_jira as (
     select
-        {{ incident_columns('jira', texts={'team': none}, clocks={
-            'started_at': ('created_at', "'jira.' || created_at_field"),
+        {{ incident_columns('jira', texts={}, clocks={
+            'started_at': ('started_at', "'jira.' || started_at_field"),
+            'detected_at': ('detected_at', "'jira.' || detected_at_field"),
             'acknowledged_at': ('acknowledged_at', "'jira.changelog.status'"),
-            'mitigated_at': ('mitigated_at', "'jira.changelog.status'"),
+            'mitigated_at': ('mitigated_at', "'jira.' || mitigated_at_field"),
             'resolved_at': ('resolved_at', "'jira.' || resolved_at_field"),
             'closed_at': ('closed_at', "'jira.changelog.status'"),
             'reopened_at': ('reopened_at', "'jira.changelog.status'"),

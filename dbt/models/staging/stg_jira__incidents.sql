@@ -2,12 +2,26 @@ with zones as (
     {{ load_time_zones() }}
 ),
 
+-- Which of its fields the source of a file declares to be a clock.
+mappings as (
+    select
+        load_id,
+        {{ json_text('reading', 'fields.started_at') }} as started_at_field,
+        {{ json_text('reading', 'fields.detected_at') }} as detected_at_field,
+        {{ json_text('reading', 'fields.mitigated_at') }} as mitigated_at_field
+    from {{ source('audit', 'loads') }}
+),
+
 tickets as (
     select
         sent.*,
-        zones.time_zone
+        zones.time_zone,
+        mappings.started_at_field,
+        mappings.detected_at_field,
+        mappings.mitigated_at_field
     from {{ source('raw', 'tickets') }} as sent
     left join zones on sent.load_id = zones.load_id
+    left join mappings on sent.load_id = mappings.load_id
     where sent.system = 'jira'
 ),
 
@@ -23,15 +37,23 @@ renamed as (
     select
         ticket_id as incident_id,
         coalesce({{ json_text('payload', 'fields.summary') }}, {{ json_text('payload', 'Summary') }}) as title,
-        coalesce({{ json_text('payload', 'fields.priority.name') }}, {{ json_text('payload', 'Priority') }})
-            as severity_as_sent,
         coalesce(
+            {{ json_text('payload', 'hindcast_fields.severity') }},
+            {{ json_text('payload', 'fields.priority.name') }},
+            {{ json_text('payload', 'Priority') }}
+        ) as severity_as_sent,
+        coalesce(
+            {{ json_text('payload', 'hindcast_fields.service') }},
             {{ json_text('payload', 'fields.components[0].name') }},
             nullif({{ json_text('payload', '"Component/s"') }}, ''),
             nullif({{ json_text('payload', 'Components') }}, '')
         ) as service_name,
-        coalesce({{ json_text('payload', 'fields.issuetype.name') }}, {{ json_text('payload', '"Issue Type"') }})
-            as category,
+        {{ json_text('payload', 'hindcast_fields.team') }} as team,
+        coalesce(
+            {{ json_text('payload', 'hindcast_fields.category') }},
+            {{ json_text('payload', 'fields.issuetype.name') }},
+            {{ json_text('payload', '"Issue Type"') }}
+        ) as category,
         nullif(nullif(coalesce(
             {{ json_text('payload', 'fields.resolution.name') }}, {{ json_text('payload', 'Resolution') }}
         ), ''), 'Unresolved') as resolution_method,
@@ -50,6 +72,12 @@ renamed as (
         ) as resolution_at,
         case when {{ json_text('payload', 'fields.created') }} is null then 'Created' else 'fields.created' end
             as created_at_field,
+        {{ local_timestamp(json_text('payload', 'hindcast_fields.started_at'), 'time_zone') }} as started_at,
+        {{ local_timestamp(json_text('payload', 'hindcast_fields.detected_at'), 'time_zone') }} as detected_at,
+        {{ local_timestamp(json_text('payload', 'hindcast_fields.mitigated_at'), 'time_zone') }} as mitigated_at,
+        started_at_field,
+        detected_at_field,
+        mitigated_at_field,
         payload,
         load_id,
         line,
@@ -140,15 +168,22 @@ final as (
         {{ severity_level('judged.severity_as_sent') }} as severity,
         judged.severity_as_sent,
         judged.service_name,
+        judged.team,
         judged.category,
         judged.resolution_method,
         judged.status,
         judged.meaning as status_meaning,
         coalesce(judged.meaning in ('resolved', 'closed'), false) as is_over,
         judged.created_at,
-        judged.created_at_field,
+        coalesce(judged.started_at, judged.created_at) as started_at,
+        case when judged.started_at is not null then judged.started_at_field else judged.created_at_field end
+            as started_at_field,
+        judged.detected_at,
+        judged.detected_at_field,
         courses.acknowledged_at,
-        courses.mitigated_at,
+        coalesce(judged.mitigated_at, courses.mitigated_at) as mitigated_at,
+        case when judged.mitigated_at is not null then judged.mitigated_at_field else 'changelog.status' end
+            as mitigated_at_field,
         -- A resolution that is left standing when an issue is opened again is none; of a status that nobody can place,
         -- the resolution's date is believed.
         case
