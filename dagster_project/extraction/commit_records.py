@@ -67,7 +67,7 @@ def commit_record(commit: Commit, repository: str, authors: Authors, *, is_bound
         "author_id": authors.author_id(commit.author_email),
         "authored_at": time_text(commit.authored),
         "committed_at": time_text(commit.committed),
-        "subject": _without_people(_PULL_REQUEST.sub(r"\1", subject))[:SUBJECT_LIMIT],
+        "subject": _without_people(_without_owner(subject))[:SUBJECT_LIMIT],
         "body": body,
         "is_merge": len(commit.parents) > 1,
         "is_boundary": is_boundary,
@@ -110,6 +110,15 @@ def _body(text: str) -> tuple[str, dict[str, list[str]]]:
         if found := _TRAILER.match(line):
             trailers.setdefault(found[1], []).append(found[2])
     return body[:BODY_LIMIT], trailers
+
+
+def _without_owner(subject: str) -> str:
+    """Subjects that merging writes by itself name whose branch or repository it was."""
+    merge, of, address = subject.partition(" of ")
+    first, blank, rest = address.partition(" ")
+    if of and merge.startswith("Merge ") and ("/" in first or ":" in first):
+        subject = f"{merge}{blank}{rest}"
+    return _PULL_REQUEST.sub(r"\1", subject)
 
 
 def _without_people(text: str) -> str:

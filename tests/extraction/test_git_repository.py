@@ -229,6 +229,21 @@ def test_no_name_and_no_address_is_ever_written(repository, monkeypatch):
     assert commit["body"] == "Ask (address left out).\n\nFixes: #12"
 
 
+@pytest.mark.parametrize(
+    ("subject", "written"),
+    [
+        ("Merge pull request #7 from ann-invented/side", "Merge pull request #7 from side"),
+        ("Merge branch 'side' of github.com:ann-invented/shop into live", "Merge branch 'side' into live"),
+        ("Merge branch 'side' of https://git.example.org/ann-invented/shop", "Merge branch 'side'"),
+        ("Merge branch 'end of line'", "Merge branch 'end of line'"),
+        ("Take care of this/that", "Take care of this/that"),
+    ],
+)
+def test_the_subject_of_a_merge_does_not_say_whose_it_was(repository, subject, written):
+    repository.commit(subject)
+    assert of_type("commit", export(repository))[0]["subject"] == written
+
+
 def test_authors_are_told_apart_only_with_a_key(repository, monkeypatch):
     repository.commit("1", author=ANN)
     repository.commit("2", author=BO)
