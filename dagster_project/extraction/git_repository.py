@@ -27,6 +27,7 @@ from dagster_project.sources.declaration import GitRepository
 
 DIFF_LIMIT_BYTES = 1 << 20
 LEFT_BEHIND_LIMIT = 1000  # tips of rewritten histories that are remembered
+NOTES_LIMIT = 10
 VERSION = 1
 
 _REF = re.compile(r"[\w@][\w./@+#-]{0,250}")
@@ -183,6 +184,8 @@ def _commit_lines(
     wanted = "".join([*(f"{tip}\n" for tip in plan.new_tips), *(f"^{tip}\n" for tip in plan.known)])
     with git.stream("log", *SWITCHES, *DIFF_SWITCHES, *since, "--stdin", stdin=wanted.encode()) as output:
         for commit in commits(output):
+            if commit.file_count > len(commit.files):
+                plan.notes.append(f"{commit.sha[:12]} lists {len(commit.files)} of its {commit.file_count} files")
             record = commit_record(commit, name, authors, is_boundary=commit.sha in boundary)
             yield orjson.dumps(record) + b"\n"
 
@@ -335,7 +338,9 @@ def _what_differs(before: Mapping[str, str | None], now: Mapping[str, str | None
 
 def _message(plan: _Plan, count: int, tag_count: int, boundary: frozenset[str]) -> str:
     said = [f"{count} commits and {tag_count} tags exported" if count or tag_count else "nothing new"]
-    said += plan.notes
+    said += plan.notes[:NOTES_LIMIT]
+    if len(plan.notes) > NOTES_LIMIT:
+        said.append(f"and {len(plan.notes) - NOTES_LIMIT} more notes")
     if boundary:
         said.append("a shallow clone: commits before its depth are missing (git fetch --unshallow brings them)")
     return "; ".join(said)

@@ -193,7 +193,9 @@ def test_a_message_in_another_encoding_is_read(repository):
 def test_a_commit_of_very_many_files_is_cut_and_counted(repository, monkeypatch):
     monkeypatch.setattr(git_log, "FILES_LIMIT_BYTES", 400)
     repository.commit("many", **{f"file{number}": "1\n" for number in range(10)})
-    (commit,) = of_type("commit", export(repository))
+    found = export(repository)
+    (commit,) = of_type("commit", found)
+    assert f"{commit['sha'][:12]} lists 3 of its 10 files" in str(found.message)
     assert (len(commit["files"]), commit["file_count"], commit["additions"]) == (3, 10, 10)
 
 
