@@ -74,7 +74,7 @@ class ChangeList:
 def csv_batches(stream: ByteStream, entity: Entity) -> Iterator[Batch]:
     """Rows of a CSV file as entities; an empty cell is null. Lists of changes have thousands of rows, not millions."""
     for rows in csv_rows.rows(stream):
-        yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
+        yield Batch(refusals=rows.refusals)
         sent = ({name: value or None for name, value in row.items()} for row in rows.row.to_pylist())
         placed = ((line, 1, row) for line, row in zip(rows.line.to_pylist(), sent, strict=True))
         yield json_objects.batch(placed, entity)

@@ -45,7 +45,6 @@ class Rows:
     line: pa.Array
     row: pa.StructArray
     refusals: list[Refusal] = field(default_factory=list)
-    unknown: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:

@@ -60,7 +60,7 @@ def batches(stream: ByteStream, columns: Columns, mapped: Mapping[str, str] | No
         spelled = {name.lower(): name for name in rows.names}
         needed = (columns.ticket_id, columns.required_at, *(mapped or {}).values())
         absent = [name for name in needed if name.lower() not in spelled]
-        yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
+        yield Batch(refusals=rows.refusals)
         if len(rows.line) and absent:
             refusal = Refusal(1, None, Reason.OTHER_FORMAT, f"no column {' or '.join(absent)}", None)
             yield Batch(refusals=[refusal])

@@ -45,7 +45,7 @@ def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
         return
     days_first = None if DATE_FORMAT in options.fields else _days_first(ByteStream(stream.path), options)
     for rows in csv_rows.rows(stream):
-        yield Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
+        yield Batch(refusals=rows.refusals)
         if not len(rows.line):
             continue
         columns = _columns_of(rows.names, options)

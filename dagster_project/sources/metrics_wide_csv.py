@@ -140,7 +140,7 @@ def _batch(rows: csv_rows.Rows, header: _Header, series: dict[str, pa.Array], op
     table = rows.row.filter(_booleans(is_time))
     lines = lines[is_time]
     if not len(lines):
-        return Batch(refusals=rows.refusals, unknown_fields=rows.unknown)
+        return Batch(refusals=rows.refusals)
     time, *cells = table.flatten()
     sent = pa.chunked_array(cells).combine_chunks().cast(pa.large_string())
     place = np.flatnonzero(np.diff(_offsets(sent)))  # of cells that are not empty, column by column
@@ -160,7 +160,6 @@ def _batch(rows: csv_rows.Rows, header: _Header, series: dict[str, pa.Array], op
         {"metric_points": pa.table(points | by_series(column, series)), "times": pa.table(times)},
         _SELECT,
         refusals=rows.refusals,
-        unknown_fields=rows.unknown,
         raw_of=_raw_of(lines, time, cells),
     )
 
