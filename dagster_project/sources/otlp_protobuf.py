@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 
 import pyarrow as pa
 from google.protobuf.message import Message as Decoded
@@ -20,10 +21,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from dagster_project.sources import otlp_lines, otlp_logs, otlp_metrics, otlp_salvage, otlp_traces
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_lines import Signal
-from dagster_project.sources.otlp_protobuf_frames import HEAD_BYTES, Message, Pending, framing_of, messages
+from dagster_project.sources.otlp_protobuf_frames import (
+    HEAD_BYTES,
+    ZSTD_MAGIC,
+    Message,
+    Pending,
+    framing_of,
+    messages,
+)
 from dagster_project.sources.otlp_protobuf_messages import MessageReader, Read
 from dagster_project.sources.otlp_reading import LineReader, Piece
-from dagster_project.sources.reading import Block, ByteStream
+from dagster_project.sources.reading import Block, ByteStream, head
 from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.landing import Batch, Lines
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
@@ -69,16 +77,16 @@ class _Messages:
 
 def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
     pending = Pending(stream)
-    head = pending.peek(HEAD_BYTES)
-    if not head:
+    start = pending.peek(HEAD_BYTES)
+    if not start:
         if stream.broken is not None:
             yield Batch(refusals=[Refusal(1, None, stream.broken.reason, stream.broken.detail, None)])
         return
-    shown = framing_of(head)
+    shown = framing_of(start)
     if shown is None or shown[1] != kind.name:
         what = f"these are {shown[1]}" if shown else "cut up in no way do these bytes show spans, log records or points"
         detail = f"no OTLP {kind.name} in protobuf: {what}"
-        yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(head))])
+        yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(start))])
         return
     # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
     with (
@@ -194,10 +202,16 @@ class _RawRecords:
 
 
 @lru_cache(maxsize=4)
-def _shown(head: bytes) -> str | None:
+def _shown(start: bytes) -> str | None:
     """The signal of a file; kept, as every format is asked about the same bytes."""
-    found = framing_of(head)
+    found = framing_of(start)
     return found[1] if found else None
+
+
+def _is_shown_later(path: Path, signal: str) -> bool:
+    """Whether a file whose messages are zstd shows the signal further on; a block may be longer than the usual head."""
+    start = head(path)
+    return start[4:8] == ZSTD_MAGIC and _shown(start) is None and _shown(head(path, HEAD_BYTES)) == signal
 
 
 def _format(kind: _Kind) -> Format:
@@ -208,6 +222,7 @@ def _format(kind: _Kind) -> Format:
         kind.like,
         name=f"otlp_protobuf_{kind.name}",
         recognises=lambda head: _shown(head) == kind.name,
+        recognises_file=lambda path: _is_shown_later(path, kind.name),
         batches=batches,
         name_patterns=(f"*{kind.name}*.otlp.pb*", f"*{kind.name}*.otlp.proto*", f"{kind.name}*.pb"),
     )

@@ -16,11 +16,13 @@ from enum import Enum
 import pyarrow as pa
 
 from dagster_project.sources.otlp_protobuf_structure import NoProtobuf, signal_of, varint
-from dagster_project.sources.reading import LINE_LIMIT_BYTES, Break, ByteStream
+from dagster_project.sources.reading import CHUNK_BYTES, LINE_LIMIT_BYTES, Break, ByteStream
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 MESSAGE_LIMIT_BYTES = LINE_LIMIT_BYTES
-HEAD_BYTES = 1 << 16
+HEAD_BYTES = 1 << 20  # a block of zstd may have 128 KiB, and gives nothing before it is there
+MESSAGES_LOOKED_AT = 100  # of the head; the others only have to fit
+SHOWN_BYTES = 1 << 16  # of a compressed message are looked at
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ROOTS = {b"resourceSpans": "traces", b"resourceLogs": "logs", b"resourceMetrics": "metrics"}
 _ROOT = re.compile(rb'^\s*\{\s*"(resourceSpans|resourceLogs|resourceMetrics)"')
@@ -69,15 +71,17 @@ def framing_of(head: bytes) -> tuple[Framing, str] | None:
 def _looked_at(head: bytes, framing: Framing) -> tuple[str | None, bool]:
     """The signal that the messages of the head show in a framing, and whether the lengths fit to the head's end."""
     shown: set[str | None] = set()
-    at, view = 0, memoryview(head)
+    at, looked_at, view = 0, 0, memoryview(head)
     while at < len(head):
         try:
             start, size = _cut(view, at, framing)
         except NoProtobuf:
             return (shown.pop() if len(shown) == 1 else None), False
-        message = head[start : start + size]
-        # A file that is bare JSON or zstd is not for this reader.
-        shown |= {signal_of(message) if framing is Framing.ONE_MESSAGE else _signal(message)} - {None}
+        if looked_at < MESSAGES_LOOKED_AT and size:
+            message = head[start : start + size]
+            # A file that is bare JSON or zstd is not for this reader.
+            shown |= {signal_of(message) if framing is Framing.ONE_MESSAGE else _signal(message)} - {None}
+            looked_at += 1
         at = start + size
     return (shown.pop() if len(shown) == 1 else None), True
 
@@ -101,7 +105,7 @@ def _signal(message: bytes) -> str | None:
         data = b""
         with suppress(OSError, pa.ArrowException):  # cut off, it gives what it has
             source = pa.CompressedInputStream(pa.BufferReader(message), "zstd")
-            while len(data) < HEAD_BYTES and (piece := source.read(1 << 10)):
+            while len(data) < SHOWN_BYTES and (piece := source.read(1 << 10)):
                 data += piece
     named = _ROOT.match(data)
     return _ROOTS[named[1]] if named else signal_of(data)
@@ -121,7 +125,7 @@ def messages(stream: ByteStream, pending: Pending, framing: Framing) -> Iterator
         number += 1
         size = _announced(pending, framing)
         if isinstance(size, str):
-            found = Refusal(number, None, Reason.MESSAGE_TRUNCATED, size, clipped(pending.peek(HEAD_BYTES)) or None)
+            found = Refusal(number, None, Reason.MESSAGE_TRUNCATED, size, clipped(pending.peek(SHOWN_BYTES)) or None)
             pending.skip(None)
         else:
             found = _one(pending, number, size)
@@ -152,7 +156,7 @@ def _announced(pending: Pending, framing: Framing) -> int | str:
 def _one(pending: Pending, number: int, size: int) -> Message | Refusal:
     offset = pending.offset
     if size > MESSAGE_LIMIT_BYTES:
-        head, there = pending.peek(HEAD_BYTES), pending.skip(size)
+        head, there = pending.peek(SHOWN_BYTES), pending.skip(size)
         detail = f"the message has {size} bytes ({there} are there); at most {MESSAGE_LIMIT_BYTES} are read"
         return Refusal(number, None, Reason.LINE_TOO_LONG, detail, clipped(head), offset)
     data = pending.take(MESSAGE_LIMIT_BYTES + 1 if size < 0 else size)
@@ -211,7 +215,7 @@ class Pending:
         """Pass over so many bytes, or all; how many there were."""
         passed = 0
         while (size is None or passed < size) and self.more():
-            passed += len(self.take(HEAD_BYTES if size is None else min(HEAD_BYTES, size - passed)))
+            passed += len(self.take(CHUNK_BYTES if size is None else min(CHUNK_BYTES, size - passed)))
         return passed
 
     def _fill(self, size: int) -> None:

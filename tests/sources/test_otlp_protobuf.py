@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from dagster_project.sources import otlp_protobuf, otlp_protobuf_frames, otlp_protobuf_messages
 from dagster_project.sources.otlp_values import DEPTH
+from dagster_project.sources.reading import head
 from dagster_project.sources.recognition import recognise
 from dagster_project.sources.registry import FORMATS
 from tests.sources.otlp_messages import FRAMINGS, as_json, delimited, prefixed, varint, zstd
@@ -81,13 +82,20 @@ def test_framing_and_signal_are_told_from_the_bytes(tmp_path, signal, framing):
     found = recognise(path)
     assert found is not None
     assert found.name == f"otlp_protobuf_{signal}"
-    assert sum(known.recognises(otlp_protobuf_head(path)) for known in FORMATS.values()) == 1
+    assert sum(known.recognises(head(path)) for known in FORMATS.values()) == 1
 
 
-def otlp_protobuf_head(path: Path) -> bytes:
-    from dagster_project.sources.reading import head
-
-    return head(path)
+def test_a_block_of_zstd_longer_than_the_usual_head(tmp_path, land_bytes):
+    noise = random.Random(3)
+    message = traces("a")
+    spans = message.resource_spans[0].scope_spans[0].spans
+    spans[0].attributes.add(key="noise").value.bytes_value = noise.randbytes(300_000)
+    path = tmp_path / "file"
+    path.write_bytes(prefixed(zstd(data(message))))
+    found = recognise(path)
+    assert found is not None
+    assert found.name == TRACES
+    assert len(land_bytes(TRACES, path.read_bytes(), "again").rows) == 1
 
 
 @pytest.mark.parametrize("length", range(1, 40))
