@@ -8,7 +8,7 @@ where the file is named after a window of time. NaN and infinities land as they 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from dagster_project.sources.columns import int64, numbers
@@ -146,6 +147,12 @@ class _Series:
         self.lines.append(line)
         return len(self.lines) - 1
 
+    def forget(self, line: int) -> None:
+        """The series of this line, if it was the last one that was added."""
+        if self.lines and self.lines[-1] == line:
+            self.lines.pop()
+            self.names.pop()
+
     def refuse(self, line: int, record: int | None, reason: Reason, detail: str, value: object) -> None:
         raw = clipped(value) if isinstance(value, bytes) else raw_text(value)
         self.refusals.append(Refusal(line, record, reason, detail, raw))
@@ -176,21 +183,26 @@ _VALUES = b',"values":[['
 
 def _add(found: _Series, points: _Points, line: int, element: bytes) -> None:
     """One series by the fast way, which reads what Prometheus writes, and no other bytes; else by the slow one."""
-    start, _, rest = element.partition(_VALUES)
-    rows = _rows(rest.rstrip())
-    if rows is None:
-        _add_slowly(found, points, line, element)
-        return
+    start, _, values = element.rstrip().partition(_VALUES)
     try:
-        series = orjson.loads(start + b"}")
+        series = orjson.loads(start + b"}") if values else None
     except orjson.JSONDecodeError:
         series = None
-    if not isinstance(series, dict) or series.keys() != {"metric"} or not isinstance(series["metric"], dict):
+    metric = series.get("metric") if isinstance(series, dict) and len(series) == 1 else None
+    if not isinstance(metric, dict) or not _add_values(found, points, found.add(line, metric), values):
+        found.forget(line)
         _add_slowly(found, points, line, element)
-        return
-    points.series.append(found.add(line, series["metric"]))
+
+
+def _add_values(found: _Series, points: _Points, position: int, values: bytes) -> bool:
+    """Whether the values of a series could be read without making an object of each."""
+    rows = _rows(values)
+    if rows is None:
+        return _add_told_apart(found, position, values)
+    points.series.append(position)
     points.counts.append(rows.count(b"\n"))
     points.rows.append(rows)
+    return True
 
 
 # Everything but what gives a row its shape, blanks of JSON, and escapes.
@@ -231,13 +243,8 @@ def _add_slowly(found: _Series, points: _Points, line: int, element: bytes) -> N
         found.refuse(line, None, Reason.STRUCTURE, "the values of a series are no array", element)
         return
     position = found.add(line, series["metric"])
-    rows = _rows(_written_anew(values)) if values else None
-    if rows is not None:
-        points.series.append(position)
-        points.counts.append(rows.count(b"\n"))
-        points.rows.append(rows)
-    else:
-        _add_one_by_one(found, position, values)
+    if not _add_values(found, points, position, _written_anew(values)):
+        _add_one_by_one(found, position, enumerate(values, 1))
 
 
 def _written_anew(values: Sequence[object]) -> bytes:
@@ -248,10 +255,49 @@ def _written_anew(values: Sequence[object]) -> bytes:
         return b""
 
 
-def _add_one_by_one(found: _Series, position: int, values: Sequence[object]) -> None:
-    """The slowest way, for a series with points that are none: those are refused alone."""
+# A row of the shape that Prometheus writes, without what CSV would read in another way.
+_POINT = r'^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?,"[^"\\\x00-\x1f]*"$'
+
+
+def _add_told_apart(found: _Series, position: int, values: bytes) -> bool:
+    """A series with points that are none: those alone are looked at, if they can be told from the others."""
+    if not values.endswith(b"]]}"):
+        return False
+    rows = pc.split_pattern(_binary(values[:-3]), b"],[").flatten()
+    is_point = pc.match_substring_regex(rows, _POINT)
+    good, bad = (pc.indices_nonzero(mask).cast(pa.int64()) for mask in (is_point, pc.invert(is_point)))
+    try:
+        # A text that has the separator in it was cut: what stands before the cut is no JSON then.
+        others = [(at + 1, orjson.loads(b"[" + rows[at].as_py() + b"]")) for at in bad.to_pylist()]
+        sent = _sent(_joined(rows.take(good))) if len(good) else None
+    except (orjson.JSONDecodeError, pa.ArrowInvalid):
+        return False
+    _add_one_by_one(found, position, others)
+    if sent is not None:
+        series = int64(np.full(len(good), position))
+        found.odd.append(pa.record_batch([series, int64(numbers(good) + 1), *sent], schema=_SCHEMA))
+    return True
+
+
+def _joined(rows: pa.Array) -> bytes:
+    """The rows as lines."""
+    whole = pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), 2, [None, _bounds(len(rows))]), rows)
+    return bytes(pc.binary_join(whole, _binary(b"\n")[0])[0].as_py())
+
+
+def _bounds(length: int) -> pa.Buffer:
+    return pa.py_buffer(np.array([0, length], np.int32))
+
+
+def _binary(value: bytes) -> pa.Array:
+    """A column of one value; see `columns.text_scalar`."""
+    return pa.Array.from_buffers(pa.binary(), 1, [None, _bounds(len(value)), pa.py_buffer(value)])
+
+
+def _add_one_by_one(found: _Series, position: int, points: Iterable[tuple[int, object]]) -> None:
+    """The slowest way, for points that are none, or that are written in an odd way; by their places."""
     good: list[tuple[int, float, str]] = []
-    for record, point in enumerate(values, 1):
+    for record, point in points:
         match point:
             case [bool(), _]:
                 found.refuse(found.lines[position], record, Reason.STRUCTURE, "a point's time is no number", point)
@@ -293,7 +339,7 @@ def _read(found: _Series, points: _Points) -> Iterator[pa.RecordBatch]:
         if len(points.series) == 1:
             values = points.rows[0].removesuffix(b"\n").replace(b"\n", b"],[")
             try:
-                _add_one_by_one(found, points.series[0], orjson.loads(b"[[" + values + b"]]"))
+                _add_one_by_one(found, points.series[0], enumerate(orjson.loads(b"[[" + values + b"]]"), 1))
             except orjson.JSONDecodeError as error:
                 line = found.lines[points.series[0]]
                 found.refuse(line, None, Reason.NOT_JSON, f"the series is no JSON: {error}", points.rows[0])
@@ -304,16 +350,20 @@ def _read(found: _Series, points: _Points) -> Iterator[pa.RecordBatch]:
 
 
 def _columns(points: _Points) -> pa.RecordBatch:
-    content = b"".join(points.rows)
-    try:
-        number = _csv(content, pa.float64())
-        seconds, sent = number, [number.column("sent").chunk(0), pa.nulls(number.num_rows, pa.large_string())]
-    except pa.ArrowInvalid:
-        text = _csv(content, pa.large_string())
-        seconds, sent = text, [pa.nulls(text.num_rows, pa.float64()), text.column("sent").chunk(0)]
     place, record = positions(np.array(points.counts))
-    columns = [int64(np.array(points.series)[place]), int64(record), seconds.column("seconds").chunk(0), *sent]
+    columns = [int64(np.array(points.series)[place]), int64(record), *_sent(b"".join(points.rows))]
     return pa.record_batch(columns, schema=_SCHEMA)
+
+
+def _sent(rows: bytes) -> list[pa.Array]:
+    """Seconds, and the values as numbers, or as texts when one of them is none that Arrow knows."""
+    try:
+        read = _csv(rows, pa.float64())
+        sent = [read.column("sent").chunk(0), pa.nulls(read.num_rows, pa.large_string())]
+    except pa.ArrowInvalid:
+        read = _csv(rows, pa.large_string())
+        sent = [pa.nulls(read.num_rows, pa.float64()), read.column("sent").chunk(0)]
+    return [read.column("seconds").chunk(0), *sent]
 
 
 def _csv(content: bytes, kind: pa.DataType) -> pa.Table:
