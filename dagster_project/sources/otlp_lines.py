@@ -82,7 +82,7 @@ def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) 
     reader = LineReader(signal.schemas)
     # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
     with (
-        ahead(_one_request_a_line(blocks(stream, block_bytes))) as pieces,
+        ahead(_one_request_a_line(blocks(stream, block_bytes)), depth=1) as pieces,
         ahead(_readings(pieces, reader), depth=1) as readings,
     ):
         for reading in readings:

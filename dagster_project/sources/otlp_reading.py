@@ -30,6 +30,7 @@ SAMPLED = 16  # the part of the first block that shows which fields a file uses
 _ROW = re.compile(r"in row (\d+)$")
 _NEWLINE = ord("\n")
 _NONE = np.zeros(0, np.int64)
+_FIRST = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _lines_of(block: Block) -> tuple[_Lines, list[Block]]:
     end = np.flatnonzero(content == _NEWLINE) + 1
     if not len(end) or end[-1] < len(content):
         end = np.append(end, len(content))
-    start = np.concatenate([_NONE, [0], end[:-1]])
+    start = np.concatenate([_FIRST, end[:-1]])
     lines = _Lines(block, np.arange(block.first_line, block.first_line + len(end)), start, end)
     last = np.maximum(end - 1 - (content[end - 1] == _NEWLINE), start)
     looks_whole = (content[start] == ord("{")) & (content[last] == ord("}"))
@@ -140,10 +141,9 @@ class LineReader:
             if not len(part):
                 continue
             try:
-                good.append(self._read(part))
-            except _OddRows as odd:
-                bad += part.at(odd.rows).singles()
-                waiting.append(part.without(odd.rows))
+                piece, odd = self._read(part)
+                good.append(piece)
+                bad += odd
             except (pa.ArrowInvalid, _NotForArrow) as error:
                 row, is_syntax = _row_named(error), not _is_about_type(error)
                 if not is_syntax and not is_spelling_known:
@@ -177,15 +177,13 @@ class LineReader:
                 furthest = len(part)
             self._favourite = spelling
 
-    def _read(self, part: _Lines) -> Piece:
-        """The lines as a table in the favourite spelling.
+    def _read(self, part: _Lines) -> tuple[Piece, list[Block]]:
+        """The lines in the favourite spelling, and those that Arrow read, but not as OTLP means them.
 
         Raises
         ------
         pyarrow.ArrowInvalid
             A line is no JSON or has an odd type.
-        _OddRows
-            Some nest deeper than the schema or lack its first field.
         _NotForArrow
             The lines do not hold one object each.
         """
@@ -201,12 +199,11 @@ class LineReader:
             if learnt := (found & known) - _paths(schema):
                 self._learn(learnt | (self._used or frozenset()))
                 return self._read(part)
-            names = _shortest(found - known)
+            names = frozenset(path for path in _shortest(found - known) if not _is_deep_value(path, known))
             odd = np.union1d(odd, _deep_rows(whole.field(0).type, table.column(0).combine_chunks()))
-        if len(odd):
-            raise _OddRows(odd)
-        columns = [_fitted(table.column(wanted.name).combine_chunks(), wanted.type) for wanted in whole]
-        return Piece(part.line, pa.Table.from_arrays(columns, schema=whole), names)
+        good = part.without(odd) if len(odd) else part
+        columns = [_fitted(_without(table.column(wanted.name), odd), wanted.type) for wanted in whole]
+        return Piece(good.line, pa.Table.from_arrays(columns, schema=whole), names), part.at(odd).singles()
 
     def _schema(self, spelling: int) -> pa.Schema:
         if self._used is None:
@@ -227,14 +224,6 @@ class LineReader:
 
 class _NotForArrow(ValueError):
     """Arrow read the lines, but not as OTLP means them."""
-
-
-class _OddRows(ValueError):
-    """Arrow read the lines, but some have to go the slow way."""
-
-    def __init__(self, rows: Numbers) -> None:
-        super().__init__(f"{len(rows)} lines")
-        self.rows = rows
 
 
 def _table(part: _Lines, schema: pa.Schema) -> pa.Table:
@@ -261,6 +250,15 @@ def _without_first_field(table: pa.Table) -> Numbers:
     """`{}` is one, which the slow way lets through."""
     first = table.column(0).combine_chunks()
     return np.flatnonzero(~present(first)) if first.null_count else _NONE
+
+
+def _without(column: pa.ChunkedArray, rows: Numbers) -> pa.Array:
+    """The column without some rows. Reading the other lines once more would take ten times as long."""
+    if not len(rows):
+        return column.combine_chunks()
+    starts, ends = np.concatenate([_FIRST, rows + 1]), np.append(rows, len(column))
+    runs = [column.slice(start, end - start) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return pa.chunked_array([chunk for run in runs for chunk in run.chunks], column.type).combine_chunks()
 
 
 def _deep_rows(expected: pa.DataType, found: pa.Array) -> Numbers:
@@ -314,6 +312,12 @@ def _paths_of(kind: pa.DataType, path: str) -> Iterator[str]:
             where = f"{path}.{child.name}".removeprefix(".")
             yield where
             yield from _paths_of(child.type, where)
+
+
+def _is_deep_value(path: str, known: frozenset[str]) -> bool:
+    """Whether it is the list of an AnyValue that the schema does not nest any deeper."""
+    parent, _, name = path.rpartition(".")
+    return name in ("arrayValue", "kvlistValue") and f"{parent}.stringValue" in known
 
 
 def _shortest(paths: frozenset[str]) -> frozenset[str]:
