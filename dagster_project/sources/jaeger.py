@@ -24,8 +24,9 @@ from dagster_project.sources.reading import Block, ByteStream
 from dagster_project.sources.span_rows import (
     BLOCK_BYTES,
     DURATION_MISSING,
+    Sent,
     SpanForm,
-    batch,
+    batches,
     event_text,
     json_text,
     not_an,
@@ -33,6 +34,7 @@ from dagster_project.sources.span_rows import (
     query,
     texts,
 )
+from dagster_project.warehouse.ahead import ahead
 from dagster_project.warehouse.landing import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
@@ -104,13 +106,13 @@ def _fit(pairs: str) -> str:
 _ARRAYS = ("references", "tags", "logs", "warnings")
 _SQL = Template(
     """
-    with transformed as materialized (
+    with transformed as not materialized (
         select line, record, origin, try(json_transform(doc, '$shape')) as span,
             -- A container of another type than the shape's is null there, as an absent one.
             try(json_type(doc, ['', $arrays])) as types
         from spans
     ),
-    paired as materialized (
+    paired as not materialized (
         select *, $pairs as tags,
             list_transform(coalesce(span.logs, []),
                 lambda log: struct_pack(
@@ -121,20 +123,20 @@ _SQL = Template(
                 span_id := lpad(lower(reference.spanID[2:-2]), 16, '0'))) as refs
         from transformed
     ),
-    chosen as materialized (
+    chosen as not materialized (
         select *, list_filter(tags, lambda pair: pair.key in ($column_tag_names)) as column_tags,
             list_filter(refs, lambda reference: reference.trace_id = lpad(lower(span.traceID[2:-2]), 32, '0'))
                 as inner_refs
         from paired
     ),
-    named as materialized (
+    named as not materialized (
         select *, list_transform(column_tags, lambda pair: pair.key) as column_keys,
             coalesce(
                 list_filter(inner_refs, lambda reference: reference.kind = '"CHILD_OF"')[1],
                 list_filter(inner_refs, lambda reference: reference.kind = '"FOLLOWS_FROM"')[1]) as parent
         from chosen
     ),
-    tied as materialized (
+    tied as not materialized (
         select *, case when len(column_keys) > 0 then struct_pack($column_tags) end as own from named
     )
     select
@@ -358,7 +360,7 @@ FORM = SpanForm(
 
 _KIND = "select try(json_type(doc, ['', '/spans', '/processes'])) as types from traces"
 _SPANS = """
-    with opened as materialized (
+    with opened as not materialized (
         select line, json_transform(doc, '{"spans": ["JSON"], "processes": "MAP(VARCHAR, JSON)"}') as trace from traces
     ),
     sent as (
@@ -373,12 +375,12 @@ _SPANS = """
 # A process is that of many spans, and read once.
 _ORIGINS = Template(
     """
-    with opened as materialized (
+    with opened as not materialized (
         select place, try(json_type(process, ['', '/serviceName', '/tags'])) as types,
             try(json_transform(process, '$shape')) as process
         from processes
     ),
-    paired as materialized (
+    paired as not materialized (
         select *, $pairs as tags from opened
     )
     select place, json_extract_string(process.serviceName, '$$') as service_name,
@@ -400,21 +402,26 @@ _ORIGINS = Template(
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
+    return batches(_sent(stream), FORM, options.service_name)
+
+
+def _sent(stream: ByteStream) -> Iterator[Sent | Batch]:
     elements = Elements(stream, "data", block_bytes=BLOCK_BYTES)
     is_empty = True
-    for piece in elements:
-        is_empty = False
-        if isinstance(piece, Refusal):
-            yield Batch(refusals=[piece])
-        else:
-            yield from _block(piece, options)
+    with ahead(elements, depth=1) as pieces:
+        for piece in pieces:
+            is_empty = False
+            if isinstance(piece, Refusal):
+                yield Batch(refusals=[piece])
+            else:
+                yield from _spans(piece)
     answer = elements.envelope
     if is_empty and isinstance(answer, dict) and answer.get("data") != []:
         detail = f"the answer has no traces: {orjson.dumps(answer.get('errors')).decode():.200}"
         yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, None)])
 
 
-def _block(block: Block, options: ReadOptions) -> Iterator[Batch]:
+def _spans(block: Block) -> Iterator[Sent | Batch]:
     sent, refusals = texts(block)
     sent = sent.filter(pc.not_equal(pc.ascii_trim_whitespace(sent.column("doc")), ""))
     kinds = query(_KIND, {"traces": sent}).column("types")
@@ -427,8 +434,7 @@ def _block(block: Block, options: ReadOptions) -> Iterator[Batch]:
     if len(bad) < sent.num_rows:
         spans = query(_SPANS, {"traces": sent.filter(has_spans)}).cast(_SENT)
         if spans.num_rows:
-            spans = spans.append_column("origin", _origins(spans.column("process")))
-            yield batch(spans, FORM, options.service_name, block)
+            yield Sent(spans.append_column("origin", _origins(spans.column("process"))), block)
 
 
 _SENT = pa.schema([("line", pa.int64()), ("record", pa.int64()), ("doc", pa.string()), ("process", pa.string())])
@@ -439,7 +445,7 @@ def _origins(processes: pa.ChunkedArray) -> pa.Array:
     encoded = processes.combine_chunks().dictionary_encode()
     distinct = pa.table({"place": int64(np.arange(len(encoded.dictionary))), "process": encoded.dictionary})
     origins = query(_ORIGINS, {"processes": distinct}).drop_columns("place").combine_chunks().to_struct_array()
-    return pa.concat_arrays(origins.chunks).take(encoded.indices)
+    return origins.combine_chunks().take(encoded.indices)
 
 
 def _is(kinds: pa.ChunkedArray, place: int, kind: str) -> pa.ChunkedArray:

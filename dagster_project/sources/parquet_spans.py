@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from dagster_project.sources.columns import int64, nulls, numbers
+from dagster_project.sources.columns import int64, nulls, numbers, texts_of
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_checks import EARLIEST, LATEST, shown
 from dagster_project.sources.reading import ByteStream
@@ -458,7 +458,7 @@ class _Reading:
         self._schema = schema
         self._columns = [name for name in schema.columns.values() if name in file.schema_arrow.names]
         self._unknown = frozenset(file.schema_arrow.names) - set(self._columns)
-        fallback = nulls(1) if service_name is None else pa.array([service_name], pa.string())
+        fallback = nulls(1) if service_name is None else texts_of(service_name)
         self._service = pa.table({"fallback": fallback})
         self._line = 1  # the next row
         self._select: str | None = None

@@ -24,8 +24,9 @@ from dagster_project.sources.reading import UTF8_MARK, Block, ByteStream, blocks
 from dagster_project.sources.span_rows import (
     BLOCK_BYTES,
     DURATION_MISSING,
+    Sent,
     SpanForm,
-    batch,
+    batches,
     event_text,
     json_text,
     not_an,
@@ -115,14 +116,14 @@ _OTEL = {
 }
 _SQL = Template(
     """
-    with transformed as materialized (
+    with transformed as not materialized (
         -- A container of another type than the shape's is null there, as an absent one.
         select line, record,
             try(json_type(doc, ['', '/localEndpoint', '/remoteEndpoint', '/tags', '/annotations'])) as types,
             try(json_transform(doc, '$shape')) as span
         from spans
     ),
-    read as materialized (
+    read as not materialized (
         select *, coalesce(map_keys(span.tags), []) as tag_names,
             case when list_has_any(tag_names, [$otel_names]) then struct_pack($otel) end as otel,
             case when list_contains(tag_names, 'error') then $error end as error
@@ -283,12 +284,16 @@ _TRACES = """
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
+    return batches(_sent(stream), FORM, options.service_name)
+
+
+def _sent(stream: ByteStream) -> Iterator[Sent | Batch]:
     is_document = not _begins_with_a_whole_line(head(stream.path))
     for piece in Elements(stream, block_bytes=BLOCK_BYTES) if is_document else blocks(stream, BLOCK_BYTES):
         if isinstance(piece, Refusal):
             yield Batch(refusals=[piece])
         else:
-            yield from _block(piece, options)
+            yield from _spans(piece)
 
 
 def _begins_with_a_whole_line(start: bytes) -> bool:
@@ -303,26 +308,26 @@ def _begins_with_a_whole_line(start: bytes) -> bool:
     return bool(rest.strip())
 
 
-def _block(block: Block, options: ReadOptions) -> Iterator[Batch]:
+def _spans(block: Block) -> Iterator[Sent | Batch]:
     sent, refusals = texts(block)
     if refusals:
         yield Batch(refusals=refusals, lines=block)
     is_array = pc.starts_with(pc.ascii_ltrim_whitespace(sent.column("doc")), "[")
     singles = sent.filter(pc.invert(is_array))
-    record = int64(np.ones(singles.num_rows, np.int64))
-    yield batch(singles.append_column("record", record), FORM, options.service_name, block)
+    if singles.num_rows:
+        yield Sent(singles.append_column("record", int64(np.ones(singles.num_rows, np.int64))), block)
     if singles.num_rows < sent.num_rows:
-        yield from _traces(sent.filter(is_array), options, block)
+        yield from _traces(sent.filter(is_array), block)
 
 
-def _traces(sent: pa.Table, options: ReadOptions, block: Block) -> Iterator[Batch]:
+def _traces(sent: pa.Table, block: Block) -> Iterator[Sent | Batch]:
     is_json = query("select json_valid(doc) as is_json from traces", {"traces": sent}).column("is_json")
-    bad = sent.filter(pc.invert(is_json)).to_pylist()
-    if bad:
-        yield Batch(refusals=[not_an("an array of spans", element) for element in bad], lines=block)
+    refusals = [not_an("an array of spans", element) for element in sent.filter(pc.invert(is_json)).to_pylist()]
+    if refusals:
+        yield Batch(refusals=refusals, lines=block)
     spans = query(_TRACES, {"traces": sent.filter(is_json)})
     whole = spans.set_column(spans.column_names.index("doc"), "doc", pc.fill_null(spans.column("doc"), "null"))
-    yield batch(whole.cast(_SPANS), FORM, options.service_name, block)
+    yield Sent(whole.cast(_SPANS), block)
 
 
 _SPANS = pa.schema([("line", pa.int64()), ("doc", pa.string()), ("record", pa.int64())])
