@@ -6,6 +6,7 @@ What a line means is the business of the formats.
 from __future__ import annotations
 
 import codecs
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,22 +67,28 @@ def _without_ends(data: bytes, ends: Numbers) -> pa.Array:
 
 
 def _not_utf8(data: bytes, ends: Numbers) -> Numbers:
-    """The places of the lines that are not UTF-8; the decoder is asked once a line at most."""
+    """The places of the lines that are not UTF-8."""
     if data.isascii():
         return np.empty(0, np.int64)
-    found: list[int] = []
-    start = 0
-    decode = codecs.utf_8_decode
-    while start < len(data):
-        try:
-            decode(memoryview(data)[start:], "strict", True)
-        except UnicodeDecodeError as error:
-            place = int(np.searchsorted(ends, start + error.start))
-            found.append(place)
-            start = int(ends[place]) + 1 if place < len(ends) else len(data)
-        else:
-            break
-    return np.array(found, np.int64)
+    _damage.places = []
+    data.decode(errors=_SKIP_LINE)
+    return np.searchsorted(ends, np.array(_damage.places, np.int64))
+
+
+# Decoding goes on behind the line, so that a line is asked once whatever it holds, and every byte is read once.
+_SKIP_LINE = "hindcast_skip_line"
+_damage = threading.local()
+
+
+def _skip_line(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    _damage.places.append(error.start)
+    end = error.object.find(b"\n", error.start)
+    return "", end if end >= 0 else len(error.object)
+
+
+codecs.register_error(_SKIP_LINE, _skip_line)
 
 
 def _refused(data: bytes, ends: Numbers, place: int, first_line: int) -> Refusal:
