@@ -145,18 +145,36 @@ def _run_jobs(project: Project, told: _Told, *, land: bool) -> bool:
     A file that cannot be landed is no reason to withhold what the others say. A check of severity error is: it means
     that landing itself is wrong.
     """
-    defs = definitions.build_defs(project)
-    with (
-        listening(told.note),
-        instance(project) as dagster,
-        project.night_log_file.open("w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-    ):
+    with _executing(project, told, "w") as (defs, dagster):
         if land:
             _execute(defs, "land", dagster, None)
             if told.has_failed_check:
                 return False
         return _execute(defs, "replay", dagster, range_tags(*_days(project)))
+
+
+def replay_days(project: Project, listener: Listener, first_day: date, last_day: date) -> list[FailedStep]:
+    """Replay some event days outside of a night, as a night replays those that are due; what failed of it.
+
+    The caller holds the lock of the nights and has prepared the models.
+    """
+    told = _Told(listener)
+    with _executing(project, told, "a") as (defs, dagster):
+        _execute(defs, "replay", dagster, range_tags(first_day, last_day))
+    return told.failed
+
+
+@contextlib.contextmanager
+def _executing(project: Project, told: _Told, log_mode: str) -> Iterator[tuple[dg.Definitions, dg.DagsterInstance]]:
+    """What runs jobs; their output goes to the log of the nights."""
+    defs = definitions.build_defs(project)
+    with (
+        listening(told.note),
+        instance(project) as dagster,
+        project.night_log_file.open(log_mode, encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+    ):
+        yield defs, dagster
 
 
 def _execute(defs: dg.Definitions, job: str, dagster: dg.DagsterInstance, tags: dict[str, str] | None) -> bool:
