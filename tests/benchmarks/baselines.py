@@ -83,7 +83,7 @@ def otlp_protobuf(file: Path) -> int:
 
     rows = 0
     with file.open("rb") as content:
-        while (message := parse_length_prefixed(TracesData, content)) is not None:
+        while (message := parse_length_prefixed(TracesData, content)) is not None:  # type: ignore[arg-type]
             for resource in message.resource_spans:
                 for scope in resource.scope_spans:
                     for span in scope.spans:

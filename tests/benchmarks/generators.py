@@ -107,26 +107,43 @@ def otlp_json(target: Path, count: int, *, attributes: bool = True, broken_every
 
 def otlp_protobuf(target: Path, count: int) -> None:
     """Requests in protobuf's own delimited form."""
-    from google.protobuf.json_format import ParseDict
     from google.protobuf.proto import serialize_length_prefixed
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     with target.open("wb") as out:
         for resource, spans in requests(count, attributes=True):
-            message = ParseDict(_document(resource, [_with_bytes(span) for span in spans]), TracesData())
-            serialize_length_prefixed(message, out)
+            message = TracesData()
+            of_resource = message.resource_spans.add()
+            _add_attributes(of_resource.resource.attributes, resource)
+            of_scope = of_resource.scope_spans.add()
+            for span in spans:
+                added = of_scope.spans.add(
+                    trace_id=bytes.fromhex(span["traceId"]),
+                    span_id=bytes.fromhex(span["spanId"]),
+                    parent_span_id=bytes.fromhex(span.get("parentSpanId", "")),
+                    name=span["name"],
+                    start_time_unix_nano=int(span["startTimeUnixNano"]),
+                    end_time_unix_nano=int(span["endTimeUnixNano"]),
+                )
+                _add_attributes(added.attributes, span["attributes"])
+            serialize_length_prefixed(message, out)  # type: ignore[arg-type]  # any binary file will do
 
 
-def _with_bytes(span: Span) -> Span:
-    """OTLP/JSON has ids in hexadecimal, where protobuf's own JSON has base64."""
-    from base64 import b64encode
-
-    ids = {
-        name: b64encode(bytes.fromhex(span[name])).decode()
-        for name in ("traceId", "spanId", "parentSpanId")
-        if name in span
-    }
-    return span | ids
+def _add_attributes(target: Any, attributes: list[dict[str, Any]]) -> None:
+    for item in attributes:
+        value = target.add(key=item["key"]).value
+        match item["value"]:
+            case {"stringValue": text}:
+                value.string_value = text
+            case {"intValue": digits}:
+                value.int_value = int(digits)
+            case {"boolValue": flag}:
+                value.bool_value = flag
+            case {"doubleValue": number}:
+                value.double_value = number
+            case {"arrayValue": {"values": values}}:
+                for one in values:
+                    value.array_value.values.add(string_value=one["stringValue"])
 
 
 def _document(resource: list[dict[str, Any]], spans: list[Span]) -> dict[str, Any]:
