@@ -15,6 +15,10 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 CONTENTS = {
     "otlp_traces": b'{"resourceSpans":[]}\n',
     "otlp_logs": b'{"resourceLogs":[]}\n',
+    "otlp_metrics": b'{"resourceMetrics":[]}\n',
+    "otlp_protobuf_traces": b"\x0a\x0d\x12\x0b\x12\x09\x39" + bytes(8),
+    "otlp_protobuf_logs": b"\x0a\x0d\x12\x0b\x12\x09\x09" + bytes(8),
+    "otlp_protobuf_metrics": b"\x0a\x11\x12\x0f\x12\x0d\x2a\x0b\x0a\x09\x19" + bytes(8),
     "prometheus": b'{"status":"success","data":{"resultType":"matrix","result":[]}}',
     "incidents": b'[{"incident_id":"1","created_at":"2023-01-29T08:44:04Z"}]',
     "pagerduty": b'{"incidents":[],"limit":25}',
