@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from dagster_project.sources import log_records, trace_context
 from dagster_project.sources.columns import taken
 from dagster_project.sources.format import Format, ReadOptions
+from dagster_project.sources.incidents import unknown_fields
 from dagster_project.sources.reading import Block, ByteStream, blocks
 from dagster_project.sources.text_lines import text_lines
 from dagster_project.warehouse.ahead import ahead
@@ -81,6 +82,9 @@ def places(fields: Mapping[str, str]) -> tuple[Place, ...]:
 
 def batches(stream: ByteStream, options: ReadOptions, block_bytes: int = log_records.BLOCK_BYTES) -> Iterator[Batch]:
     """Decode a stream of JSON lines; memory is bounded by a few blocks."""
+    if refusal := unknown_fields(options, FIELDS):
+        yield Batch(refusals=[refusal])
+        return
     everywhere = places(options.fields)
     with ahead(_prepared(stream, everywhere, block_bytes)) as pieces:
         for piece in pieces:

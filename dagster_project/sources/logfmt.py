@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from dagster_project.sources import json_lines, log_records
 from dagster_project.sources.format import Format, ReadOptions
+from dagster_project.sources.incidents import unknown_fields
 from dagster_project.sources.reading import ByteStream, blocks
 from dagster_project.sources.text_lines import text_lines
 from dagster_project.warehouse.ahead import ahead
@@ -42,6 +43,9 @@ _OBJECTS = f"""
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
+    if refusal := unknown_fields(options, json_lines.FIELDS):
+        yield Batch(refusals=[refusal])
+        return
     everywhere = json_lines.places(options.fields)
     with ahead(blocks(stream, log_records.BLOCK_BYTES)) as pieces:
         for piece in pieces:

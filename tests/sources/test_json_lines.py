@@ -170,6 +170,12 @@ def test_the_source_names_its_keys(land_lines):
     assert landed.reasons == [(3, 1, "time_missing")]
 
 
+def test_a_field_that_no_log_has_refuses_the_file(land_lines):
+    landed = land_lines({"ts": AT, "msg": "x"}, fields={"message": "msg"})
+    assert landed.reasons == [(1, None, "other_format")]
+    assert "message is none of body," in landed.refusals[0]["detail"]
+
+
 def test_a_record_without_a_service_has_the_declared_one(land_lines):
     landed = land_lines({"ts": AT, "msg": "a"}, {"ts": AT, "msg": "b", "service": "own"}, service_name="declared")
     assert [row["service_name"] for row in landed.rows] == ["declared", "own"]
