@@ -99,7 +99,7 @@ def rows(stream: ByteStream) -> Iterator[Rows]:
         # Bytes in another encoding have been replaced by now: the mark is no news to whoever reads the refusal.
         raw = clipped(start.decode(errors="replace").replace(_NOT_UTF8, "\ufffd"))
         yield _no_rows([], [Refusal(1, None, Reason.OTHER_FORMAT, problem, raw)])
-    if names and not problem:
+    if names and not problem and b"\n" in start:  # a header alone may end without a newline; Arrow cannot skip it then
         yield from _rows(file, source, delimiter, _unique(names))
     elif stream.broken is not None:
         yield _no_rows([], [Refusal(1, None, stream.broken.reason, stream.broken.detail, None)])

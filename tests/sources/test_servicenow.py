@@ -157,6 +157,12 @@ def test_another_header_is_refused_as_a_whole(land_bytes, content, reason):
     assert (landed.outcome.status, landed.reasons) == ("failed", [(1, None, reason)])
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_header_alone_is_empty(land_bytes, end):
+    landed = land_bytes("servicenow", HEADER.encode() + end)
+    assert (landed.outcome.status, landed.reasons) == ("empty", [])
+
+
 def test_an_open_quote_is_told_and_rows_before_it_land(land_bytes):
     rows = [GOOD_ROW] * 300_000
     rows[250_000] = rows[250_000].replace("Active", '"Active')
