@@ -63,6 +63,9 @@ def load(
         list[str] | None,
         typer.Option("--field", help="NAME=THEIRS: Hindcast's name of a field, and the file's.", show_default=False),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read files again though they are known; their rows are replaced.")
+    ] = False,
     memory_limit: MemoryLimitOption = landing.MEMORY_LIMIT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be loaded; load nothing.")] = False,
     fetch: Annotated[
@@ -88,7 +91,7 @@ def load(
             stdout.print(f"{file.format.name:12} {file.path}", markup=False, highlight=False, soft_wrap=True)
         return
     with opened(project, "load", memory_limit) as connection:
-        summary = land_shown(connection, files, project.quarantine_dir)
+        summary = land_shown(connection, files, project.quarantine_dir, again=again)
     show_summary(summary)
     if summary.has_failed or is_silent:
         raise typer.Exit(2)

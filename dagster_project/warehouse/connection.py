@@ -41,6 +41,17 @@ def connect(
         connection.close()
 
 
+def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the warehouse has every migration of this installation; asks only."""
+    rows = connection.execute(
+        "select 1 from duckdb_tables() where schema_name = 'audit' and table_name = 'migrations'"
+    ).fetchall()
+    if not rows:
+        return False
+    done = {version for (version,) in connection.execute("select version from audit.migrations").fetchall()}
+    return {int(file.name.split("_")[0]) for file in MIGRATIONS.glob("*.sql")} <= done
+
+
 def migrate(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """Apply what is missing of `migrations/NNNN_*.sql`, each in a transaction of its own.
 
