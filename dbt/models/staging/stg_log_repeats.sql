@@ -12,16 +12,12 @@
     'scope_name', 'attributes', 'resource_attributes'
 ] %}
 
-with logs as (
-    select *
+-- The source is read twice: a table of whole records between the two would be held in memory.
+-- Within one load equal records are real. Of days that one load brought there is nothing to compare.
+with shared_days as (
+    select {{ utc_day('occurred_at') }} as occurred_on
     from {{ source('raw', 'logs') }}
     where {{ in_replay_window('occurred_at') }}
-),
-
--- Within one load equal records are real. Of days that one load brought there is nothing to compare.
-shared_days as (
-    select {{ utc_day('occurred_at') }} as occurred_on
-    from logs
     group by {{ utc_day('occurred_at') }}
     having min(load_id) < max(load_id)
 ),
@@ -35,8 +31,9 @@ contents as (
         logs.occurred_at,
         shared_days.occurred_on,
         {{ content_hash(content) }} as content
-    from logs
+    from {{ source('raw', 'logs') }} as logs
     inner join shared_days on {{ utc_day('logs.occurred_at') }} = shared_days.occurred_on
+    where {{ in_replay_window('logs.occurred_at') }}
 ),
 
 shared_contents as (
