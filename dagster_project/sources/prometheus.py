@@ -404,7 +404,12 @@ def _raw_of(block: Block) -> Callable[[int, int], str | None]:
 
     @lru_cache(maxsize=1)
     def values(line: int) -> list[Any]:
-        series = orjson.loads(block.line(line) or b"")
+        element = block.line(line) or b""
+        try:
+            series = orjson.loads(element)
+        except orjson.JSONDecodeError:  # the fast way does not mind a number such as 007
+            rows = element.partition(_VALUES)[2].split(b"],[")
+            return [row.decode(errors="replace") for row in rows]
         return series["values"] if "values" in series else [series["value"]]
 
     return lambda line, record: raw_text(values(line)[record - 1])

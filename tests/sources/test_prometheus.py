@@ -169,6 +169,15 @@ def test_a_series_that_is_no_json_is_refused_alone(land_bytes):
     assert landed.reasons == [(2, None, "not_json")]
 
 
+@pytest.mark.parametrize("bad", [b"[00,", b"[ 5,", b"[5.,"])
+def test_a_time_that_only_the_fast_way_takes_for_a_number_is_refused_with_its_text(land_bytes, bad):
+    content = as_sent(series([AT, "1"], [AT, "2"], [AT, "3"])).replace(b'[1674981600,"2"', bad + b'"2"')
+    landed = land_bytes("prometheus", content)
+    assert [row["record"] for row in landed.rows] == [1, 3]
+    assert landed.reasons == [(1, 2, "time_out_of_range")]
+    assert "2" in landed.refusals[0]["raw"]
+
+
 def test_a_broken_series_is_refused_alone(land_bytes):
     landed = land_bytes("prometheus", matrix({"values": []}, series([AT, "1"]), {"metric": {}, "values": 3}, 7))
     assert [row["line"] for row in landed.rows] == [2]
