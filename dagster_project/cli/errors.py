@@ -12,11 +12,13 @@ from dagster_project.rule_language import RuleErrors
 from dagster_project.settings import ProjectNotFound
 from dagster_project.sources.declaration import SourcesInvalid
 from dagster_project.transformation.prepare import DbtParseFailed, NotPrepared
-from dagster_project.warehouse.connection import WarehouseTooNew
+from dagster_project.warehouse.compaction import CompactionFailed
+from dagster_project.warehouse.connection import WarehouseTooNew, WarehouseTooOld
 from dagster_project.warehouse.generations import MartsNotWhole
 from dagster_project.warehouse.lock import WarehouseLocked
 
 EXPECTED = (
+    CompactionFailed,
     duckdb.IOException,  # the warehouse is open in another program, or its disk is full
     DbtParseFailed,
     SourcesInvalid,
@@ -31,5 +33,6 @@ EXPECTED = (
     RuleErrors,
     WarehouseLocked,
     WarehouseTooNew,
+    WarehouseTooOld,
     WindowError,
 )

@@ -15,7 +15,7 @@ from dagster_project.statistics.roi_plan import load_roi_plans
 from dagster_project.transformation import prepare, replay_window
 from dagster_project.transformation.replay_window import ReplayWindow
 from dagster_project.warehouse import landing, lock
-from dagster_project.warehouse.connection import connect
+from dagster_project.warehouse.connection import WarehouseTooOld, connect, is_current
 from dagster_project.warehouse.landing import InputFile
 
 
@@ -70,13 +70,15 @@ def plan_night(project: Project) -> NightPlan:
     check_configuration(project)
     catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
     files = tuple(declaration.declared_files(project))
-    known: set[tuple[str, str]] = set()
-    due = None
+    new, due = files, None
     if project.warehouse_file.exists():
         with lock.hold(project.lock_file, "plan"), connect(project.warehouse_file, read_only=True) as connection:
-            known = set(connection.execute("select path, sha256 from audit.loads").fetchall())
+            if not is_current(connection):
+                raise WarehouseTooOld(
+                    "the warehouse was written by an older version: the next load or night brings it up to date"
+                )
+            new = tuple(file for file in files if landing.plan_of(connection, file) is not None)
             due = replay_window.due(
                 connection, prepare.models_fingerprint(project), declaration.read(project.sources_file).first_day
             )
-    new = tuple(file for file in files if (file.ledger_path, landing.sha256_of(file.path)) not in known)
     return NightPlan(len(catalogue.rules), new, len(files) - len(new), due)

@@ -16,6 +16,10 @@ class WarehouseTooNew(RuntimeError):
     """The warehouse was written by a newer Hindcast."""
 
 
+class WarehouseTooOld(RuntimeError):
+    """The warehouse lacks what a reader asks for; whoever writes to it next adds it."""
+
+
 @contextmanager
 def connect(
     path: Path | str, *, read_only: bool = False, memory_limit: str | None = None
