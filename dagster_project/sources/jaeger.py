@@ -28,6 +28,7 @@ from dagster_project.sources.span_rows import (
     SpanForm,
     batches,
     event_text,
+    json_object,
     json_text,
     not_an,
     object_text,
@@ -240,10 +241,7 @@ def _row(span: Mapping[str, Any], sent: Mapping[str, Any]) -> Row:
 
 
 def _process(sent: str | None) -> Mapping[str, Any]:
-    value = {} if sent is None else orjson.loads(sent)
-    if not isinstance(value, dict):
-        raise Malformed(f"its process is {type(value).__name__}, not an object", Reason.STRUCTURE)
-    return value
+    return {} if sent is None else json_object(sent, "its process")
 
 
 def _tags(owner: Mapping[str, Any], name: str) -> list[tuple[str, str]]:

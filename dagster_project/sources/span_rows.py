@@ -218,7 +218,7 @@ def _one_by_one(spans: pa.Table, form: SpanForm, unknown: set[str]) -> tuple[pa.
         if not text:
             continue
         try:
-            value = span_object(text)
+            value = json_object(text)
             rows.append({"line": line, "record": record, **form.row(value, sent)})
             unknown |= value.keys() - form.known
         except Malformed as error:
@@ -228,8 +228,8 @@ def _one_by_one(spans: pa.Table, form: SpanForm, unknown: set[str]) -> tuple[pa.
     return pa.Table.from_pylist(rows, ROWS) if rows else ROWS.empty_table(), refusals
 
 
-def span_object(text: str) -> dict[str, Any]:
-    """A span as Python objects, of a repeated name the first.
+def json_object(text: str, what: str = "a span") -> dict[str, Any]:
+    """A text as Python objects, of a repeated name the first.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def span_object(text: str) -> dict[str, Any]:
     except ValueError as error:  # a number of thousands of digits
         raise Malformed(str(error)) from None
     if not isinstance(value, dict):
-        raise Malformed(f"a span is {type(value).__name__}, not an object", Reason.STRUCTURE)
+        raise Malformed(f"{what} is {type(value).__name__}, not an object", Reason.STRUCTURE)
     return value
 
 

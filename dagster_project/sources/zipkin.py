@@ -84,7 +84,12 @@ def _derived(key: str, value: str) -> str:
 
 def _is(kind: str, values: Iterable[str]) -> str:
     """SQL: each of the JSON values is of a kind, or absent."""
-    tests = {"text": "^@ '\"'", "number": "similar to '[0-9]+'", "truth": "in ('true', 'false')"}
+    tests = {
+        "text": "^@ '\"'",
+        "number": "similar to '[0-9]+'",
+        "port": "similar to '[0-9]{1,18}'",
+        "truth": "in ('true', 'false')",
+    }
     return " and ".join(f"coalesce({value}::varchar {tests[kind]}, true)" for value in values)
 
 
@@ -92,7 +97,8 @@ _ENDS = [f"span.{end}.{name}" for end in ENDPOINTS for name in ("serviceName", "
 _IS_REGULAR = " and ".join(
     (
         _is("text", [f"span.{name}" for name in ("traceId", "id", "parentId", "name", "kind")] + _ENDS),
-        _is("number", ["span.timestamp", "span.duration", *(f"span.{end}.port" for end in ENDPOINTS)]),
+        _is("number", ["span.timestamp", "span.duration"]),
+        _is("port", [f"span.{end}.port" for end in ENDPOINTS]),
         _is("truth", ["span.shared", "span.debug"]),
     )
 )
@@ -155,7 +161,8 @@ _SQL = Template(
         null::varchar as links,
         types[1] = 'OBJECT' and $types_fit and $is_regular
         and coalesce(span.kind in ('"SERVER"', '"CLIENT"', '"PRODUCER"', '"CONSUMER"'), true)
-        and (types[4] is null or len(list_filter(map_values(span.tags), lambda value: not value ^@ '"')) = 0)
+        and (types[4] is null
+            or len(list_filter(map_values(span.tags), lambda value: coalesce(not value ^@ '"', true))) = 0)
         and (types[5] is null or len(list_filter(span.annotations, lambda annotation: annotation.value ^@ '"'
             and regexp_full_match(annotation.timestamp, '[0-9]+'))) = len(span.annotations)) as is_regular
     from read
@@ -261,7 +268,7 @@ def _dropped(tags: Mapping[str, Any], what: str) -> int:
 
 
 def _number(digits: str, name: str) -> int:
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         raise Malformed(f"{name} is {digits[:80]!r}, not a number")
     return int(digits)
 

@@ -273,6 +273,15 @@ def test_an_answer_of_no_spans_is_empty(land_bytes, text):
     assert land_bytes("jaeger", text).outcome.status == "empty"
 
 
+@pytest.mark.parametrize("process", ["NaN", '{"serviceName":NaN}', "[]", '{"tags":{"a":1}}', '{"tags":[{"key":1}]}'])
+def test_a_bad_process_refuses_its_spans_alone(land_bytes, process):
+    processes = {"p1": {"serviceName": "shop"}, "p2": "P2"}
+    sent = [*GOOD, SPAN | {"processID": "p2", "references": [5]}, SPAN | {"processID": "p2"}]
+    landed = land_bytes("jaeger", answer(trace(*sent, processes=processes)).replace(b'"P2"', process.encode()))
+    assert [row["record"] for row in landed.rows] == [1, 2, 3, 4]
+    assert [(line, record) for line, record, _ in landed.reasons] == [(1, 5), (1, 6)]
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 KINDS = {0: None, 1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}

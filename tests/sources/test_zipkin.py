@@ -277,6 +277,11 @@ def test_of_a_repeated_tag_the_first_is_kept(land_bytes):
     assert json.loads(one(land_bytes("zipkin", text.encode()))["attributes"]) == {"a": "first", "b": "x"}
 
 
+def test_a_tag_without_a_value_is_not_lost(land_bytes):
+    row = one(land_bytes("zipkin", content(SPAN | {"tags": {"a": None, "b": "x"}})))
+    assert row["attributes"] == '{"a":null,"b":"x"}'
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 KINDS = {1: None, 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
