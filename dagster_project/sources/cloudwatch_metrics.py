@@ -94,7 +94,7 @@ class _Points:
         raw = clipped(value) if isinstance(value, bytes) else raw_text(value)
         self.refusals.append(Refusal(line, None, reason, detail, raw))
 
-    def batch(self, options: ReadOptions) -> Batch:
+    def batch(self, options: ReadOptions, lines: Block | None = None) -> Batch:
         tables = {
             "metric_points": self._table(),
             "metric_source": pa.table(
@@ -108,6 +108,7 @@ class _Points:
             refusals=self.refusals,
             unknown_fields=frozenset(self.unknown),
             raw_of=self._raw_of(),
+            lines=lines,
         )
 
     def _table(self) -> pa.Table:
@@ -187,7 +188,7 @@ def _results(block: Block, options: ReadOptions) -> Batch:
             points.refuse(line, Reason.STRUCTURE, "a result is no object", element)
             continue
         _add_result(points, line, result)
-    return points.batch(options)
+    return points.batch(options, block)
 
 
 def _add_result(points: _Points, line: int, result: Mapping[str, Any]) -> None:
