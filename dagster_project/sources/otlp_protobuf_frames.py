@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
 import pyarrow as pa
 
@@ -53,37 +53,50 @@ class Message:
 def framing_of(head: bytes) -> tuple[Framing, str] | None:
     """The framing and the signal of a file with these first bytes; None when no framing, or more than one, fits.
 
-    A framing fits when a message that it cuts out shows a signal; of two, the one that fits the head to its end wins.
+    A framing fits when a message that it cuts out shows a signal. Of several, those win whose last message ends where
+    the bytes do, then those whose messages may go on beyond them.
     """
     found = {framing: _looked_at(head, framing) for framing in Framing}
-    fitting = {framing: (signal, whole) for framing, (signal, whole) in found.items() if signal}
-    if Framing.LENGTH_PREFIXED in fitting:
+    fitting = {framing: (signal, fit) for framing, (signal, fit) in found.items() if signal}
+    if Framing.LENGTH_PREFIXED in fitting and head.startswith(bytes(3)):
         # Delimited, a length below 128 in four bytes is three empty messages and a length: nobody writes these.
         fitting.pop(Framing.DELIMITED, None)
-    if len(fitting) > 1:
-        fitting = {framing: known for framing, known in fitting.items() if known[1]}
+    best = max((fit for _, fit in fitting.values()), default=_Fit.BROKEN)
+    fitting = {framing: known for framing, known in fitting.items() if known[1] is best}
     if len(fitting) != 1:
         return None
     framing, (signal, _) = fitting.popitem()
     return framing, signal or ""
 
 
-def _looked_at(head: bytes, framing: Framing) -> tuple[str | None, bool]:
-    """The signal that the messages of the head show in a framing, and whether the lengths fit to the head's end."""
+class _Fit(IntEnum):
+    """How far the lengths of a framing can be believed."""
+
+    BROKEN = 0
+    BEYOND = 1  # the last message goes on where the bytes end
+    WHOLE = 2
+
+
+def _looked_at(head: bytes, framing: Framing) -> tuple[str | None, _Fit]:
+    """The signal that the messages of the head show in a framing, and how the lengths fit."""
     shown: set[str | None] = set()
     at, looked_at, view = 0, 0, memoryview(head)
+    fit = _Fit.WHOLE
     while at < len(head):
         try:
             start, size = _cut(view, at, framing)
         except NoProtobuf:
-            return (shown.pop() if len(shown) == 1 else None), False
+            fit = _Fit.BROKEN
+            break
         if looked_at < MESSAGES_LOOKED_AT and size:
             message = head[start : start + size]
             # A file that is bare JSON or zstd is not for this reader.
             shown |= {signal_of(message) if framing is Framing.ONE_MESSAGE else _signal(message)} - {None}
             looked_at += 1
         at = start + size
-    return (shown.pop() if len(shown) == 1 else None), True
+    if at > len(head):
+        fit = _Fit.BEYOND
+    return (shown.pop() if len(shown) == 1 else None), fit
 
 
 def _cut(data: memoryview, at: int, framing: Framing) -> tuple[int, int]:
