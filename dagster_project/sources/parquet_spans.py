@@ -17,7 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from dagster_project.sources.columns import int64, nulls, numbers, texts_of
+from dagster_project.sources.columns import (
+    bitmap,
+    escaped,
+    int64,
+    joined,
+    lengths,
+    nulls,
+    numbers,
+    text_scalar,
+    texts_of,
+)
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp_checks import EARLIEST, LATEST, shown
 from dagster_project.sources.reading import ByteStream
@@ -147,6 +157,22 @@ def _once(lists: pa.ListArray) -> pa.ListArray:
     return pa.ListArray.from_arrays(column, values, mask=lists.is_null() if lists.null_count else None)
 
 
+def _object_texts(lists: pa.ListArray) -> pa.Array:
+    """Lists of pairs of texts as JSON objects; large texts, by which they are known for such."""
+    keys, values = lists.values.field("key"), lists.values.field("value")
+    keys = escaped(pc.fill_null(keys, _EMPTY) if keys.null_count else keys)
+    texts = pc.binary_join_element_wise(_QUOTE, keys, _BETWEEN, escaped(values), _QUOTE, _EMPTY)
+    if values.null_count:
+        texts = pc.if_else(values.is_valid(), texts, pc.binary_join_element_wise(_QUOTE, keys, _NOTHING, _EMPTY))
+    objects = pc.binary_join_element_wise(_OPEN, joined(lists, texts), _CLOSE, _EMPTY)
+    return pc.if_else(bitmap(lengths(lists) > 0), objects, nulls(len(lists))).cast(pa.large_string())
+
+
+_EMPTY, _QUOTE, _BETWEEN, _NOTHING = (text_scalar(text) for text in ("", '"', '":"', '":null'))
+_OPEN, _CLOSE = text_scalar("{"), text_scalar("}")
+_PAIRS_OF_TEXTS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))
+
+
 def _text(column: pa.Array) -> pa.Array:
     """ClickHouse writes its texts as binary unless it is told otherwise."""
     return column.cast(pa.string()) if pa.types.is_binary(column.type) else column
@@ -169,7 +195,8 @@ def _prepared(batch: pa.RecordBatch, schema: Schema, first_line: int) -> pa.Tabl
             column = _plain(batch.column(column_name))
             column = column if schema is OWN and name in _IDS else _text(column)
             column.validate(full=True)
-            found[name] = column
+            is_object = name in ("attributes", "resource_attributes") and column.type == _PAIRS_OF_TEXTS
+            found[name] = _object_texts(column) if is_object else column
     return pa.table({"line": int64(np.arange(first_line, first_line + batch.num_rows)), **found})
 
 
@@ -247,6 +274,8 @@ def _attributes(name: str, kind: pa.DataType | None) -> tuple[str, str]:
     """SQL: attributes as JSON text, and whether they are."""
     if kind is None or pa.types.is_null(kind):
         return "null::varchar", "true"
+    if pa.types.is_large_string(kind):  # the objects that were made of a map's texts
+        return name, "true"
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
         return f"case when len({name}) > 0 then {_pairs(name)} end", "true"
     if pa.types.is_struct(kind):  # a field that a row lacks is null there
@@ -486,7 +515,7 @@ class _Reading:
             line, part = waiting.pop()
             try:
                 prepared = _prepared(part, self._schema, line)
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, pa.lib.ArrowCapacityError) as error:
                 if part.num_rows == 1:
                     refusal = Refusal(
                         line, 1, Reason.NOT_UTF8, f"a text is not UTF-8: {str(error)[:200]}", _shown(part, 0)
