@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from dagster_project.definitions import build_defs
+from dagster_project.quality.suites import SUITES
 from dagster_project.settings import Project
 from dagster_project.transformation import prepare
 
@@ -38,7 +39,7 @@ def test_every_asset_says_what_it_is(served):
 def test_great_expectations_and_dbt_tests_are_checks(served):
     checks = [key for graph in [served.resolve_asset_graph()] for key in graph.asset_check_keys]
     by_great_expectations = {key.asset_key.to_user_string() for key in checks if key.name == "great_expectations"}
-    assert by_great_expectations == {"raw/spans", "raw/logs", "raw/metric_points", "raw/incidents"}
+    assert by_great_expectations == {table.replace(".", "/") for table in SUITES}
     assert len(checks) > 100
 
 

@@ -32,7 +32,7 @@ JSON = [name for name in FUZZED if EXAMPLES[name].suffix in (".json", ".jsonl")]
 LINES = ["otlp_traces", "otlp_logs", "otlp_metrics", "git_history", "syslog", "logfmt", "json_lines"]
 
 CASES = int(os.environ.get("HINDCAST_TEST_FUZZ", "0"))
-EACH = max(CASES // (2 * len(FUZZED)), 8)
+EACH = max(CASES // (2 * len(FUZZED)), 5)
 fuzzed = settings(
     max_examples=EACH,
     derandomize=not CASES,
