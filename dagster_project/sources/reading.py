@@ -154,7 +154,7 @@ class Block:
     data: bytes
     offset: int | None = None
 
-    @property
+    @cached_property
     def line_count(self) -> int:
         return self.data.count(b"\n") + (not self.data.endswith(b"\n") and bool(self.data))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -578,9 +578,11 @@ class _Slots:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for name in self._slots:
-            self._connection.unregister(name)
+    def __exit__(self, raised: object, *_: object) -> None:
+        # An aborted transaction lets nothing be unregistered, and rolls it back anyway: its own error is the one to tell.
+        with suppress(duckdb.Error) if raised is not None else nullcontext():
+            for name in self._slots:
+                self._connection.unregister(name)
 
     @contextmanager
     def filled(self, tables: Mapping[str, pa.Table]) -> Iterator[None]:
