@@ -111,6 +111,12 @@ def test_empty_messages_come_before_a_full_one(land_bytes):
     assert [(row["line"], row["span_name"]) for row in landed.rows] == [(3, "a")]
 
 
+def test_empty_delimited_messages_come_before_a_long_one(land_bytes):
+    """Two empty messages and a length of two bytes are, read as four bytes, a length as well."""
+    landed = land_bytes(TRACES, delimited(b"", b"", data(traces("a" * 100))))
+    assert [(row["line"], row["span_name"]) for row in landed.rows] == [(3, "a" * 100)]
+
+
 def test_an_export_request_is_like_the_data(land_bytes):
     message = traces("a", root=ExportTraceServiceRequest)
     assert len(land_bytes(TRACES, data(message)).rows) == 1
