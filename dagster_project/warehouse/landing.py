@@ -579,7 +579,7 @@ class _Slots:
         return self
 
     def __exit__(self, raised: object, *_: object) -> None:
-        # An aborted transaction lets nothing be unregistered, and rolls it back anyway: its own error is the one to tell.
+        # An aborted transaction lets nothing be unregistered and rolls it back anyway: its error is the one to tell.
         with suppress(duckdb.Error) if raised is not None else nullcontext():
             for name in self._slots:
                 self._connection.unregister(name)
