@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dagster_project.sources.reading import head
 from dagster_project.sources.recognition import recognise, recognise_all
 from dagster_project.sources.registry import FORMATS
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
+# As little as still says what it is.
 CONTENTS = {
     "otlp_traces": b'{"resourceSpans":[]}\n',
     "otlp_logs": b'{"resourceLogs":[]}\n',
@@ -43,8 +45,18 @@ CONTENTS = {
 }
 
 
-def test_every_format_has_an_example_here():
-    assert CONTENTS.keys() == FORMATS.keys()
+EXAMPLES = sorted((Path(__file__).parent / "examples").iterdir())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_of_its_format_and_of_no_other(path):
+    start = head(path)
+    claims = [
+        known.name
+        for known in FORMATS.values()
+        if known.recognises(start) or (known.recognises_file is not None and known.recognises_file(path))
+    ]
+    assert claims == [path.stem]
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -108,7 +120,9 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path):
         recognise_all([tmp_path / "nowhere"])
 
 
-def test_the_samples_are_all_recognised():
+def test_the_samples_are_recognised_and_only_papers_and_scripts_are_not():
     found = recognise_all([SAMPLES])
-    assert {file.format.name for file in found.files} == set(FORMATS)
+    assert {file.format.name for file in found.files} == {
+        "otlp_traces", "otlp_logs", "prometheus", "incidents", "pagerduty", "servicenow", "deploys",
+    }  # fmt: skip
     assert {left.path.suffix for left in found.left_out} <= {"", ".md", ".py"}
