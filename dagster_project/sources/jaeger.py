@@ -356,7 +356,11 @@ FORM = SpanForm(
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
-_KIND = "select try(json_type(doc, ['', '/spans', '/processes'])) as types from traces"
+_KIND = """
+    select coalesce(try(json_type(doc)) = 'OBJECT' and try(json_type(doc, '/spans')) = 'ARRAY', false) as has_spans,
+        trim(doc, E' \\t\\r\\n') <> '' as is_there
+    from traces
+"""
 _SPANS = """
     with opened as not materialized (
         select line, json_transform(doc, '{"spans": ["JSON"], "processes": "MAP(VARCHAR, JSON)"}') as trace from traces
@@ -421,18 +425,15 @@ def _sent(stream: ByteStream) -> Iterator[Sent | Batch]:
 
 def _spans(block: Block) -> Iterator[Sent | Batch]:
     sent, refusals = texts(block)
-    sent = sent.filter(pc.not_equal(pc.ascii_trim_whitespace(sent.column("doc")), ""))
-    kinds = query(_KIND, {"traces": sent}).column("types")
-    is_trace = pc.fill_null(_is(kinds, 0, "OBJECT"), False)
-    has_spans = pc.and_(is_trace, pc.fill_null(_is(kinds, 1, "ARRAY"), False))
-    bad = sent.filter(pc.invert(has_spans)).to_pylist()
+    kinds = query(_KIND, {"traces": sent})
+    has_spans = kinds.column("has_spans")
+    bad = sent.filter(pc.and_not(kinds.column("is_there"), has_spans)).to_pylist()
     refusals += [not_an("a trace with spans", element) for element in bad]
     if refusals:
         yield Batch(refusals=refusals, lines=block)
-    if len(bad) < sent.num_rows:
-        spans = query(_SPANS, {"traces": sent.filter(has_spans)}).cast(_SENT)
-        if spans.num_rows:
-            yield Sent(spans.append_column("origin", _origins(spans.column("process"))), block)
+    spans = query(_SPANS, {"traces": sent.filter(has_spans)}).cast(_SENT)
+    if spans.num_rows:
+        yield Sent(spans.append_column("origin", _origins(spans.column("process"))), block)
 
 
 _SENT = pa.schema([("line", pa.int64()), ("record", pa.int64()), ("doc", pa.string()), ("process", pa.string())])
@@ -444,10 +445,6 @@ def _origins(processes: pa.ChunkedArray) -> pa.Array:
     distinct = pa.table({"place": int64(np.arange(len(encoded.dictionary))), "process": encoded.dictionary})
     origins = query(_ORIGINS, {"processes": distinct}).drop_columns("place").combine_chunks().to_struct_array()
     return origins.combine_chunks().take(encoded.indices)
-
-
-def _is(kinds: pa.ChunkedArray, place: int, kind: str) -> pa.ChunkedArray:
-    return pc.equal(pc.list_element(kinds, place), kind)
 
 
 def _recognises(start: bytes) -> bool:

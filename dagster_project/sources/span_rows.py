@@ -168,6 +168,8 @@ def query(sql: str, tables: Mapping[str, pa.Table], parameters: Iterable[object]
             connection.unregister(name)
 
 
+# What might fill nulls in Arrow's columns, a scalar of Python, imports pandas.
+_READ = Template("select * replace (coalesce(is_regular, false) as is_regular) from ($sql)")
 _KEYS = "select distinct unnest(json_keys(doc)) as name from spans"
 
 
@@ -185,8 +187,8 @@ def batch(spans: pa.Table, form: SpanForm, service_name: str | None, lines: Bloc
     """
     if not spans.num_rows:
         return Batch()
-    found = query(form.sql, {"spans": spans})
-    is_regular = pc.fill_null(found.column("is_regular"), False)
+    found = query(_READ.substitute(sql=form.sql), {"spans": spans})
+    is_regular = found.column("is_regular")
     whole = found.filter(is_regular).select(ROWS.names).cast(ROWS)
     fields = query(_KEYS, {"spans": spans.filter(is_regular)}).column("name").to_pylist()
     unknown = {name for name in fields if name not in form.known}
@@ -225,7 +227,7 @@ def _one_by_one(spans: pa.Table, form: SpanForm, unknown: set[str]) -> tuple[pa.
             refusals.append(Refusal(line, record, error.reason, str(error), clipped(text)))
         except RecursionError:
             refusals.append(Refusal(line, record, Reason.STRUCTURE, "nested too deeply to be read", clipped(text)))
-    return pa.Table.from_pylist(rows, ROWS) if rows else ROWS.empty_table(), refusals
+    return pa.Table.from_pylist(rows, ROWS) if rows else pa.Table.from_batches([], ROWS), refusals
 
 
 def json_object(text: str, what: str = "a span") -> dict[str, Any]:

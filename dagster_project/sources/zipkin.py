@@ -284,9 +284,12 @@ FORM = SpanForm(
 # --- files ------------------------------------------------------------------------------------------------------------
 
 _TRACES = """
-    select line, unnest(json_transform(doc, '["JSON"]')) as doc,
-        unnest(range(1, json_array_length(doc)::bigint + 1)) as record
-    from traces
+    with spans as (
+        select line, unnest(json_transform(doc, '["JSON"]'))::varchar as doc,
+            unnest(range(1, json_array_length(doc)::bigint + 1)) as record
+        from traces
+    )
+    select line, coalesce(doc, 'null') as doc, record from spans
 """
 
 
@@ -332,9 +335,7 @@ def _traces(sent: pa.Table, block: Block) -> Iterator[Sent | Batch]:
     refusals = [not_an("an array of spans", element) for element in sent.filter(pc.invert(is_json)).to_pylist()]
     if refusals:
         yield Batch(refusals=refusals, lines=block)
-    spans = query(_TRACES, {"traces": sent.filter(is_json)})
-    whole = spans.set_column(spans.column_names.index("doc"), "doc", pc.fill_null(spans.column("doc"), "null"))
-    yield Sent(whole.cast(_SPANS), block)
+    yield Sent(query(_TRACES, {"traces": sent.filter(is_json)}).cast(_SPANS), block)
 
 
 _SPANS = pa.schema([("line", pa.int64()), ("doc", pa.string()), ("record", pa.int64())])
