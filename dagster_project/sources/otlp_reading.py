@@ -14,18 +14,19 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from dagster_project.sources.columns import Numbers, carries, elements, parents, present
+from dagster_project.sources.columns import Flags, Numbers, carries, elements, parents, present
 from dagster_project.sources.reading import Block
 
 # A message that names its row saves the search for it. But every try looks at what is left of the block: with many bad
 # lines halving is cheaper.
 NAMED_ROWS_A_BLOCK = 16
+NESTING_LIMIT = 512  # levels; Arrow takes thousands
 SAMPLED = 16  # the part of the first block that shows which fields a file uses
 _ROW = re.compile(r"in row (\d+)$")
 _NEWLINE = ord("\n")
@@ -90,15 +91,33 @@ def _lines_of(block: Block) -> tuple[_Lines, list[Block]]:
     lines = _Lines(block, np.arange(block.first_line, block.first_line + len(end)), start, end)
     last = np.maximum(end - 1 - (content[end - 1] == _NEWLINE), start)
     looks_whole = (content[start] == ord("{")) & (content[last] == ord("}"))
-    doubtful = np.flatnonzero(~looks_whole) if _is_utf8(block.data) else np.arange(len(lines))
+    deep = _nests_deeply(content, start, end)
+    doubtful = np.flatnonzero(deep | ~looks_whole) if _is_utf8(block.data) else np.arange(len(lines))
     blank, bad = [], []
     for row in doubtful.tolist():
         text = block.data[start[row] : end[row]].strip()
         if not text:
             blank.append(row)
-        elif not (text.startswith(b"{") and text.endswith(b"}") and _is_utf8(text)):
+        elif deep[row] or not (text.startswith(b"{") and text.endswith(b"}") and _is_utf8(text)):
             bad.append(row)
     return lines.without(np.array([*blank, *bad], np.int64)), [lines.single(row) for row in bad]
+
+
+def _nests_deeply(content: np.ndarray[tuple[int], np.dtype[np.uint8]], start: Numbers, end: Numbers) -> Flags:
+    """Lines that may nest so deeply that Arrow, which recurses, would run out of stack: that ends the process.
+
+    Counted roughly, from 64 bytes to the next, and brackets in strings too: whom it wrongs goes the slow way.
+    """
+    folded = content[: len(content) // 64 * 64] | 0x20  # [ becomes {, ] becomes }
+    opened, closed = (np.bitwise_count(np.packbits(folded == ord(bracket)).view(np.uint64)) for bracket in "{}")
+    depth = np.concatenate([_FIRST, np.cumsum(opened.astype(np.int64) - closed)])
+    if depth.max() - depth.min() < NESTING_LIMIT:
+        return np.zeros(len(start), np.bool_)
+    first = start // 64
+    last = np.minimum(end // 64 + 1, len(depth))
+    deepest = np.maximum.reduceat(np.append(depth, depth[-1]), np.stack([first, last]).T.reshape(-1))[::2]
+    deep: Flags = deepest - depth[first] >= NESTING_LIMIT
+    return deep
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -132,6 +151,8 @@ class LineReader:
 
     def read(self, block: Block) -> tuple[list[Piece], list[Block]]:
         """What Arrow can read of a block, and its other lines, one a block; blank lines are in neither."""
+        if not block.data:
+            return [], []
         lines, bad = _lines_of(block)
         good: list[Piece] = []
         waiting = [lines]
@@ -195,11 +216,12 @@ class LineReader:
             raise _NotForArrow("two objects on a line, or an object over several")
         names, odd = frozenset[str](), _without_first_field(table)
         if not table.schema.equals(schema):
-            found, known = _paths(table.schema), _paths(whole)
+            known = _paths(whole)
+            found = frozenset(_paths_of(pa.struct(list(table.schema)), "", known))
             if learnt := (found & known) - _paths(schema):
                 self._learn(learnt | (self._used or frozenset()))
                 return self._read(part)
-            names = frozenset(path for path in _shortest(found - known) if not _is_deep_value(path, known))
+            names = frozenset(path for path in found - known if not _is_deep_value(path, known))
             odd = np.union1d(odd, _deep_rows(whole.field(0).type, table.column(0).combine_chunks()))
         good = part.without(odd) if len(odd) else part
         columns = [_fitted(_without(table.column(wanted.name), odd), wanted.type) for wanted in whole]
@@ -214,8 +236,9 @@ class LineReader:
 
     def _learn_from(self, part: _Lines) -> None:
         """Learn from a few lines what the file uses, so that not even its first block is read with all fields."""
+        whole = self.schemas[self._favourite]
         with suppress(pa.ArrowInvalid):
-            self._learn(frozenset(_carried(_table(part, self.schemas[self._favourite]))))
+            self._learn(frozenset(_carried(_table(part, whole), _paths(whole))))
 
     def _learn(self, used: frozenset[str]) -> None:
         self._used = used
@@ -300,18 +323,21 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
 # --- fields by their paths, `resourceSpans.scopeSpans.spans.name` -----------------------------------------------------
 
 
+@lru_cache(maxsize=32)
 def _paths(schema: pa.Schema) -> frozenset[str]:
-    return frozenset(_paths_of(pa.struct(list(schema)), ""))
+    return frozenset(_paths_of(pa.struct(list(schema)), "", None))
 
 
-def _paths_of(kind: pa.DataType, path: str) -> Iterator[str]:
+def _paths_of(kind: pa.DataType, path: str, known: frozenset[str] | None) -> Iterator[str]:
+    """The paths of all fields; of those that are not known, nothing below: nobody knows how deep that is."""
     if pa.types.is_list(kind):
-        yield from _paths_of(kind.value_type, path)
+        yield from _paths_of(kind.value_type, path, known)
     elif pa.types.is_struct(kind):
         for child in kind:
             where = f"{path}.{child.name}".removeprefix(".")
             yield where
-            yield from _paths_of(child.type, where)
+            if known is None or where in known:
+                yield from _paths_of(child.type, where, known)
 
 
 def _is_deep_value(path: str, known: frozenset[str]) -> bool:
@@ -320,27 +346,23 @@ def _is_deep_value(path: str, known: frozenset[str]) -> bool:
     return name in ("arrayValue", "kvlistValue") and f"{parent}.stringValue" in known
 
 
-def _shortest(paths: frozenset[str]) -> frozenset[str]:
-    """Without those that are inside of another."""
-    return frozenset(path for path in paths if path.rpartition(".")[0] not in paths)
-
-
-def _carried(table: pa.Table) -> Iterator[str]:
-    """The paths of what is not null everywhere."""
+def _carried(table: pa.Table, known: frozenset[str]) -> Iterator[str]:
+    """The known paths of what is not null everywhere."""
     for name in table.schema.names:
-        yield name
-        yield from _carried_in(table.column(name).combine_chunks(), name)
+        if name in known:
+            yield name
+            yield from _carried_in(table.column(name).combine_chunks(), name, known)
 
 
-def _carried_in(column: pa.Array, path: str) -> Iterator[str]:
+def _carried_in(column: pa.Array, path: str, known: frozenset[str]) -> Iterator[str]:
     if pa.types.is_list(column.type):
-        yield from _carried_in(elements(column), path)
+        yield from _carried_in(elements(column), path, known)
     elif pa.types.is_struct(column.type):
         for child in column.type:
-            values = column.field(child.name)
-            if carries(values):
-                yield f"{path}.{child.name}"
-                yield from _carried_in(values, f"{path}.{child.name}")
+            where, values = f"{path}.{child.name}", column.field(child.name)
+            if where in known and carries(values):
+                yield where
+                yield from _carried_in(values, where, known)
 
 
 def _restricted(kind: pa.DataType, used: frozenset[str], path: str) -> pa.DataType:

@@ -112,6 +112,16 @@ def test_lines_that_are_not_utf8_go_alone():
     assert (piece.line.tolist(), [found.first_line for found in bad]) == ([11, 13], [12])
 
 
+@pytest.mark.parametrize("inside", [("[", "]"), ('{"a":', "}"), ("[", ",1]")])
+def test_a_line_that_nests_without_end_ends_no_process(land_bytes, inside):
+    opening, closing = inside
+    endless = line(2)[:-7] + b',"novel":' + opening.encode() * 50_000 + b"1" + closing.encode() * 50_000 + line(2)[-7:]
+    shallow = line(4, name="[" * 2000)
+    landed = land_bytes("otlp_traces", b"\n".join([line(1), endless, line(3), shallow]))
+    assert [row["span_id"] for row in landed.rows] == [1, 3, 4]
+    assert [refusal["line"] for refusal in landed.refusals] == [2]
+
+
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines Arrow read, each time."""
     reads: list[int] = []
