@@ -16,7 +16,10 @@ logs as (
 ),
 
 traces as (
-    select is_complete from {{ ref('int_traces') }}
+    select
+        trace_id,
+        is_complete
+    from {{ ref('int_traces') }}
 ),
 
 verdicts as (
@@ -81,6 +84,17 @@ refused as (
     where load_id in (select load_id from loads)
 ),
 
+-- Verdicts outlive the telemetry that retention removes: only those of traces that are there count against them.
+judged as (
+    select
+        verdicts.rule_id,
+        count(*) as traces_judged
+    from verdicts
+    inner join traces on verdicts.scope_key = cast(traces.trace_id as varchar)
+    where verdicts.scope_kind = 'trace'
+    group by verdicts.rule_id
+),
+
 reasons as (
     select
         rule_id,
@@ -119,7 +133,7 @@ final as (
         rules.inconclusive,
         case
             when rules.scope_kind = 'trace'
-                then scanned_traces.traces_scanned - rules.violated - rules.satisfied - rules.inconclusive
+                then scanned_traces.traces_scanned - coalesce(judged.traces_judged, 0)
         end as not_applicable,
         coalesce(reasons.verdict_reasons, []) as verdict_reasons,
         'A span that was lost without children leaves no mark: of what was received, '
@@ -132,6 +146,7 @@ final as (
     cross join scanned_traces
     cross join refused
     cross join sampled
+    left join judged on rules.rule_id = judged.rule_id
     left join reasons on rules.rule_id = reasons.rule_id
 )
 
