@@ -47,8 +47,8 @@ format: setup ## Bring the code into its format
 ui: setup ## Serve the asset graph
 	@$(RUN) hindcast ui
 
-bench: setup ## Measure the load beside its baselines (needs the recordings, see docs/benchmarks.md)
-	$(RUN) python tests/benchmarks/otlp_load.py
+bench: setup ## Measure the load of every format beside its baseline (docs/benchmarks.md)
+	$(RUN) python tests/benchmarks/loads.py
 
 screenshots: setup ## Make docs/images/ with a headless browser
 	$(RUN) python reports/screenshots.py
