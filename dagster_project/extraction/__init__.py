@@ -1,1 +1,1 @@
-"""Other systems -> files below `data/landing/`, which are then landed like any file. Decodes nothing, writes no table."""
+"""Other systems -> files below `data/landing/`, then landed like any file. Decodes nothing, writes no table."""

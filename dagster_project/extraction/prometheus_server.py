@@ -23,8 +23,8 @@ import orjson
 from dagster_project.extraction.outcome import Extraction, ExtractionFailed, ExtractionProgress
 from dagster_project.extraction.prometheus_requests import AnswerBroken, Connection, Limits
 from dagster_project.sources.declaration import PrometheusServer
-from dagster_project.sources.elements import Elements
-from dagster_project.sources.reading import Block, ByteStream, Unreadable
+from dagster_project.sources.decoding.elements import Elements
+from dagster_project.sources.decoding.reading import Block, ByteStream, Unreadable
 
 POINTS_LIMIT = 11_000  # a series; a server refuses to answer with more
 WARNINGS_SHOWN = 3

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dagster_project.settings import Project
+from dagster_project.sources.decoding.reading import ByteStream, Unreadable
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.reading import ByteStream, Unreadable
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.landing import InputFile

@@ -6,12 +6,12 @@ What a source says of its own files is in `ReadOptions`; which sources there are
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from dagster_project.sources.reading import ByteStream, Unreadable
+from dagster_project.sources.decoding.reading import ByteStream, Unreadable
 from dagster_project.warehouse.landing import Batch, Target
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
@@ -46,6 +46,14 @@ class ReadOptions:
             if (value := getattr(self, name)) != getattr(nothing, name)
         }
         return json.dumps(said, sort_keys=True, ensure_ascii=False) if said else None
+
+
+def unknown_fields(options: ReadOptions, known: Collection[str]) -> Refusal | None:
+    """The refusal of a file whose source maps fields that the format has not."""
+    if unknown := sorted(options.fields.keys() - set(known)):
+        detail = f"fields of the source: {', '.join(unknown)} is none of {', '.join(sorted(known))}"
+        return Refusal(1, None, Reason.OTHER_FORMAT, detail, None)
+    return None
 
 
 @dataclass(frozen=True)

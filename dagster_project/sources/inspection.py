@@ -19,7 +19,7 @@ import duckdb
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
 from dagster_project.sources.declaration import Declaration, Source, SourcesInvalid
-from dagster_project.sources.reading import GZIP_MAGIC, ZIP_MAGIC, ZSTD_MAGIC
+from dagster_project.sources.decoding.reading import GZIP_MAGIC, ZIP_MAGIC, ZSTD_MAGIC
 from dagster_project.sources.recognition import recognise
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.connection import connect, migrate

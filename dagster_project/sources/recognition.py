@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from dagster_project.sources.decoding.reading import head
 from dagster_project.sources.format import Format
-from dagster_project.sources.reading import head
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse.landing import InputFile
 

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from dagster_project.sources import (
-    alertmanager,
+from dagster_project.sources.changes import (
     argocd,
-    cloudwatch_alarms,
-    cloudwatch_logs,
-    cloudwatch_metrics,
     configuration_changes,
-    container_logs,
     deploys,
     feature_flags,
     git_history,
     github_deployments,
     image_tag_bumps,
-    incident_csv,
-    incidents,
-    jaeger,
-    jira,
-    json_lines,
     launchdarkly,
-    logfmt,
-    metrics_wide_csv,
-    openmetrics,
-    otlp_logs,
-    otlp_metrics,
-    otlp_protobuf,
-    otlp_traces,
-    pagerduty,
-    parquet_spans,
-    prometheus,
-    servicenow,
-    syslog,
-    zipkin,
 )
 from dagster_project.sources.format import Format
+from dagster_project.sources.incidents import (
+    alertmanager,
+    cloudwatch_alarms,
+    incident_csv,
+    incidents,
+    jira,
+    pagerduty,
+    servicenow,
+)
+from dagster_project.sources.logs import cloudwatch_logs, container_logs, json_lines, logfmt, syslog
+from dagster_project.sources.metrics import cloudwatch_metrics, metrics_wide_csv, openmetrics, prometheus
+from dagster_project.sources.otlp import otlp_logs, otlp_metrics, otlp_protobuf, otlp_traces
+from dagster_project.sources.traces import jaeger, parquet_spans, zipkin
 
 # In the order in which a file is asked; no two recognise the same one.
 FORMATS: dict[str, Format] = {

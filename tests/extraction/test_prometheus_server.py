@@ -26,8 +26,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from dagster_project.extraction.outcome import ExtractionFailed
 from dagster_project.extraction.prometheus_requests import AnswerTooLarge, Limits, ServerRefused, ServerUnreachable
 from dagster_project.extraction.prometheus_server import QueryChanged, Window, extract, missing_windows
-from dagster_project.sources import prometheus
 from dagster_project.sources.declaration import PrometheusServer
+from dagster_project.sources.metrics import prometheus
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 

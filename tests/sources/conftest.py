@@ -51,7 +51,9 @@ def land_bytes(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> Lander:
         rows = [
             row
             for target in decoder.targets
-            for row in dicts(warehouse, f"select * from {target.table} where load_id = ? order by line, record", load_id)
+            for row in dicts(
+                warehouse, f"select * from {target.table} where load_id = ? order by line, record", load_id
+            )
         ]
         refusals = dicts(warehouse, "select * from audit.quarantine where load_id = ? order by line, record", load_id)
         assert outcome.records_read == outcome.records_landed + outcome.records_rejected

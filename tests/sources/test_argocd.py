@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.sources.argocd import FORMAT
+from dagster_project.sources.changes.argocd import FORMAT
 
 ENTRY = {
     "id": 3, "revision": "a" * 40, "deployedAt": "2024-01-02T10:00:00Z", "deployStartedAt": "2024-01-02T09:59:58Z",

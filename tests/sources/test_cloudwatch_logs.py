@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import cloudwatch_logs, joined_lines
+from dagster_project.sources.decoding import joined_lines
+from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.logs import cloudwatch_logs
 
 AT = "2023-01-29T08:44:04.123Z"
 MS = 1674981844123

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from dagster_project.sources import cloudwatch_metrics
 from dagster_project.sources.format import ReadOptions
+from dagster_project.sources.metrics import cloudwatch_metrics
 from dagster_project.warehouse.landing import InputFile, land
 
 AT = "2023-01-29T08:40:00+00:00"

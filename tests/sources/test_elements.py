@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources.elements import Elements
-from dagster_project.sources.reading import Block, ByteStream
+from dagster_project.sources.decoding.elements import Elements
+from dagster_project.sources.decoding.reading import Block, ByteStream
 
 TEXTS = st.text(st.sampled_from(['"', "\\", "[", "]", "{", "}", ",", ":", "a", "\n", "é", " "]), max_size=6)
 VALUES = st.recursive(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_project.sources.changes.secret_values import MARKER, is_secret_key, without_secrets
 from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.registry import FORMATS
-from dagster_project.sources.secret_values import MARKER, is_secret_key, without_secrets
 
 FLAG = {
     "flag": "new_till", "environment": "production", "changed_at": "2024-01-02T10:00:00Z", "from": False, "to": True,

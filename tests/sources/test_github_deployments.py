@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from dagster_project.sources.changes.github_deployments import FORMAT
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.github_deployments import FORMAT
 
 API = "https://api.github.com/repos/invented/shop/deployments"
 CREATOR = {"login": "ann-invented", "id": 1}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_project.sources.csv_rows import header
+from dagster_project.sources.decoding.csv_rows import header
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.incident_csv import FORMAT, _read
+from dagster_project.sources.incidents.incident_csv import FORMAT, _read
 from dagster_project.warehouse.landing import InputFile, land
 
 FIELDS = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import jaeger
 from dagster_project.sources.recognition import recognise
-from dagster_project.sources.span_rows import ROWS, query
+from dagster_project.sources.traces import jaeger
+from dagster_project.sources.traces.span_rows import ROWS, query
 from tests.sources.conftest import dicts
 from tests.sources.foreign_spans import VALUES, columns_of, expected, hexadecimal, spans
 

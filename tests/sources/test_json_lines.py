@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import json_lines
+from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.logs import json_lines
 from dagster_project.sources.registry import FORMATS
 
 TRACE = "7311d8a3c2ce6f447ed4d57b1e2feb89"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import logfmt
+from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import ReadOptions
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.logs import logfmt
 
 TRACE = "7311d8a3c2ce6f447ed4d57b1e2feb89"
 AT = "time=2023-01-29T08:44:04Z"

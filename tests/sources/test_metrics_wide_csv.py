@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.sources import metrics_wide_csv
 from dagster_project.sources.format import ReadOptions
+from dagster_project.sources.metrics import metrics_wide_csv
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.warehouse.landing import InputFile, land
 

@@ -24,8 +24,8 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from dagster_project.sources import openmetrics
 from dagster_project.sources.format import ReadOptions
+from dagster_project.sources.metrics import openmetrics
 from dagster_project.warehouse.landing import InputFile, land
 
 AT = 1674981600

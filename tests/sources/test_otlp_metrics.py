@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import otlp_metric_points
+from dagster_project.sources.otlp import otlp_metric_points
 from dagster_project.sources.recognition import recognise
 from dagster_project.sources.registry import FORMATS
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import otlp_lines, otlp_salvage, otlp_traces
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.decoding.reading import ByteStream
+from dagster_project.sources.otlp import otlp_lines, otlp_salvage, otlp_traces
 from dagster_project.warehouse.connection import connect
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -16,9 +16,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from dagster_project.sources import otlp_protobuf, otlp_protobuf_frames, otlp_protobuf_messages
-from dagster_project.sources.otlp_values import DEPTH
-from dagster_project.sources.reading import head
+from dagster_project.sources.decoding.reading import head
+from dagster_project.sources.otlp import otlp_protobuf, otlp_protobuf_frames, otlp_protobuf_messages
+from dagster_project.sources.otlp.otlp_values import DEPTH
 from dagster_project.sources.recognition import recognise
 from dagster_project.sources.registry import FORMATS
 from tests.sources.otlp_messages import FRAMINGS, as_json, delimited, prefixed, varint, zstd

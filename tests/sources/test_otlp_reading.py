@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import otlp_reading, otlp_salvage, otlp_traces
-from dagster_project.sources.otlp_reading import LineReader
-from dagster_project.sources.otlp_values import DEPTH, attribute_texts, attributes_text, value_text, value_texts
-from dagster_project.sources.reading import Block
+from dagster_project.sources.decoding.reading import Block
+from dagster_project.sources.otlp import otlp_reading, otlp_salvage, otlp_traces
+from dagster_project.sources.otlp.otlp_reading import LineReader
+from dagster_project.sources.otlp.otlp_values import DEPTH, attribute_texts, attributes_text, value_text, value_texts
 
 SCHEMAS = otlp_traces.SIGNAL.schemas
 

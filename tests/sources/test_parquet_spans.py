@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import parquet_spans
 from dagster_project.sources.recognition import recognise
+from dagster_project.sources.traces import parquet_spans
 from tests.sources.conftest import dicts
 from tests.sources.foreign_spans import TEXTS, columns_of, expected, hexadecimal, spans
 

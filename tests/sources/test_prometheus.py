@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import prometheus
-from dagster_project.sources.reading import ByteStream
+from dagster_project.sources.decoding.reading import ByteStream
+from dagster_project.sources.metrics import prometheus
 from dagster_project.warehouse.landing import InputFile, land
 
 AT = 1674981600

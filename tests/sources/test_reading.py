@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources.reading import Block, ByteStream, Unreadable, blocks, document, head
+from dagster_project.sources.decoding.reading import Block, ByteStream, Unreadable, blocks, document, head
 from dagster_project.warehouse.quarantine import Refusal
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.sources.reading import head
+from dagster_project.sources.decoding.reading import head
 from dagster_project.sources.recognition import recognise, recognise_all
 from dagster_project.sources.registry import FORMATS
 

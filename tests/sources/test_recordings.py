@@ -127,7 +127,7 @@ def test_every_folder_lands_whole_and_what_is_no_data_is_left_out(tmp_path: Path
         refused = Counter({Path(each.path): each.records_rejected for each in summary.files if each.records_rejected})
     received = {key: landed[key] + (refused[key[0]] if key[1] != "raw.metric_histograms" else 0) for key in landed}
     assert received == {(path.resolve(), table): count for path, table, count in want if count}
-    # Log records of the year 1754; halves of Zipkin spans that carry no time. Nothing else of the recordings is refused.
+    # Log records of the year 1754; halves of Zipkin spans that carry no time. Nothing else is refused.
     assert refused == {
         (RECORDINGS / "trainticket-2023-01-29" / "logs.otlp.jsonl.gz").resolve(): 45,
         (RECORDINGS / "zipkin-traces" / "smartthings-mobile-web-install.json").resolve(): 84,

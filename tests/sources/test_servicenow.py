@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.sources import csv_rows
+from dagster_project.sources.decoding import csv_rows
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse.landing import InputFile, land
 

@@ -18,8 +18,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dagster_project.sources import otlp_lines, otlp_traces
 from dagster_project.sources.format import ReadOptions
+from dagster_project.sources.otlp import otlp_lines, otlp_traces
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse import quarantine

@@ -1,0 +1,1 @@
+"""Deploys, commits, feature flags, configuration."""

@@ -1,0 +1,1 @@
+"""Log records of other makers, and what their formats share."""

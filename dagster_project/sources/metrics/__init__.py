@@ -1,0 +1,1 @@
+"""Metric points of other makers."""

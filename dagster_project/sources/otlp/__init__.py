@@ -1,0 +1,1 @@
+"""OpenTelemetry's own files: JSON and protobuf; what all signals share and each signal."""
