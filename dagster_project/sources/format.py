@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dagster_project.sources.decoding.reading import ByteStream, Unreadable
-from dagster_project.warehouse.landing import Batch, Target
+from dagster_project.warehouse.batches import Batch, Target
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 
@@ -113,7 +113,7 @@ class Format:
 
 
 class FileDecoding:
-    """One file being decoded; see `warehouse.landing.Decoding`."""
+    """One file being decoded; see `warehouse.batches.Decoding`."""
 
     def __init__(self, decoder: Format, stream: ByteStream) -> None:
         self._decoder = decoder

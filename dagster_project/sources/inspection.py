@@ -22,6 +22,7 @@ from dagster_project.sources.declaration import Declaration, Source, SourcesInva
 from dagster_project.sources.decoding.reading import GZIP_MAGIC, ZIP_MAGIC, ZSTD_MAGIC
 from dagster_project.sources.recognition import recognise
 from dagster_project.warehouse import landing
+from dagster_project.warehouse.batches import Target
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, Plan
 
@@ -154,7 +155,7 @@ def _look_into(found: Inspection, file: InputFile) -> None:
         found.remarks.append(f"the beginning of {file.path} holds no record")
 
 
-def _first_at(connection: duckdb.DuckDBPyConnection, targets: tuple[landing.Target, ...]) -> datetime | None:
+def _first_at(connection: duckdb.DuckDBPyConnection, targets: tuple[Target, ...]) -> datetime | None:
     for target in targets:
         # Table and expression are the format's own text.
         rows = connection.execute(

@@ -6,20 +6,21 @@ How bytes become rows is a `Decoder`'s business (`sources/`); who may write is t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
-from typing import Protocol, Self
+from typing import Protocol
 
 import duckdb
-import pyarrow as pa
 
 from dagster_project.warehouse import ledger, personal_data, quarantine
 from dagster_project.warehouse.ahead import ahead
+from dagster_project.warehouse.batches import Decoder, Lines
+from dagster_project.warehouse.inserting import Slots, insert
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 # What DuckDB may hold while it lands. Batches need tens of megabytes; without a limit its cache grows with the file.
@@ -35,103 +36,6 @@ REFUSALS_THAT_COUNT = 20
 
 class FileChanged(OSError):
     """A file was written to while it was read."""
-
-
-def _no_raw(_line: int, _record: int) -> str | None:
-    return None
-
-
-class Lines(Protocol):
-    """The lines that a batch was decoded from: what quarantine keeps of those that are refused whole."""
-
-    def offset_of(self, line: int) -> int | None:
-        """Where a line begins in the decoded file, counted from 0."""
-        ...
-
-    def line(self, line: int) -> bytes | None:
-        """The bytes of a line, without its newline."""
-        ...
-
-
-@dataclass(frozen=True)
-class Target:
-    """A table that records land in.
-
-    Parameters
-    ----------
-    table
-        With its schema.
-    happened_at
-        A SQL expression over it: when a record happened, in UTC, for the ledger's event days.
-    """
-
-    table: str
-    happened_at: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Decoded records that are ready for SQL.
-
-    Parameters
-    ----------
-    records
-        How many records `select` yields.
-    tables
-        Arrow tables by the names under which `select` reads them.
-    select
-        A query that yields the columns of the target table without `load_id`, and `reason`, `detail`: a record whose
-        `reason` is not null is refused.
-    refusals
-        What was refused before SQL could see it.
-    unknown_fields
-        Names that were read over.
-    raw_of
-        The text of a record that `select` refused, by line and record.
-    target
-        The table that `select` is for, when it is not the format's first.
-    lines
-        Where the batch came from, when that was lines.
-    """
-
-    records: int = 0
-    tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    select: str = ""
-    refusals: Sequence[Refusal] = ()
-    unknown_fields: frozenset[str] = frozenset()
-    raw_of: Callable[[int, int], str | None] = _no_raw
-    target: str = ""
-    lines: Lines | None = None
-
-
-class Decoding(Protocol):
-    """One file being decoded. Iterating gives batches in file order; the counters are current meanwhile."""
-
-    @property
-    def bytes_done(self) -> int: ...
-    @property
-    def decoded_bytes(self) -> int: ...
-    def __iter__(self) -> Iterator[Batch]: ...
-
-
-class Decoder(Protocol):
-    """A file format: its name in the ledger, and the tables that its files land in."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def table(self) -> str: ...
-    @property
-    def targets(self) -> Sequence[Target]:
-        """`table` first, then the others that its files land in."""
-        ...
-
-    @property
-    def reading(self) -> str | None:
-        """What the file's source says of how to read it, as JSON; part of what makes a load the same again."""
-        ...
-
-    def open(self, path: Path) -> Decoding: ...
 
 
 @dataclass(frozen=True)
@@ -463,10 +367,10 @@ def _land_rows(run: _Run, file: InputFile, load_id: int, folder: quarantine.Fold
     tally = _Tally()
     hiding = _hiding(run.connection, file)
     decoding = file.format.open(file.path)
-    with ahead(decoding) as batches, _Slots(run.connection) as slots:
+    with ahead(decoding) as batches, Slots(run.connection) as slots:
         for batch in batches:
             table = batch.target or file.format.table
-            landed, refused = _land_batch(run.connection, slots, table, load_id, batch, hiding)
+            landed, refused = insert(run.connection, slots, table, load_id, batch, hiding)
             refusals = [
                 _placed(refusal, batch.lines, folder if hiding is None else None)
                 for refusal in (*batch.refusals, *refused)
@@ -515,88 +419,6 @@ def _placed(refusal: Refusal, lines: Lines | None, folder: quarantine.Folder | N
         return refusal
     kept_in = folder.keep(refusal.line, content) if folder is not None and refusal.record is None else None
     return replace(refusal, offset=lines.offset_of(refusal.line), line_bytes=len(content), kept_in=kept_in)
-
-
-_INSERT = Template(
-    "insert into $table by name select ?::bigint as load_id, * exclude (reason, detail) "
-    "from ($select) where reason is null"
-)
-_REFUSED = Template("select line, record, reason, detail from ($select) where reason is not null order by line, record")
-
-
-def _land_batch(
-    connection: duckdb.DuckDBPyConnection,
-    slots: _Slots,
-    table: str,
-    load_id: int,
-    batch: Batch,
-    hiding: personal_data.PersonalData | None,
-) -> tuple[int, Sequence[Refusal]]:
-    """How many records landed, and those that SQL refused."""
-    if not batch.records:
-        return 0, []
-    refused: list[Refusal] = []
-    with slots.filled(batch.tables):
-        # Table and query are the format's own text, never a value from a file.
-        select = batch.select if hiding is None else hiding.select(table, batch.select)
-        insert = _INSERT.substitute(table=table, select=select)
-        landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
-        if landed < batch.records:
-            rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
-            refused = [
-                Refusal(line, record, reason, detail, batch.raw_of(line, record))
-                for line, record, reason, detail in rows
-            ]
-    if landed + len(refused) != batch.records:
-        raise ValueError(f"{table}: {batch.records} records were decoded, {landed} landed, {len(refused)} refused")
-    return landed, refused
-
-
-class _Slot:
-    """An Arrow table that a query reads under a name, and that can be exchanged for the next one."""
-
-    def __init__(self) -> None:
-        self.table: pa.Table | None = None
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        if self.table is None:
-            raise ValueError("the slot is empty")
-        return self.table.__arrow_c_stream__(requested_schema)
-
-
-class _Slots:
-    """The names under which a file's batches are read, each registered once.
-
-    A name that is registered anew for every batch keeps every batch in memory until the transaction ends: it must be
-    able to come back on a rollback.
-    """
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-        self._slots: dict[str, tuple[_Slot, pa.Schema]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, raised: object, *_: object) -> None:
-        # An aborted transaction lets nothing be unregistered and rolls it back anyway: its error is the one to tell.
-        with suppress(duckdb.Error) if raised is not None else nullcontext():
-            for name in self._slots:
-                self._connection.unregister(name)
-
-    @contextmanager
-    def filled(self, tables: Mapping[str, pa.Table]) -> Iterator[None]:
-        for name, table in tables.items():
-            slot, schema = self._slots.get(name, (_Slot(), None))
-            slot.table = table
-            if schema != table.schema:
-                self._connection.register(name, slot)
-                self._slots[name] = (slot, table.schema)
-        try:
-            yield
-        finally:
-            for name in tables:
-                self._slots[name][0].table = None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import duckdb
 
-from dagster_project.warehouse.landing import Target
+from dagster_project.warehouse.batches import Target
 
 
 class Lands(Protocol):

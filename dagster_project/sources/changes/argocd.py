@@ -18,7 +18,7 @@ from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp.otlp_salvage import raw_text
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 _METADATA = ("name", "namespace", "labels")

@@ -17,7 +17,7 @@ from dagster_project.sources.decoding import csv_rows, json_objects
 from dagster_project.sources.decoding.json_objects import Entity, as_json
 from dagster_project.sources.decoding.reading import ByteStream, head
 from dagster_project.sources.format import ReadOptions
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 USES = frozenset({"fields", "service_name", "time_zone"})
 

@@ -16,7 +16,7 @@ from dagster_project.sources.changes.secret_values import without_secrets
 from dagster_project.sources.decoding.json_objects import as_json, check_clock, identifier
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 _KEPT = ("change_id", "flag", "environment", "changed_at", "from", "to", "service")
 

@@ -17,7 +17,7 @@ from dagster_project.sources.decoding.json_objects import Entity, Placed, check_
 from dagster_project.sources.decoding.reading import Block, ByteStream, blocks
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -19,7 +19,7 @@ from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason
 
 _KEPT = ("_id", "date", "kind", "titleVerb")

@@ -51,7 +51,7 @@ class Rows:
         return [column.name for column in self.row.type]
 
     def raw_of(self, line: int, _record: int) -> str | None:
-        """A row as JSON; see `landing.Batch`."""
+        """A row as JSON; see `batches.Batch`."""
         return orjson.dumps(self.row[self.line.index(line).as_py()].as_py()).decode()
 
 

@@ -20,7 +20,7 @@ from dagster_project.sources.decoding.reading import Block, ByteStream, blocks, 
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST
 from dagster_project.sources.otlp.otlp_salvage import raw_text
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 OBJECTS_A_BATCH = 10_000

@@ -14,7 +14,7 @@ import pyarrow as pa
 from dagster_project.sources.decoding import csv_rows
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 

@@ -16,7 +16,7 @@ from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions, unknown_fields
 from dagster_project.sources.incidents.incidents import CLOCKS, COUNTS, TEXTS
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 DATE_FORMAT = "date_format"  # in `fields`: no column, but how the columns write their times, as strptime has it

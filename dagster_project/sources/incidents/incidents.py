@@ -12,7 +12,7 @@ from dagster_project.sources.decoding import json_objects
 from dagster_project.sources.decoding.json_objects import Entity, check_clock, identifier, listed_or_single
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 CLOCKS = ("started_at", "detected_at", "acknowledged_at", "mitigated_at", "resolved_at", "closed_at", "reopened_at")
 TEXTS = ("title", "severity", "service", "team", "category", "resolution_method")

@@ -21,7 +21,7 @@ from dagster_project.sources.decoding.reading import ByteStream, head
 from dagster_project.sources.format import Format, ReadOptions, unknown_fields
 from dagster_project.sources.incidents import csv_tickets
 from dagster_project.sources.otlp.otlp_values import Malformed
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason
 
 # What exports write by default, with two and four digits of a year, and what administrators set instead.

@@ -12,7 +12,7 @@ from dagster_project.sources.decoding import csv_rows
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.incidents import csv_tickets
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 _TIME_FORMATS = ["%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 

@@ -17,7 +17,7 @@ from dagster_project.sources.decoding.reading import ByteStream, blocks, head
 from dagster_project.sources.decoding.text_lines import text_lines
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.logs import log_records, trace_context
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Refusal
 
 _TIME = "'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]+)?Z(?: |$)'"

@@ -27,7 +27,7 @@ from dagster_project.sources.decoding.text_lines import text_lines
 from dagster_project.sources.format import Format, ReadOptions, unknown_fields
 from dagster_project.sources.logs import log_records, trace_context
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Refusal
 
 # A key with dots is looked for as it stands, then as a path into nested objects. The first that holds a value counts.

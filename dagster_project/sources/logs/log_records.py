@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from dagster_project.sources.decoding.columns import int64, numbers, taken
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST
-from dagster_project.warehouse.landing import Batch, Lines
+from dagster_project.warehouse.batches import Batch, Lines
 from dagster_project.warehouse.quarantine import Refusal, clipped
 
 TABLE = "raw.logs"

@@ -16,7 +16,7 @@ from dagster_project.sources.decoding.text_lines import text_lines
 from dagster_project.sources.format import Format, ReadOptions, unknown_fields
 from dagster_project.sources.logs import json_lines, log_records
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 # A key is anything but blanks, `=` and `"`; a value is quoted, with backslashes, or runs to the next blank.

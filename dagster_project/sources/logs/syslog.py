@@ -17,7 +17,7 @@ from dagster_project.sources.decoding.text_lines import text_lines
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.logs import log_records, trace_context
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Refusal
 
 _SD_VALUE = r'"(?:[^"\\]|\\.)*"'

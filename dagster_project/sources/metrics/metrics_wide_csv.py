@@ -35,7 +35,7 @@ from dagster_project.sources.metrics.metric_columns import (
     texts,
     time_reason,
 )
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 LEVELS_LIMIT = 8

@@ -20,7 +20,7 @@ from dagster_project.sources.decoding.text_lines import text_lines
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.metrics.metric_columns import SERVICE_LABELS, texts
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 # Types of both formats. Prometheus says untyped, OpenMetrics unknown.

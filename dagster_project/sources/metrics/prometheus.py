@@ -34,7 +34,7 @@ from dagster_project.sources.metrics.metric_columns import (
     texts,
 )
 from dagster_project.sources.otlp.otlp_salvage import raw_text
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 _SELECT = """

@@ -29,7 +29,7 @@ from dagster_project.sources.otlp.otlp_values import (
     string_attributes,
 )
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Refusal
 
 BLOCK_BYTES = 8 << 20  # measured: 4 MiB cost a fifth more, as every block is a statement; 16 MiB as much, but memory

@@ -25,7 +25,7 @@ from dagster_project.sources.otlp.otlp_values import (
     value_texts,
     value_type,
 )
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 _LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 SEVERITIES = {"SEVERITY_NUMBER_UNSPECIFIED": 0} | {

@@ -33,7 +33,7 @@ from dagster_project.sources.otlp.otlp_values import (
     attributes_type,
 )
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch, Lines, Target
+from dagster_project.warehouse.batches import Batch, Lines, Target
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 TEMPORALITIES = {

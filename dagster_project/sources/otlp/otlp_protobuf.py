@@ -33,7 +33,7 @@ from dagster_project.sources.otlp.otlp_protobuf_frames import (
 from dagster_project.sources.otlp.otlp_protobuf_messages import MessageReader, Read
 from dagster_project.sources.otlp.otlp_reading import LineReader, Piece
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch, Lines
+from dagster_project.warehouse.batches import Batch, Lines
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 BATCH_BYTES = 4 << 20  # of messages that are decoded together; one message may be longer
@@ -57,7 +57,7 @@ class _Kind:
 
 
 class _Messages:
-    """Messages that are decoded together, as a `warehouse.landing.Lines`."""
+    """Messages that are decoded together, as a `warehouse.batches.Lines`."""
 
     def __init__(self, found: Sequence[Message]) -> None:
         self._found = found

@@ -23,7 +23,7 @@ from dagster_project.sources.otlp.otlp_values import (
     attributes_type,
     json_string,
 )
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 
 KINDS = {
     f"SPAN_KIND_{name}": number

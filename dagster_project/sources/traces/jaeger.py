@@ -36,7 +36,7 @@ from dagster_project.sources.traces.span_rows import (
     texts,
 )
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}

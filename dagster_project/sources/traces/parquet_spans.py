@@ -31,7 +31,7 @@ from dagster_project.sources.decoding.columns import (
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST, shown
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 BATCH_ROWS = 1 << 17

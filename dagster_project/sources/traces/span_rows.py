@@ -27,7 +27,7 @@ from dagster_project.sources.otlp.otlp_checks import EARLIEST, LATEST, shown, ti
 from dagster_project.sources.otlp.otlp_salvage import Row, decoded, raw_text
 from dagster_project.sources.otlp.otlp_values import Malformed, json_string
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.landing import Batch
+from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
 ROWS = pa.schema(
