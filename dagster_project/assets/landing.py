@@ -8,10 +8,12 @@ from dagster_project.extraction.outcome import ExtractionFailed
 from dagster_project.extraction.run import extract
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
+from dagster_project.sources import declaration
 from dagster_project.sources.declaration import declared_files
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.landing import LandingSummary
+from dagster_project.warehouse.retention import Kept, expire
 
 DESCRIPTIONS = {
     "raw.spans": "Spans of traces as they were sent, typed, with file, line and record of origin.",
@@ -51,7 +53,27 @@ def build(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         for table, description in (also | WRITTEN_BESIDE).items()
         if dg.AssetKey(table.split(".")) not in raw_tables
     ]
-    return [_extracted(project), *landed, *beside]
+    return [_extracted(project), *landed, *beside, _expirations(project, after=raw_tables)]
+
+
+def _expirations(project: Project, *, after: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["audit", "expirations"],
+        deps=after,
+        group_name="landing",
+        kinds={"duckdb"},
+        description="What sources keep no longer: removed from raw tables and staging, and how much of it when.",
+    )
+    def expirations(warehouse: Warehouse) -> dg.MaterializeResult[None]:
+        sources = declaration.read(project.sources_file).sources
+        kept = [Kept(source.name, source.retention_days) for source in sources if source.retention_days]
+        if not kept:
+            return dg.MaterializeResult(metadata={"rows removed": 0})
+        with warehouse.writer("retention", landing.MEMORY_LIMIT) as connection:
+            expired = expire(connection, kept, FORMATS)
+        return dg.MaterializeResult(metadata={"rows removed": sum(each.rows for each in expired)})
+
+    return expirations
 
 
 def _extracted(project: Project) -> dg.AssetsDefinition:
