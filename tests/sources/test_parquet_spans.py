@@ -343,6 +343,24 @@ def test_rows_are_numbered_through_row_groups_and_batches(land_bytes, monkeypatc
     assert landed.reasons == [(1, 1, "span_id_zero")]
 
 
+def test_duckdb_reads_the_rows(land_bytes, monkeypatch):
+    monkeypatch.setattr(parquet_spans, "_prepared", None)
+    landed = land_bytes("parquet_spans", clickhouse(CLICKHOUSE_ROW, CLICKHOUSE_ROW | {"TraceId": "no"}, CLICKHOUSE_ROW))
+    assert [row["line"] for row in landed.rows] == [1, 3]
+    assert [(row["line"], json.loads(row["raw"])["TraceId"]) for row in landed.refusals] == [(2, "no")]
+
+
+def test_arrow_goes_on_where_duckdb_stops(land_bytes, monkeypatch):
+    monkeypatch.setattr(parquet_spans, "BATCH_ROWS", 1000)
+    names = pa.array([b"odd \xff" if line in (4500, 9000) else b"name" for line in range(1, 10_001)])
+    table = pq.read_table(io.BytesIO(clickhouse(*[CLICKHOUSE_ROW] * 10_000)))
+    place = table.schema.get_field_index("SpanName")
+    content = written(table.set_column(place, "SpanName", names), row_group_size=4000)
+    landed = land_bytes("parquet_spans", content)
+    assert [row["line"] for row in landed.rows] == [line for line in range(1, 10_001) if line not in (4500, 9000)]
+    assert [(row["line"], row["reason"]) for row in landed.refusals] == [(4500, "not_utf8"), (9000, "not_utf8")]
+
+
 def test_a_damaged_row_group_is_refused_and_the_others_land(land_bytes):
     rows = [CLICKHOUSE_ROW | {"SpanName": f"name {number}"} for number in range(60)]
     content = bytearray(clickhouse(*rows, row_group_size=20, compression="zstd"))
