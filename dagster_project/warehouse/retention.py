@@ -75,7 +75,7 @@ def expire(
     """
     found: dict[tuple[str, str, date], int] = {}
     for each in kept:
-        newest = as_of or _newest_day(connection, each.source)
+        newest = as_of or _newest_day(connection, each.source, formats)
         if newest is None:
             continue
         before_day = newest - timedelta(days=each.days - 1)
@@ -93,13 +93,29 @@ def expire(
     return expired
 
 
-def _newest_day(connection: duckdb.DuckDBPyConnection, source: str) -> date | None:
-    ((day,),) = connection.execute(
-        "select max(day) from (select unnest(event_days) as day, finished_at from audit.loads"
-        " where source = ? and superseded_by is null) where day <= finished_at::date + 1",
-        [source],
+_NEWEST = Template(
+    "select max(day) from (select load_id, cast($happened_at as date) as day from $table)"
+    " join audit.loads using (load_id) where source = ? and day <= cast(finished_at as date) + 1"
+)
+
+
+def _newest_day(connection: duckdb.DuckDBPyConnection, source: str, formats: Mapping[str, Lands]) -> date | None:
+    """The newest day that a row of the source happened on.
+
+    Not the ledger's: its event days are those to be replayed, and name days of which a corrected reading left nothing.
+    """
+    named = connection.execute(
+        "select distinct format from audit.loads where source = ? and superseded_by is null order by 1", [source]
     ).fetchall()
-    return None if day is None else date.fromisoformat(str(day))
+    targets = dict.fromkeys(target for (name,) in named if name in formats for target in formats[name].targets)
+    newest = [
+        # Table and expression are the format's own text.
+        connection.execute(_NEWEST.substitute(table=target.table, happened_at=target.happened_at), [source]).fetchall()[
+            0
+        ][0]
+        for target in targets
+    ]
+    return max((day for day in newest if day is not None), default=None)
 
 
 def _loads(connection: duckdb.DuckDBPyConnection, source: str, before_day: date) -> list[tuple[int, str]]:
@@ -112,6 +128,15 @@ def _loads(connection: duckdb.DuckDBPyConnection, source: str, before_day: date)
 
 _COUNT = Template("select count(*) from $table where load_id = ? and ($day) < ?")
 _DELETE = Template("delete from $table where load_id = ? and ($day) < ?")
+_DELETE_STAGED = Template(
+    # What the load took the place of may still be staged, when nothing was replayed since.
+    """
+    delete from $table where ($day) < $$before and load_id in (
+        select earlier.load_id from audit.loads as earlier join audit.loads as this using (source)
+        where this.load_id = $$load_id and (earlier.load_id = $$load_id or earlier.superseded_by is not null)
+    )
+    """
+)
 
 
 def _expire_load(
@@ -128,7 +153,9 @@ def _expire_load(
             removed[target.table] = int(connection.execute(query, [load_id, before_day]).fetchall()[0][0])
         if not dry_run:
             for table, day in _staged(connection):
-                connection.execute(_DELETE.substitute(table=table, day=day), [load_id, before_day])
+                connection.execute(
+                    _DELETE_STAGED.substitute(table=table, day=day), {"load_id": load_id, "before": before_day}
+                )
             connection.execute(
                 "update audit.loads set rows_expired = coalesce(rows_expired, 0) + ?,"
                 " event_days = list_filter(event_days, lambda day: day >= ?) where load_id = ?",

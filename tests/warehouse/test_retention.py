@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.registry import FORMATS
 from dagster_project.transformation import replay_window
 from dagster_project.warehouse import compaction, ledger
@@ -89,6 +90,31 @@ def test_a_wrong_clock_in_the_future_removes_nothing(warehouse, load):
     assert expire(warehouse, [WEEK], FORMATS) == []
 
 
+@pytest.fixture
+def load_syslog(warehouse, tmp_path):
+    def loaded(content: bytes, year: int):
+        (tmp_path / "syslog").write_bytes(content)
+        read_as = FORMATS["syslog"].with_options(ReadOptions(year=year))
+        (outcome,) = land(warehouse, [InputFile(tmp_path / "syslog", read_as, "shop")]).files
+        return outcome
+
+    return loaded
+
+
+def test_a_corrected_year_does_not_expire_all(warehouse, load_syslog):
+    lines = b"".join(b"<34>Feb %2d 22:14:15 host su: tried %d\n" % (day, day) for day in range(1, 21))
+    assert load_syslog(lines, 2025).status == "loaded"
+    warehouse.execute(
+        "create schema staging;"
+        "create table staging.stg_logs as select load_id, occurred_at::date as occurred_on from raw.logs"
+    )
+    assert load_syslog(lines, 2024).replaces == 1
+    assert expire(warehouse, [Kept("shop", 90)], FORMATS) == []
+    assert warehouse.execute("select count(*) from raw.logs").fetchall() == [(20,)]
+    expire(warehouse, [Kept("shop", 1)], FORMATS, as_of=date(2026, 1, 1))
+    assert warehouse.execute("select count(*) from staging.stg_logs").fetchall() == [(0,)], "of the load it replaced"
+
+
 def test_days_that_expired_are_due_no_more_and_their_files_stay_known(warehouse, load):
     load("a", on_day(0))
     load("b", on_day(9))
@@ -133,7 +159,7 @@ def test_a_failure_in_the_middle_of_a_load_removes_nothing_of_it(warehouse, load
     load("a", on_day(0) + on_day(9))
     warehouse.execute("create schema staging; create table staging.stg_x (load_id varchar, started_on date)")
     warehouse.execute("insert into staging.stg_x values ('no number', '2023-01-01')")
-    with pytest.raises(Exception, match="no number"):
+    with pytest.raises(Exception, match="VARCHAR and BIGINT"):
         expire(warehouse, [WEEK], FORMATS)
     assert warehouse.execute("select count(*) from raw.spans").fetchall() == [(4,)]
 
