@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations` here: Dagster looks at the annotation of `context` itself.
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -12,6 +11,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from dagster_project import __version__
 from dagster_project.policy import policy
+from dagster_project.partitions import days_of
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
@@ -51,8 +51,7 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
     def models(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse
     ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult | dg.AssetObservation]:
-        keys = context.partition_key_range
-        first_day, last_day = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+        first_day, last_day = days_of(context.partition_key_range, context.run.tags)
         bound = declaration.read(project.sources_file).first_day
         with warehouse.writer("begin a replay") as connection:
             due = replay_window.due(connection, prepare.models_fingerprint(project), bound)
