@@ -7,7 +7,7 @@ becomes a row, is SQL in `otlp_traces.py` and `otlp_logs.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,7 @@ from dagster_project.sources.otlp.otlp_values import (
     string_attributes,
 )
 from dagster_project.warehouse.ahead import ahead
-from dagster_project.warehouse.batches import Batch
+from dagster_project.warehouse.batches import Batch, Lines
 from dagster_project.warehouse.quarantine import Refusal
 
 BLOCK_BYTES = 8 << 20  # measured: 4 MiB cost a fifth more, as every block is a statement; 16 MiB as much, but memory
@@ -82,7 +82,7 @@ def batches(stream: ByteStream, signal: Signal, block_bytes: int = BLOCK_BYTES) 
     reader = LineReader(signal.schemas)
     # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
     with (
-        ahead(_one_request_a_line(blocks(stream, block_bytes)), depth=1) as pieces,
+        ahead(one_request_a_line(blocks(stream, block_bytes)), depth=1) as pieces,
         ahead(_readings(pieces, reader), depth=1) as readings,
     ):
         for reading in readings:
@@ -103,7 +103,7 @@ def _readings(pieces: Iterator[Block | Refusal], reader: LineReader) -> Iterator
         yield piece if isinstance(piece, Refusal) else _Reading(piece, *reader.read(piece))
 
 
-def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | Refusal]:
+def one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | Refusal]:
     """A file that is one indented request becomes one line, as long as it is no longer than a line may be."""
     first = next(pieces, None)
     held = [] if first is None else [first]
@@ -123,18 +123,40 @@ def _one_request_a_line(pieces: Iterator[Block | Refusal]) -> Iterator[Block | R
 
 
 def _decoded(reading: _Reading, signal: Signal) -> Batch:
-    flat = [_flat(piece, signal) for piece in reading.good]
-    rows, names = [table for table, _ in flat], frozenset[str]().union(*(found for _, found in flat))
+    block = reading.block
+    return batch_of(reading.good, reading.bad, signal, block, lambda line: block.line(line) or b"")
+
+
+def batch_of(
+    good: Sequence[Piece], others: Sequence[Block], signal: Signal, lines: Lines, as_json: Callable[[int], bytes]
+) -> Batch:
+    """The records of some lines.
+
+    Parameters
+    ----------
+    good
+        What Arrow could read.
+    others
+        The other lines, as OTLP/JSON; they go the slow way.
+    signal
+        What the records are.
+    lines
+        Where they came from.
+    as_json
+        A line as OTLP/JSON, by its number.
+    """
+    pieces = [flat(piece, signal) for piece in good]
+    rows, names = [table for table, _ in pieces], frozenset[str]().union(*(found for _, found in pieces))
     refusals: list[Refusal] = []
-    if reading.bad:
-        salvaged = otlp_salvage.salvage(reading.bad, signal.shape)
+    if others:
+        salvaged = otlp_salvage.salvage(others, signal.shape)
         rows, refusals, names = [*rows, salvaged.rows], salvaged.refusals, names | salvaged.unknown_fields
     table = pa.concat_tables(rows) if rows else pa.Table.from_batches([], signal.shape.rows)
-    raw = _RawRecords(reading.block, signal.shape)
-    return Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=reading.block)
+    raw = _RawRecords(signal.shape, as_json)
+    return Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=lines)
 
 
-def _flat(piece: Piece, signal: Signal) -> tuple[pa.Table, frozenset[str]]:
+def flat(piece: Piece, signal: Signal) -> tuple[pa.Table, frozenset[str]]:
     """The records of some lines as one table, and the names that were read over."""
     shape = signal.shape
     by_line = piece.table.column(shape.root).combine_chunks()
@@ -179,21 +201,17 @@ def _not_kept_of_scope(scope: pa.StructArray, path: str) -> set[str]:
 
 
 class _RawRecords:
-    """The text of a record that SQL refused, found again in its block; only asked for refused records."""
+    """The text of a record that SQL refused, as OTLP/JSON; only asked for refused records."""
 
-    def __init__(self, block: Block, shape: Shape) -> None:
-        self._block = block
+    def __init__(self, shape: Shape, as_json: Callable[[int], bytes]) -> None:
         self._shape = shape
+        self._as_json = as_json
         self._line = 0
         self._records: list[object] = []
-
-    @cached_property
-    def _lines(self) -> dict[int, bytes]:
-        return dict(self._block.lines())
 
     def __call__(self, line: int, record: int) -> str | None:
         if line != self._line:
             self._line = line
-            document = otlp_salvage.decoded(self._lines[line])
+            document = otlp_salvage.decoded(self._as_json(line))
             self._records = [found.value for found in otlp_salvage.records(document, self._shape)]
         return otlp_salvage.raw_text(self._records[record - 1])

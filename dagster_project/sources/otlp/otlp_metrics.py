@@ -150,7 +150,7 @@ def flat(piece: Piece) -> tuple[pa.Table, frozenset[str]]:
     pyarrow.ArrowInvalid
         A number is none, or too big for its column.
     """
-    above, names = otlp_lines._flat(piece, METRICS)
+    above, names = otlp_lines.flat(piece, METRICS)
     resources = piece.table.column(otlp_metric_points.ROOT).combine_chunks().flatten()
     metrics = resources.field(otlp_metric_points.SCOPES).flatten().field("metrics").flatten()
     tables, metric = zip(*(_of_kind(kind, metrics.field(kind)) for kind in KINDS), strict=True)
@@ -490,7 +490,7 @@ class _RawPoints:
 
 def _batches(stream: ByteStream, _options: ReadOptions) -> Iterator[Batch]:
     reader = LineReader(METRICS.schemas)
-    with ahead(otlp_lines._one_request_a_line(blocks(stream))) as pieces:
+    with ahead(otlp_lines.one_request_a_line(blocks(stream))) as pieces:
         for piece in pieces:
             if isinstance(piece, Refusal):
                 yield Batch(refusals=[piece])

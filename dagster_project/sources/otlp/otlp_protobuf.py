@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-import pyarrow as pa
 from google.protobuf.message import Message as Decoded
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
@@ -20,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from dagster_project.sources.decoding.reading import Block, ByteStream, head
 from dagster_project.sources.format import Format, ReadOptions
-from dagster_project.sources.otlp import otlp_lines, otlp_logs, otlp_metrics, otlp_salvage, otlp_traces
+from dagster_project.sources.otlp import otlp_lines, otlp_logs, otlp_metrics, otlp_traces
 from dagster_project.sources.otlp.otlp_lines import Signal
 from dagster_project.sources.otlp.otlp_protobuf_frames import (
     HEAD_BYTES,
@@ -88,12 +87,10 @@ def _batches(stream: ByteStream, kind: _Kind) -> Iterator[Batch]:
         detail = f"no OTLP {kind.name} in protobuf: {what}"
         yield Batch(refusals=[Refusal(1, None, Reason.OTHER_FORMAT, detail, clipped(start))])
         return
-    # Three threads, with landing's four, so that two cores are busy although the steps take differently long.
-    with (
-        ahead(_together(messages(stream, pending, shown[0]))) as groups,
-        ahead(_readings(groups, kind), depth=1) as readings,
-    ):
-        for reading in readings:
+    # Reading messages holds the interpreter's lock for most of its time. What comes after it stays in the same thread:
+    # in another one, every call into Arrow would end with waiting for the lock.
+    with ahead(_together(messages(stream, pending, shown[0]))) as groups:
+        for reading in _readings(groups, kind):
             yield from [Batch(refusals=[reading])] if isinstance(reading, Refusal) else _decoded(reading, kind)
 
 
@@ -170,35 +167,10 @@ def _rows(signal: Signal) -> _Decode:
     """From pieces to a batch, for signals whose records are rows."""
 
     def decode(good: Sequence[Piece], others: Sequence[Block], lines: Lines, as_json: _AsJson) -> Iterator[Batch]:
-        flat = [otlp_lines._flat(piece, signal) for piece in good]
-        rows, names = [table for table, _ in flat], frozenset[str]().union(*(found for _, found in flat))
-        refusals: list[Refusal] = []
-        if others:
-            salvaged = otlp_salvage.salvage(others, signal.shape)
-            rows, refusals, names = [*rows, salvaged.rows], salvaged.refusals, names | salvaged.unknown_fields
-        if rows:
-            table = pa.concat_tables(rows)
-            raw = _RawRecords(signal, as_json)
-            yield Batch(table.num_rows, {"otlp_records": table}, signal.select, refusals, names, raw, lines=lines)
+        if good or others:
+            yield otlp_lines.batch_of(good, others, signal, lines, as_json)
 
     return decode
-
-
-class _RawRecords:
-    """The text of a record that SQL refused, as OTLP/JSON; only asked for refused records."""
-
-    def __init__(self, signal: Signal, as_json: _AsJson) -> None:
-        self._shape = signal.shape
-        self._as_json = as_json
-        self._line = 0
-        self._records: list[object] = []
-
-    def __call__(self, line: int, record: int) -> str | None:
-        if line != self._line:
-            self._line = line
-            document = otlp_salvage.decoded(self._as_json(line))
-            self._records = [found.value for found in otlp_salvage.records(document, self._shape)]
-        return otlp_salvage.raw_text(self._records[record - 1])
 
 
 @lru_cache(maxsize=4)
