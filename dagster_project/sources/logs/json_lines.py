@@ -43,6 +43,8 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "observed_at": ("observed_at", "observed_timestamp", "observedTimestamp"),
 }
 FIELDS = frozenset(DEFAULTS) - {"severity_number"}
+# Planning the query takes as long as four thousand lines: twice the other formats' block is a tenth faster.
+BLOCK_BYTES = 2 * log_records.BLOCK_BYTES
 PATCHES_A_STEP = 1024  # of each combination of keys that a record can use, the patch that takes them out
 
 
@@ -79,7 +81,7 @@ def places(fields: Mapping[str, str]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def batches(stream: ByteStream, options: ReadOptions, block_bytes: int = log_records.BLOCK_BYTES) -> Iterator[Batch]:
+def batches(stream: ByteStream, options: ReadOptions, block_bytes: int = BLOCK_BYTES) -> Iterator[Batch]:
     """Decode a stream of JSON lines; memory is bounded by a few blocks."""
     if refusal := unknown_fields(options, FIELDS):
         yield Batch(refusals=[refusal])
