@@ -10,8 +10,8 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from dagster_project import __version__
-from dagster_project.policy import policy
 from dagster_project.partitions import days_of
+from dagster_project.policy import policy
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
