@@ -45,18 +45,20 @@ def dbt_vars(first_day: date, last_day: date, *, bound: date) -> dict[str, str]:
 
 
 # A day that lies over a day after its load is a wrong clock; a day before the first one belongs to no partition. Their
-# records have landed and are counted, and are replayed neither now nor by a full refresh. The days of a load that
-# another took the place of are among the other's.
+# records have landed and are counted, and are replayed neither now nor by a full refresh. The days of a load that was
+# replayed and has given way since are due without its rows, whatever its successor brought: other days, no telemetry.
 _DUE = """
     with days as (
-        select unnest(event_days) as day, load_id, finished_at
+        select unnest(event_days) as day, coalesce(superseded_by, load_id) as load_id, finished_at,
+            superseded_by is not null as is_gone
         from audit.loads
-        where list_contains($telemetry, target) and superseded_by is null
+        where list_contains($telemetry, target)
+            and (superseded_by is null or load_id <= $through and superseded_by > $through)
     ),
     replayed as (select * from days where day >= $first_day and day <= finished_at::date + 1)
     select
-        (select max(day) from replayed), (select max(load_id) from days),
-        min(day), max(day), count(distinct day)
+        (select coalesce(max(day) filter (where not is_gone), max(day)) from replayed),
+        (select max(load_id) from days), min(day), max(day), count(distinct day)
     from replayed
     where load_id > $through
 """

@@ -151,7 +151,7 @@ def land(
     Every file is one transaction: its rows, its quarantine rows, its ledger row last. A process that is killed leaves
     whole files only, and running again gives the same tables. Bytes that were landed before are not landed again:
     at the same path nothing is written, under another name one ledger row with status 'duplicate'. A file that has
-    grown since, or that its source now reads in another way, replaces what it landed before.
+    grown since, or that its source now reads in another way, replaces what it or its copy landed before.
 
     Parameters
     ----------
@@ -227,13 +227,13 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
     tally = _Tally() if plan.duplicate_of is not None else _land_rows(run, file, load_id, folder, before.size)
     if _fingerprint(file.path) != before:
         raise FileChanged(f"{file.path} was written to while it was read; load it again when its writer is done")
-    # Rows that were good stay when what should take their place is not.
-    replaced = plan.replaces if tally.status != "failed" else plan.failed_among_replaced
-    earlier_days = _make_way(run.connection, replaced, load_id)
+    # Rows that were good stay when nothing is there to take their place.
+    replaced = plan.replaces if tally.landed else plan.failed_among_replaced
+    _make_way(run.connection, replaced, load_id)
     if run.progress is not None:
         run.progress(file, before.size, before.size, tally.landed)
     days = _event_days(run.connection, file.format, load_id) if tally.landed else set()
-    kept = sorted(set(plan.replaces) - set(replaced))
+    kept = plan.kept(replaced)
     load = ledger.Load(
         load_id=load_id,
         source=file.source,
@@ -248,8 +248,8 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         records_landed=tally.landed,
         records_rejected=tally.rejected,
         unknown_fields=sorted(tally.unknown_fields),
-        event_days=sorted(days | earlier_days),
-        message=f"{tally.message}; what load {kept[-1]} landed of this file before stays" if kept else tally.message,
+        event_days=sorted(days),
+        message=_message(tally, plan, kept),
         started_at=started_at,
         finished_at=_now(),
         code_version=run.code_version,
@@ -270,9 +270,11 @@ class Plan:
     Parameters
     ----------
     duplicate_of
-        The load that read these bytes under another name.
+        The load that read these bytes under another name, in the same way.
     replaces
-        The loads at its path that were of these bytes or of their beginning, oldest first.
+        The loads at its path that were of these bytes or of their beginning, and `copies`; oldest first.
+    copies
+        The loads that read these bytes under another name in another way: bytes are not to count twice.
     failed_among_replaced
         Those of them that landed nothing.
     changed_from
@@ -283,9 +285,23 @@ class Plan:
 
     duplicate_of: int | None = None
     replaces: tuple[int, ...] = ()
+    copies: tuple[ledger.Known, ...] = ()
     failed_among_replaced: tuple[int, ...] = ()
     changed_from: int | None = None
     is_grown: bool = False
+
+    def kept(self, replaced: Sequence[int]) -> tuple[int, ...]:
+        """The loads that should have been replaced, were they not among those that were."""
+        return tuple(load_id for load_id in self.replaces if load_id not in replaced)
+
+
+def _message(tally: _Tally, plan: Plan, kept: Sequence[int]) -> str | None:
+    if kept:
+        return f"{tally.message or 'no record was found'}; what load {kept[-1]} landed of these bytes before stays"
+    if plan.copies:
+        copy = plan.copies[-1]
+        return f"load {copy.load_id} read the same bytes at {copy.path} in another way: its rows gave way to these"
+    return tally.message
 
 
 def plan_of(connection: duckdb.DuckDBPyConnection, file: InputFile, *, again: bool = False) -> Plan | None:
@@ -296,36 +312,40 @@ def plan_of(connection: duckdb.DuckDBPyConnection, file: InputFile, *, again: bo
 def _plan(
     connection: duckdb.DuckDBPyConnection, file: InputFile, sha256: str, size: int, *, again: bool
 ) -> Plan | None:
-    path, name = file.ledger_path, file.format.name
-    known = ledger.find(connection, sha256, path, name)
-    if known is not None and known.is_same_path and known.reading == file.reading and not again:
+    path = file.ledger_path
+    known = ledger.find(connection, sha256, path)
+    if known is not None and _is_read_alike(known, file) and not again:
         return None
     here = ledger.at_path(connection, path)
-    if not any(earlier.sha256 == sha256 for earlier in here) and known is not None and known.status != "empty":
-        # Every empty file has the same bytes: it is empty, not a copy of another one.
-        return Plan(duplicate_of=known.load_id)
+    copies = ledger.elsewhere(connection, sha256, path, file.format.table)
+    alike = [copy for copy in copies if _is_read_alike(copy, file)]
+    if alike and not any(earlier.sha256 == sha256 for earlier in here):
+        return Plan(duplicate_of=alike[-1].load_id)
     # What an empty file held is the beginning of anything: only bytes say that a file has grown.
     shorter = sorted({earlier.file_bytes for earlier in here if 0 < earlier.file_bytes < size})
     beginnings = {sha256, *hashes_of_beginnings(file.path, shorter)}
     replaced = [earlier for earlier in here if earlier.sha256 in beginnings or earlier.file_bytes == 0]
     others = [earlier.load_id for earlier in here if earlier not in replaced and earlier.status != "failed"]
     return Plan(
-        replaces=tuple(earlier.load_id for earlier in replaced),
+        replaces=tuple(sorted([earlier.load_id for earlier in replaced] + [copy.load_id for copy in copies])),
+        copies=tuple(copies),
         failed_among_replaced=tuple(earlier.load_id for earlier in replaced if earlier.status != "loaded"),
         changed_from=max(others, default=None) if not any(e.status == "loaded" for e in replaced) else None,
         is_grown=any(earlier.file_bytes < size for earlier in replaced),
     )
 
 
-def _make_way(connection: duckdb.DuckDBPyConnection, replaced: Sequence[int], load_id: int) -> set[date]:
-    """Remove what earlier loads landed; the days that it happened on, which must be replayed without it."""
-    days: set[date] = set()
+def _is_read_alike(known: ledger.Known, file: InputFile) -> bool:
+    return (known.format, known.reading) == (file.format.name, file.reading)
+
+
+def _make_way(connection: duckdb.DuckDBPyConnection, replaced: Sequence[int], load_id: int) -> None:
+    """Remove what earlier loads landed."""
     for earlier in replaced:
         # An earlier load may have been of another format: all tables are asked.
         _remove_rows(connection, ledger.raw_tables(connection), earlier)
         connection.execute("delete from audit.quarantine where load_id = ?", [earlier])
-        days.update(ledger.supersede(connection, earlier, load_id))
-    return days
+        ledger.supersede(connection, earlier, load_id)
 
 
 _REMOVE = Template("delete from $table where load_id = ?")
@@ -404,7 +424,7 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: i
 def _hiding(connection: duckdb.DuckDBPyConnection, file: InputFile) -> personal_data.PersonalData | None:
     if not file.personal_data:
         return None
-    return personal_data.PersonalData(connection, file.personal_data, personal_data.checked_key())
+    return personal_data.PersonalData(connection, file.personal_data, personal_data.checked_key(), file.format.filled)
 
 
 def _placed(refusal: Refusal, lines: Lines | None, folder: quarantine.Folder | None) -> Refusal:

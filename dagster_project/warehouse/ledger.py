@@ -45,22 +45,16 @@ class Load:
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger knows of some bytes.
-
-    Parameters
-    ----------
-    load_id, status
-        Of the newest load that read them.
-    is_same_path
-        Whether they were met at this path, and read as this format when they were met there last.
-    reading
-        How they were to be read then, beyond their format.
-    """
+    """What became of some bytes when they were met at some path last."""
 
     load_id: int
-    status: Status
-    is_same_path: bool
+    path: str
+    format: str
     reading: str | None
+    status: Status
+    tenant: str | None
+    sampling_ratio: float | None
+    message: str | None
 
 
 @dataclass(frozen=True)
@@ -73,23 +67,26 @@ class Previous:
     status: Status
 
 
-def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, file_format: str) -> Known | None:
-    """What is known of the bytes with this hash, read as this format, or None when they are new."""
+_KNOWN = ", ".join(field.name for field in fields(Known))
+
+
+def find(connection: duckdb.DuckDBPyConnection, sha256: str, path: str) -> Known | None:
+    """What became of the bytes with this hash when they were met at this path last; None when they never were."""
     rows = connection.execute(
-        """
-        with here as (
-            select format, reading from audit.loads
-            where sha256 = $sha256 and path = $path order by load_id desc limit 1
-        )
-        select load_id, status,
-               coalesce((select format = $format from here), false),
-               (select reading from here)
-        from audit.loads where sha256 = $sha256 and format = $format and status <> 'duplicate'
-        order by load_id desc limit 1
-        """,
-        {"sha256": sha256, "path": path, "format": file_format},
+        f"select {_KNOWN} from audit.loads where sha256 = ? and path = ? order by load_id desc limit 1",  # noqa: S608
+        [sha256, path],
     ).fetchall()
     return Known(*rows[0]) if rows else None
+
+
+def elsewhere(connection: duckdb.DuckDBPyConnection, sha256: str, path: str, target: str) -> list[Known]:
+    """The loads at other paths whose rows in this table are of the bytes with this hash; oldest first."""
+    rows = connection.execute(
+        f"select {_KNOWN} from audit.loads where sha256 = ? and path <> ? and target = ?"  # noqa: S608
+        " and status = 'loaded' and superseded_by is null order by load_id",
+        [sha256, path, target],
+    ).fetchall()
+    return [Known(*row) for row in rows]
 
 
 def at_path(connection: duckdb.DuckDBPyConnection, path: str) -> list[Previous]:
@@ -105,12 +102,9 @@ def at_path(connection: duckdb.DuckDBPyConnection, path: str) -> list[Previous]:
     return [Previous(*row) for row in rows]
 
 
-def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> list[date]:
-    """Note that the rows of one load gave way to another's; the days that they happened on."""
-    rows = connection.execute(
-        "update audit.loads set superseded_by = ? where load_id = ? returning event_days", [by, load_id]
-    ).fetchall()
-    return list(rows[0][0]) if rows else []
+def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> None:
+    """Note that the rows of one load gave way to another's. Its event days stay: they are to be replayed without it."""
+    connection.execute("update audit.loads set superseded_by = ? where load_id = ?", [by, load_id])
 
 
 def raw_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -45,6 +45,35 @@ def test_a_load_that_gave_way_makes_no_day_due_but_its_successor_does(ledger):
     assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 1), date(2024, 1, 2), 2)
 
 
+def test_days_that_a_replayed_load_has_left_are_due_whatever_took_its_place(ledger):
+    load(ledger, 1, date(2024, 1, 1), date(2024, 1, 5))
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), "v")
+    ledger.execute("update audit.loads set superseded_by = 2")
+    load(ledger, 2, target="raw.changes")
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
+    assert (due.first_day, due.last_day, due.due_days, due.through_load_id) == (
+        date(2024, 1, 1),
+        date(2024, 1, 5),
+        2,
+        2,
+    )
+    replay_window.record(ledger, due, "v")
+    assert replay_window.due(ledger, MODELS, FIRST_DAY) is None
+
+
+def test_what_has_given_way_is_no_newest_day_and_due_once(ledger):
+    load(ledger, 1, date(2024, 1, 9))
+    replay_window.record(ledger, replay_window.due(ledger, MODELS, FIRST_DAY), "v")
+    ledger.execute("update audit.loads set superseded_by = 2")
+    load(ledger, 2, date(2024, 1, 3))
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
+    assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 3), date(2024, 1, 9), 2)
+    replay_window.record(ledger, due, "v")
+    due = replay_window.due(ledger, MODELS, FIRST_DAY)
+    assert (due.first_day, due.last_day, due.due_days) == (date(2024, 1, 3), date(2024, 1, 3), 0)
+    assert replay_window.due(ledger, "models-2", FIRST_DAY).last_day == date(2024, 1, 3), "from scratch, it is nowhere"
+
+
 def test_the_first_replay_takes_in_every_day_from_scratch(ledger):
     load(ledger, 1, date(2024, 1, 3))
     load(ledger, 2, date(2024, 1, 1), date(2024, 1, 2))

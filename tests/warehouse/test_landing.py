@@ -18,11 +18,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dagster_project.sources.format import ReadOptions
+from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp import otlp_lines, otlp_traces
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.sources.registry import FORMATS
-from dagster_project.warehouse import quarantine
+from dagster_project.warehouse import personal_data, quarantine
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 
@@ -182,15 +182,85 @@ def test_an_open_line_of_a_growing_file_is_read_when_it_is_whole(warehouse, tmp_
     assert warehouse.execute("select count(*) from audit.quarantine").fetchall() == [(0,)]
 
 
-def test_the_days_of_a_replaced_load_are_due_though_no_record_of_them_is_left(warehouse, tmp_path):
-    file = traces(tmp_path / "a", spans(2))
-    land(warehouse, [file])
-    moved = replace(
-        file.format, batches=lambda _stream, _options: iter(()), options=ReadOptions(time_zone="Asia/Seoul")
-    )
-    (outcome,) = land(warehouse, [replace(file, format=moved)]).files
-    assert (outcome.records_landed, outcome.replaces) == (0, 1)
-    assert outcome.event_days == (date(2023, 1, 29),)
+@pytest.mark.parametrize("status", ["empty", "failed"])
+def test_a_new_reading_that_finds_nothing_leaves_the_good_rows_and_is_tried_once(warehouse, tmp_path, status):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(LOGS)
+    as_logs = InputFile(path, FORMATS["json_lines"])
+    land(warehouse, [as_logs])
+    empty = replace(as_logs.format, batches=lambda _stream, _options: iter(()), options=ReadOptions(year=2023))
+    wrong = replace(as_logs, format={"empty": empty, "failed": FORMATS["otlp_traces"]}[status])
+    (outcome,) = land(warehouse, [wrong]).files
+    assert (outcome.status, outcome.records_landed, outcome.replaces) == (status, 0, None)
+    assert "what load 1 landed of these bytes before stays" in outcome.message
+    before = everything(warehouse)
+    assert {load_id for load_id, *_ in before["raw.logs"]} == {1}
+    assert land(warehouse, [wrong]).files[0].load_id is None
+    assert everything(warehouse) == before
+    (mended,) = land(warehouse, [replace(as_logs, format=zoned("Asia/Seoul"))]).files
+    assert (mended.status, mended.replaces) == ("loaded", 2)
+    assert {load_id for load_id, *_ in everything(warehouse)["raw.logs"]} == {3}
+
+
+LOGS = b"".join(
+    b'{"timestamp": "2023-01-29T23:30:00", "message": "m%d", "user": "someone", "service": "shop",'
+    b' "key": "k%d", "changed_at": "2023-01-29T23:30:00Z"}\n' % (n, n)
+    for n in range(30)
+)
+
+
+def zoned(time_zone: str) -> Format:
+    return FORMATS["json_lines"].with_options(ReadOptions(time_zone=time_zone))
+
+
+def test_a_copy_of_what_failed_is_no_copy(warehouse, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_bytes(LOGS)
+    named = FORMATS["json_lines"].with_options(ReadOptions(fields={"occurred_at": "when"}))
+    files = [InputFile(tmp_path / name, named) for name in "ab"]
+    assert [outcome.status for outcome in land(warehouse, files).files] == ["failed", "failed"]
+    (mended,) = land(warehouse, [InputFile(tmp_path / "b", FORMATS["json_lines"])]).files
+    assert (mended.status, mended.records_landed) == ("loaded", 30)
+
+
+def test_a_copy_that_is_read_in_another_way_takes_the_place_of_the_first(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setenv(personal_data.KEY_VARIABLE, "k" * 20)
+    for name in "abc":
+        (tmp_path / name).write_bytes(LOGS)
+    a, b, c = (InputFile(tmp_path / name, zoned("Asia/Seoul")) for name in "abc")
+    b = replace(b, personal_data=("user",))
+    first, second, third = land(warehouse, [a, b, replace(c, personal_data=("user",))]).files
+    assert (first.status, second.status, second.replaces, third.status) == ("loaded", "loaded", 1, "duplicate")
+    assert f"load 1 read the same bytes at {a.ledger_path} in another way" in second.message
+    rows = warehouse.execute("select load_id, attributes from raw.logs").fetchall()
+    assert {load_id for load_id, _ in rows} == {2}
+    assert not any("someone" in str(attributes) for _, attributes in rows)
+    before = everything(warehouse)
+    assert {outcome.status for outcome in land(warehouse, [a, b]).files} == {"unchanged"}, "they do not take turns"
+    assert everything(warehouse) == before
+    (again,) = land(warehouse, [b], again=True).files
+    assert (again.status, again.replaces, again.records_landed) == ("loaded", 2, 30)
+
+
+def test_a_copy_of_what_is_read_as_another_table_now_is_no_copy(warehouse, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_bytes(LOGS)
+    land(warehouse, [InputFile(tmp_path / "a", FORMATS["json_lines"])])
+    land(warehouse, [InputFile(tmp_path / "a", FORMATS["configuration_changes"])])
+    assert warehouse.execute("select count(*) from raw.logs").fetchall() == [(0,)]
+    (outcome,) = land(warehouse, [InputFile(tmp_path / "b", FORMATS["json_lines"])]).files
+    assert (outcome.status, outcome.records_landed) == ("loaded", 30)
+
+
+def test_the_days_of_a_load_are_those_of_its_own_rows(warehouse, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(LOGS)
+    land(warehouse, [InputFile(path, zoned("UTC"))])
+    (outcome,) = land(warehouse, [InputFile(path, zoned("America/New_York"))]).files
+    assert outcome.event_days == (date(2023, 1, 30),)
+    assert warehouse.execute("select event_days from audit.loads order by load_id").fetchall() == [
+        ([date(2023, 1, 29)],), ([date(2023, 1, 30)],),
+    ]  # fmt: skip
 
 
 def test_other_bytes_at_a_path_are_kept_beside_the_first_and_told(warehouse, tmp_path):
