@@ -80,6 +80,9 @@ class Format:
         The names of the options that `batches` heeds; a source may say no others.
     recognises_file
         Whether a file is of this format, for one whose first bytes cannot tell.
+    filled_from
+        From a column, or a key that is stored, to the names in the file that it is filled from, its own left out: where
+        else a value lands that a source calls personal. A source's `fields` take the place of these.
     options
         What the file's source says; see `reading`.
     """
@@ -93,7 +96,15 @@ class Format:
     also: tuple[Target, ...] = ()
     uses: frozenset[str] = frozenset()
     recognises_file: Callable[[Path], bool] | None = None
+    filled_from: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     options: ReadOptions = ReadOptions()
+
+    @property
+    def filled(self) -> Mapping[str, tuple[str, ...]]:
+        """`filled_from`, as the file's source has it; a path also counts by what it ends in."""
+        paths = {ours: theirs.split(".") for ours, theirs in self.options.fields.items()}
+        mapped = {ours: tuple(".".join(path[n:]) for n in range(len(path))) for ours, path in paths.items()}
+        return {**self.filled_from, **mapped}
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -131,4 +142,4 @@ class FileDecoding:
         try:
             yield from self._decoder.batches(self._stream, self._decoder.options)
         except Unreadable as error:
-            yield Batch(refusals=[Refusal(1, None, Reason.CORRUPT_ZIP, str(error), None)])
+            yield Batch(refusals=[Refusal(1, None, error.reason, str(error), None)])

@@ -109,4 +109,9 @@ class Decoder(Protocol):
         """What the file's source says of how to read it, as JSON; part of what makes a load the same again."""
         ...
 
+    @property
+    def filled(self) -> Mapping[str, Sequence[str]]:
+        """From columns and stored keys to the names in the file that they are filled from, where these are others."""
+        ...
+
     def open(self, path: Path) -> Decoding: ...

@@ -10,17 +10,27 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import duckdb
 
 KEY_VARIABLE = "HINDCAST_PERSONAL_DATA_KEY"
 LEAST_KEY_LENGTH = 16
 WITHHELD = "withheld: the source has personal data"
-_OBJECTS = ("attributes", "sent")  # objects inside of objects in which a name counts as if it stood outside
+_OBJECTS = (
+    "attributes",
+    "sent",
+    "fields",
+    "hindcast_fields",
+)  # objects inside of objects in which a name counts as if it stood outside
 
 
 class PersonalDataKeyMissing(RuntimeError):
     """A source declares personal data and there is no key to hash it with."""
+
+
+class PersonalDataNotHidden(ValueError):
+    """A source declares a value as personal that Hindcast keeps as something that no hash can stand for."""
 
 
 def checked_key(environment: Mapping[str, str] = os.environ) -> str:
@@ -50,10 +60,20 @@ class PersonalData:
         Holds key and names as variables: neither is ever part of a statement.
     names
         Of attributes, labels or fields; one with dots names a nested field, too.
+    filled
+        From columns and stored keys to the names in the file that they are filled from.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, names: Sequence[str], key: str) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        names: Sequence[str],
+        key: str,
+        filled: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         self._connection = connection
+        self._filled = filled
+        names = everywhere(names, filled)
         self._paths = [_paths(name) for name in names]
         self._hidden: dict[tuple[str, str], str] = {}
         self._set("key", key)
@@ -90,6 +110,9 @@ class PersonalData:
         sent = [row[0] for row in self._connection.execute(f"describe ({select})").fetchall()]
         structured = [name for name in sent if kinds.get(name) == "JSON"]
         texts = [name for name in sent if kinds.get(name) == "VARCHAR"]
+        for name in self._names:
+            if name in self._filled and name in sent and name not in (*structured, *texts):
+                raise _not_hidden(name, kinds.get(name, "value"))
         for number, paths in enumerate(self._paths):
             hidden = {name: _in_json(name, number, paths) for name in structured}
             if "body" in texts:
@@ -103,6 +126,43 @@ class PersonalData:
                 replaced = ", ".join(f"{expression} as {_quoted(name)}" for name, expression in hidden.items())
                 select = f"select * replace ({replaced}) from ({select})"  # noqa: S608  names of the catalogue's columns
         return select
+
+
+def everywhere(names: Sequence[str], filled: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names, and all those under which a format stores values of these names; each before what follows from it.
+
+    Raises
+    ------
+    PersonalDataNotHidden
+        One of them is a time.
+    """
+    hidden = dict.fromkeys(names)
+    for ours in names:
+        theirs = filled.get(ours, ())
+        # What a path ends in is named elsewhere, too.
+        hidden.update(dict.fromkeys(name for name in theirs if not any(other.endswith(f".{name}") for other in theirs)))
+    for _ in filled:
+        for ours, theirs in filled.items():
+            if any(_is_part(name, their) for name in hidden for their in theirs):
+                hidden.setdefault(ours)
+    for name in hidden:
+        if name in filled and name.endswith("_at"):
+            raise _not_hidden(name, "time")
+    return list(hidden)
+
+
+def _is_part(name: str, path: str) -> bool:
+    """Whether what a path leads to is hidden with a name, or has what the name leads to in it."""
+    outer, _, inner = name.partition(".")
+    name, path = f"{inner if outer in _OBJECTS and inner else name}.".casefold(), f"{path}.".casefold()
+    return path.startswith(name) or name.startswith(path)
+
+
+def _not_hidden(name: str, kind: str) -> PersonalDataNotHidden:
+    return PersonalDataNotHidden(
+        f"personal_data of the source names what fills {name}, a {kind.lower()}, which no hash can stand for: "
+        "take the name from personal_data, or the field out of the file before it is loaded"
+    )
 
 
 def reading(names: Sequence[str], described: str | None) -> str | None:

@@ -77,4 +77,5 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("configuration_changes*",),
     uses=USES,
+    filled_from={"change_id": ("key", "service", "environment")},
 )

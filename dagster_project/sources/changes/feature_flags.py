@@ -66,4 +66,5 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("feature_flags*", "flags*.json*", "flags*.csv*"),
     uses=USES,
+    filled_from={"change_id": ("flag", "environment", "key")},
 )

@@ -88,4 +88,5 @@ FORMAT = Format(
     ),
     recognises=_recognises,
     batches=_batches,
+    filled_from={"change_id": ("repository", "name", "sha")},
 )

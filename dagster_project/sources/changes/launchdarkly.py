@@ -87,4 +87,5 @@ FORMAT = Format(
     happened_at="make_timestamp(try_cast(payload ->> 'date' as bigint) * 1000)",
     recognises=_recognises,
     batches=_batches,
+    filled_from={"change_id": ("_id",)},
 )

@@ -74,4 +74,5 @@ FORMAT = Format(
     happened_at="try_cast(payload ->> 'startsAt' as timestamptz)",
     recognises=_recognises,
     batches=_batches,
+    filled_from={"ticket_id": ("fingerprint",)},
 )

@@ -138,4 +138,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name"}),
+    filled_from={"ticket_id": ("AlarmName", "alarmName", "detail.alarmName")},
 )

@@ -188,4 +188,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "fields"}),
+    filled_from={name: (name,) for name in FIELDS},  # whatever capitals the file has
 )

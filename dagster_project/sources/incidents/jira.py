@@ -133,4 +133,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "fields"}),
+    filled_from={"ticket_id": ("key", "Issue key")},
 )

@@ -71,4 +71,5 @@ FORMAT = Format(
     happened_at="try_cast(payload ->> 'created_at' as timestamptz)",
     recognises=_recognises,
     batches=_batches,
+    filled_from={"ticket_id": ("id",)},
 )

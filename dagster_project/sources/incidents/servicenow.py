@@ -46,4 +46,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone"}),
+    filled_from={"ticket_id": ("number",)},
 )

@@ -189,4 +189,10 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name"}),
+    filled_from={
+        "service_name": ("logGroup", "logGroupName", "aws.log.group.names"),
+        "aws.log.group.names": ("logGroup", "logGroupName"),
+        "aws.log.stream.names": ("logStream", "logStreamName"),
+        "body": ("message",),
+    },
 )

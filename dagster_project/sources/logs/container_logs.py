@@ -153,4 +153,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name"}),
+    filled_from={"service_name": ("k8s.container.name",), "body": ("log", "message")},
 )

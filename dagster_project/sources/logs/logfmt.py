@@ -82,4 +82,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "service_name", "fields"}),
+    filled_from=json_lines.FILLED_FROM,
 )

@@ -243,4 +243,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "year", "service_name"}),
+    filled_from={"service_name": ("service.name",)},
 )

@@ -265,4 +265,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name", "time_zone"}),
+    filled_from={"metric_name": ("MetricName", "Label", "Id")},
 )

@@ -195,4 +195,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"fields", "service_name", "time_zone"}),
+    filled_from={"service_name": SERVICE_LEVELS},
 )

@@ -237,4 +237,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name"}),
+    filled_from={"service_name": SERVICE_LABELS, "metric_name": ("__name__",)},
 )

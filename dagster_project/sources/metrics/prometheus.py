@@ -25,6 +25,7 @@ from dagster_project.sources.decoding.elements import Elements
 from dagster_project.sources.decoding.reading import Block, ByteStream, head
 from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.metrics.metric_columns import (
+    SERVICE_LABELS,
     by_series,
     described,
     doubles,
@@ -434,4 +435,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"service_name"}),
+    filled_from={"service_name": SERVICE_LABELS, "metric_name": ("__name__",)},
 )

@@ -219,4 +219,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     name_patterns=("*logs*.otlp.json*", "logs*.jsonl*"),
+    filled_from={"service_name": ("service.name",)},
 )

@@ -518,4 +518,5 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("*metrics*.otlp.json*", "metrics*.jsonl*"),
     also=(HISTOGRAMS,),
+    filled_from={"service_name": ("service.name",)},
 )

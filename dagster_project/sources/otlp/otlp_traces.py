@@ -287,4 +287,5 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     name_patterns=("*traces*.otlp.json*", "traces*.jsonl*"),
+    filled_from={"service_name": ("service.name",), "service_version": ("service.version",)},
 )

@@ -461,4 +461,13 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("*jaeger*.json*",),
     uses=frozenset({"service_name"}),
+    filled_from={
+        "service_name": ("serviceName", "service.name"),
+        "service.name": ("serviceName",),
+        "span_name": ("operationName",),
+        "status_message": (COLUMN_TAGS["said"],),
+        "scope_name": (COLUMN_TAGS["scope_name"], COLUMN_TAGS["library_name"]),
+        "scope_version": (COLUMN_TAGS["scope_version"], COLUMN_TAGS["library_version"]),
+        **{name: (COLUMN_TAGS[name],) for name in ("service_version", "trace_state")},
+    },
 )

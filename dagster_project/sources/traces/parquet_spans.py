@@ -661,4 +661,9 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("*spans*.parquet", "*traces*.parquet"),
     uses=frozenset({"service_name"}),
+    filled_from={
+        **{ours: (theirs,) for ours, theirs in CLICKHOUSE.columns.items()},
+        "service_name": (CLICKHOUSE.columns["service_name"], "service.name"),
+        "service_version": ("service.version",),
+    },
 )

@@ -355,4 +355,14 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("*zipkin*.json*",),
     uses=frozenset({"service_name"}),
+    filled_from={
+        "service_name": ("serviceName", "localEndpoint.serviceName", "service.name"),
+        "service.name": ("serviceName", "localEndpoint.serviceName"),
+        "peer.service": ("serviceName", "remoteEndpoint.serviceName"),
+        "status_message": (_OTEL["said"], "error"),
+        **{name: (_OTEL[name],) for name in ("service_version", "trace_state", "scope_name", "scope_version")},
+        **{f"{name}.address": ("ipv4", "ipv6", f"{end}.ipv4", f"{end}.ipv6") for end, name in ENDPOINTS.items()},
+        **{f"{name}.address.ipv6": ("ipv6", f"{end}.ipv6") for end, name in ENDPOINTS.items()},
+        **{f"{name}.port": ("port", f"{end}.port") for end, name in ENDPOINTS.items()},
+    },
 )
