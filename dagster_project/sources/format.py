@@ -142,4 +142,4 @@ class FileDecoding:
         try:
             yield from self._decoder.batches(self._stream, self._decoder.options)
         except Unreadable as error:
-            yield Batch(refusals=[Refusal(1, None, error.reason, str(error), None)])
+            yield Batch(refusals=[Refusal(1, None, Reason.CORRUPT_ZIP, str(error), None)])
