@@ -142,8 +142,10 @@ def replay_in_steps(
         with _reading(project) as connection:
             days, _ = _known(connection, plan.start, plan.end)
             state = _state_of(project, connection)
+            # Before the first step: what lands meanwhile is no longer among it, and no step may have judged it.
             due = replay_window.due(connection, prepare.models_fingerprint(project), _first_day(project))
-        steps = list(steps_of(days, plan.start, step_days))
+            left = replay_window.days_left(connection, plan.start, plan.end)
+        steps = list(steps_of(sorted({*days, *left}), plan.start, step_days))
         if days and due and due.full_refresh:
             tell(
                 f"the models are new to this warehouse: every loaded day from {due.first_day} on is built, in one step"
@@ -160,7 +162,7 @@ def replay_in_steps(
                 return failed
             done.append([str(first), str(last)])
             _remember(project, state, done)
-        _note_replayed(project, plan)
+        _note_replayed(project, plan, due)
     return []
 
 
@@ -240,12 +242,12 @@ def _remember(project: Project, state: str, done: list[list[str]]) -> None:
     beside.replace(file)
 
 
-def _note_replayed(project: Project, plan: BackfillPlan) -> None:
-    """When all that was due lies in the range, the next night needs not replay it again."""
+def _note_replayed(project: Project, plan: BackfillPlan, due: replay_window.ReplayWindow | None) -> None:
+    """When all that was due before the first step lies in the range, the next night needs not replay it again."""
+    if due is None or not due.due_days or due.full_refresh or not due.is_within(plan.start, plan.end):
+        return
     with _reading(project) as connection:
-        due = replay_window.due(connection, prepare.models_fingerprint(project), _first_day(project))
-        if due and due.due_days and not due.full_refresh and due.is_within(plan.start, plan.end):
-            replay_window.record(connection, due, __version__)
+        replay_window.record(connection, due, __version__)
 
 
 @contextmanager

@@ -91,6 +91,18 @@ def due(connection: duckdb.DuckDBPyConnection, models_fingerprint: str, first_da
     return ReplayWindow(first or newest, last or newest, days, full_refresh, load_id, built_from)
 
 
+def days_left(connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date) -> set[date]:
+    """The event days in a range that loads had which were replayed and have given way since."""
+    through, _ = _last_replay(connection)
+    rows = connection.execute(
+        "select distinct day from (select unnest(event_days) as day from audit.loads"
+        " where list_contains($telemetry, target) and load_id <= $through and superseded_by > $through)"
+        " where day between $first_day and $last_day",
+        {"telemetry": TELEMETRY, "through": through, "first_day": first_day, "last_day": last_day},
+    ).fetchall()
+    return {day for (day,) in rows}
+
+
 def days_outside(connection: duckdb.DuckDBPyConnection, first_day: date) -> tuple[int, int, int]:
     """How many event days no replay takes in: those before `first_day`, those to come, and of how many files."""
     ((before, to_come, files),) = connection.execute(

@@ -142,6 +142,37 @@ def test_a_night_needs_not_replay_what_was_backfilled(project, replayed):
         assert replay_window.due(connection, "models", FIRST).due_days == 0
 
 
+def test_what_lands_while_steps_run_is_due_for_the_next_night(project, replayed, monkeypatch):
+    add(project, "a.jsonl", 0)
+    plan(project, load=True)
+    add(project, "b.jsonl", 3, 9)
+    with connect(project.warehouse_file) as connection:
+        land(connection, declared_files(project))
+
+    def replay_days(_project, _listener, first, last):
+        replayed.append((first, last))
+        add(project, "c.jsonl", 1)
+        with connect(project.warehouse_file) as connection:
+            land(connection, declared_files(project))
+        return []
+
+    monkeypatch.setattr(backfill.run, "replay_days", replay_days)
+    steps(project)
+    with connect(project.warehouse_file) as connection:
+        due = replay_window.due(connection, "models", FIRST)
+    assert (due.first_day, due.due_days) == (FIRST + timedelta(1), 1)
+
+
+def test_a_day_that_a_replaced_load_has_left_is_replayed(project, replayed):
+    add(project, "a.jsonl", 0)
+    add(project, "b.jsonl", 9)
+    plan(project, load=True)
+    with connect(project.warehouse_file) as connection:
+        connection.execute("update audit.loads set superseded_by = 3 where path like '%b.jsonl'")
+    steps(project)
+    assert (FIRST + timedelta(9),) * 2 in replayed
+
+
 def test_models_that_are_new_build_everything_in_one_step(project, replayed, monkeypatch):
     add(project, "a.jsonl", 0, 20)
     plan(project, load=True)
