@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -120,6 +122,25 @@ def test_a_line_that_nests_without_end_ends_no_process(land_bytes, inside):
     landed = land_bytes("otlp_traces", b"\n".join([line(1), endless, line(3), shallow]))
     assert [row["span_id"] for row in landed.rows] == [1, 3, 4]
     assert [refusal["line"] for refusal in landed.refusals] == [2]
+
+
+@pytest.mark.parametrize("hidden", [b"}" * 60_000, b"\\\\" + b"]" * 60_000, b'\\"' + b"}" * 60_000])
+@pytest.mark.parametrize("before", [b"", b'{"an odd": "quote\n'])
+def test_brackets_in_strings_hide_no_nesting(tmp_path, hidden, before):
+    nested = b'"yy":' + b"[" * 50_000 + b"]" * 50_000 + b","
+    several = b'["' + hidden[:-59_500] + b'",'  # no more than a few hundred at a time
+    many = b'"yy":' + (b"[" * 400 + several) * 100 + b"1" + b"]" * 40_100 + b","
+    for number, deep in enumerate((nested, many)):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_bytes(line(1) + b"\n" + before + b'{"zz":"' + hidden + b'",' + deep + line(2)[1:] + b"\n" + line(3))
+        reading = (
+            "import sys; from pathlib import Path; from tests.sources import test_otlp_reading as here\n"
+            "pieces, bad = here.LineReader(here.SCHEMAS).read(here.Block(1, Path(sys.argv[1]).read_bytes()))\n"
+            "print(sorted(line for piece in pieces for line in piece.line.tolist()), [one.first_line for one in bad])"
+        )
+        # In a process of its own, which it would end.
+        said = subprocess.run([sys.executable, "-c", reading, path], capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == ("[1, 4] [2, 3]" if before else "[1, 3] [2]")
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

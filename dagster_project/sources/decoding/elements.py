@@ -186,7 +186,7 @@ class _Scanner:
         self._deepest = max(len(path) for path in paths) + 1
         self._outside = outside
         self._opened: list[tuple[bool, str | None]] = []  # of each open container down to `_deepest`: object?, key
-        self._marks = _Marks()
+        self._marks = Marks()
         self._read = 0
 
     def scan(self, chunk: bytes) -> Iterator[bytes | Refusal]:
@@ -263,7 +263,7 @@ class _Scanner:
         yield lines.tobytes()
 
 
-class _Marks:
+class Marks:
     """Finds brackets and commas outside of strings, and the depth after each; knows where the last chunk ended."""
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ class _Marks:
         place = np.flatnonzero(_IS_MARK[data])
         kind = data[place]
         is_quote = kind == _QUOTE
-        is_quote[is_quote] = ~self._escaped(data, place[is_quote])
+        is_quote[is_quote] = ~self.escaped(data, place[is_quote])
         quotes = np.cumsum(is_quote) + self._in_string
         outside = ~is_quote & (kind != _QUOTE) & (quotes % 2 == 0)
         if len(quotes):
@@ -288,8 +288,8 @@ class _Marks:
             self._depth = int(depth[-1])
         return place, step, depth
 
-    def _escaped(self, data: _Bytes, quotes: _Places) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Which quotes follow an odd number of backslashes."""
+    def escaped(self, data: _Bytes, quotes: _Places) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which quotes follow an odd number of backslashes; remembers how the chunk ended."""
         backslash = np.flatnonzero(data == _BACKSLASH)
         escaped = np.zeros(len(quotes), np.bool_)
         if self._is_escaping and len(quotes) and quotes[0] == 0:

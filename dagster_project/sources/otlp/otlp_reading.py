@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from dagster_project.sources.decoding.columns import Flags, Numbers, carries, elements, parents, present
+from dagster_project.sources.decoding.elements import Marks
 from dagster_project.sources.decoding.reading import Block
 
 # A message that names its row saves the search for it. But every try looks at what is left of the block: with many bad
@@ -28,6 +29,8 @@ from dagster_project.sources.decoding.reading import Block
 NAMED_ROWS_A_BLOCK = 16
 NESTING_LIMIT = 512  # levels; Arrow takes thousands
 SAMPLED = 16  # the part of the first block that shows which fields a file uses
+_Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+_Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 _ROW = re.compile(r"in row (\d+)$")
 _NEWLINE = ord("\n")
 _NONE = np.zeros(0, np.int64)
@@ -103,25 +106,76 @@ def _lines_of(block: Block) -> tuple[_Lines, list[Block]]:
     return lines.without(np.array([*blank, *bad], np.int64)), [lines.single(row) for row in bad]
 
 
-def _nests_deeply(content: np.ndarray[tuple[int], np.dtype[np.uint8]], start: Numbers, end: Numbers) -> Flags:
+def _nests_deeply(content: _Bytes, start: Numbers, end: Numbers) -> Flags:
     """Lines that may nest so deeply that Arrow, which recurses, would run out of stack: that ends the process.
 
-    Counted roughly, from 64 bytes to the next, and brackets in strings too: whom it wrongs goes the slow way.
+    Counted roughly, from 64 bytes to the next, but outside of strings only: those in them could hide any depth. Lines
+    with a string that does not end may be among them; whom it wrongs goes the slow way.
     """
-    changes = [_FIRST]
-    for slice_start in range(0, len(content) // 64 * 64, 1 << 18):  # small enough to stay in the processor's cache
-        part = content[slice_start : slice_start + (1 << 18)]
-        folded = part[: len(part) // 64 * 64] | 0x20  # [ becomes {, ] becomes }
-        opened, closed = (np.bitwise_count(np.packbits(folded == ord(bracket)).view(np.uint64)) for bracket in "{}")
-        changes.append(opened.astype(np.int64) - closed)
-    depth = np.cumsum(np.concatenate(changes))
+    opened, closed, quote = _bits(content)
+    if not len(quote):
+        return np.zeros(len(start), np.bool_)
+    ends_in_string = np.flatnonzero(np.diff(_set_before(quote, np.append(start, end[-1]))) & 1)
+    for at in (end[ends_in_string] - 1).tolist():  # a string ends with its line, whatever follows
+        if at // 64 < len(quote):
+            quote[at // 64] ^= np.uint64(1 << at % 64)
+    outside = ~_between(quote)
+    step = np.bitwise_count(opened & outside).astype(np.int64) - np.bitwise_count(closed & outside)
+    depth = np.concatenate([_FIRST, np.cumsum(step)])
     if depth.max() - depth.min() < NESTING_LIMIT:
         return np.zeros(len(start), np.bool_)
-    first = start // 64
+    first = np.minimum(start // 64, len(depth) - 1)
     last = np.minimum(end // 64 + 1, len(depth))
     deepest = np.maximum.reduceat(np.append(depth, depth[-1]), np.stack([first, last]).T.reshape(-1))[::2]
     deep: Flags = deepest - depth[first] >= NESTING_LIMIT
     return deep
+
+
+def _bits(content: _Bytes) -> tuple[_Words, _Words, _Words]:
+    """Where brackets open, where they close, where quotes are that nothing escapes: a bit a byte, but for the last."""
+    opened, closed, quote, backslash = words = np.zeros((4, len(content) // 64), np.uint64)
+    for first in range(0, len(quote), 1 << 12):  # small enough to stay in the processor's cache
+        part = content[first * 64 : min(first + (1 << 12), len(quote)) * 64]
+        folded = part | 0x20  # [ becomes {, ] becomes }
+        found = (folded == ord("{"), folded == ord("}"), part == ord('"'), part == ord("\\"))
+        for row, one in enumerate(found if found[3].any() else found[:3]):
+            words[row, first : first + len(part) // 64] = np.packbits(one, bitorder="little").view(np.uint64)
+    if backslash.any():
+        follows = quote & _moved(backslash, 1)
+        several = follows & _moved(backslash, 2)  # of these it depends on how many
+        quote ^= follows ^ several
+        if (word := np.flatnonzero(several)).size:
+            row, bit = np.nonzero(np.unpackbits(several[word].view(np.uint8), bitorder="little").reshape(-1, 64))
+            place = word[row] * 64 + bit
+            escaped = place[Marks().escaped(content, place)]
+            np.bitwise_xor.at(quote, escaped // 64, np.uint64(1) << (escaped % 64).astype(np.uint64))
+    return opened, closed, quote
+
+
+def _moved(words: _Words, by: int) -> _Words:
+    """Every bit some places later."""
+    moved = words << np.uint64(by)
+    moved[1:] |= words[:-1] >> np.uint64(64 - by)
+    return moved
+
+
+def _set_before(words: _Words, place: Numbers) -> Numbers:
+    """How many bits are set before each place."""
+    before = np.concatenate([_FIRST, np.cumsum(np.bitwise_count(words), dtype=np.int64)])
+    word = np.minimum(place // 64, len(words))
+    below = (np.uint64(1) << (place % 64).astype(np.uint64)) - np.uint64(1)
+    counts: Numbers = before[word] + np.bitwise_count(np.append(words, np.uint64(0))[word] & below)
+    return counts
+
+
+def _between(quote: _Words) -> _Words:
+    """From each odd bit to before the next: what strings hold."""
+    inside = quote.copy()
+    for shift in (1, 2, 4, 8, 16, 32):
+        inside ^= inside << np.uint64(shift)
+    is_odd = np.bitwise_xor.accumulate(inside >> np.uint64(63))  # after each word
+    inside[1:] ^= np.uint64(0) - is_odd[:-1]
+    return inside
 
 
 def _is_utf8(data: bytes) -> bool:
