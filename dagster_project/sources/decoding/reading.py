@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+from isal import isal_zlib
 
 from dagster_project.warehouse.quarantine import Reason, Refusal, clipped
 
@@ -35,7 +36,11 @@ _ZIP_ERRORS = (
 
 
 class Unreadable(ValueError):
-    """A file whose container cannot be opened: a damaged zip, a zip with several files."""
+    """A file of which nothing can be read, and why: a damaged zip, a zip with several files."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class ByteStream:
                     yield chunk
 
     def _gunzipped(self, file: BinaryIO) -> Iterator[bytes]:
-        member = zlib.decompressobj(wbits=31)
+        member = isal_zlib.decompressobj(wbits=31)
         waiting = b""
         while True:
             if not waiting:
@@ -102,10 +107,10 @@ class ByteStream:
                 waiting = waiting.lstrip(b"\0")  # tape and block devices pad with zeros between and after members
                 if not waiting:
                     continue
-                member = zlib.decompressobj(wbits=31)
+                member = isal_zlib.decompressobj(wbits=31)
             try:
                 chunk = member.decompress(waiting, self._chunk_bytes)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls the class an instance
                 self.broken = Break(Reason.CORRUPT_GZIP, self.bytes_done - len(waiting), str(error))
                 return
             waiting = member.unused_data if member.eof else member.unconsumed_tail
@@ -134,13 +139,15 @@ class ByteStream:
             with zipfile.ZipFile(file) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 if len(members) != 1:
-                    raise Unreadable(f"{self.path}: a zip of {len(members)} files; unpack it, or zip one file alone")
+                    detail = f"{self.path}: a zip of {len(members)} files; unpack it, or zip one file alone"
+                    raise Unreadable(Reason.CORRUPT_ZIP, detail)
                 with archive.open(members[0]) as member:
                     while chunk := member.read(self._chunk_bytes):
                         self.bytes_done = file.tell()
                         yield chunk
         except _ZIP_ERRORS as error:
-            raise Unreadable(f"{self.path}: {error}; ask its sender for it again, or unpack it") from error
+            detail = f"{self.path}: {error}; ask its sender for it again, or unpack it"
+            raise Unreadable(Reason.CORRUPT_ZIP, detail) from error
 
 
 @dataclass(frozen=True)
