@@ -47,6 +47,7 @@ def dbt_vars(first_day: date, last_day: date, *, bound: date) -> dict[str, str]:
 # A day that lies over a day after its load is a wrong clock; a day before the first one belongs to no partition. Their
 # records have landed and are counted, and are replayed neither now nor by a full refresh. The days of a load that was
 # replayed and has given way since are due without its rows, whatever its successor brought: other days, no telemetry.
+# So are the days of which retention took the records that staging kept, when other loads have them, too.
 _DUE = """
     with days as (
         select unnest(event_days) as day, coalesce(superseded_by, load_id) as load_id, finished_at,
@@ -54,13 +55,17 @@ _DUE = """
         from audit.loads
         where list_contains($telemetry, target)
             and (superseded_by is null or load_id <= $through and superseded_by > $through)
+        union all
+        select unnest(days_to_replay), null, finished_at, true
+        from audit.expirations
+        where finished_at > coalesce((select max(finished_at) from audit.replays), '-infinity')
     ),
     replayed as (select * from days where day >= $first_day and day <= finished_at::date + 1)
     select
         (select coalesce(max(day) filter (where not is_gone), max(day)) from replayed),
-        (select max(load_id) from days), min(day), max(day), count(distinct day)
+        coalesce((select max(load_id) from days), $through), min(day), max(day), count(distinct day)
     from replayed
-    where load_id > $through
+    where load_id is null or load_id > $through
 """
 
 

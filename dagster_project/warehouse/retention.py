@@ -51,8 +51,9 @@ def expire(
 ) -> list[Expired]:
     """Remove the rows that lie further back than their source keeps them.
 
-    Every load is one transaction: its rows, the days and the count in the ledger. What is killed is run again. Files
-    stay known: one that is still there is not loaded again.
+    Every load is one transaction: its rows, the days and the count in the ledger, what `audit.expirations` says. What
+    is killed is run again. Files stay known: one that is still there is not loaded again. Of a record that two loads
+    have staging keeps one: where that goes, the other one's day is to be replayed.
 
     Parameters
     ----------
@@ -82,15 +83,13 @@ def expire(
         for load_id, name in _loads(connection, each.source, before_day):
             if name not in formats:
                 continue
-            for table, rows in _expire_load(connection, load_id, formats[name].targets, before_day, dry_run).items():
+            targets = formats[name].targets
+            for table, rows in _expire_load(connection, each.source, load_id, targets, before_day, dry_run).items():
                 key = (each.source, table, before_day)
                 found[key] = found.get(key, 0) + rows
         if not dry_run:
             _forget_traces(connection, before_day)
-    expired = [Expired(source, table, day, rows) for (source, table, day), rows in found.items() if rows]
-    for each_expired in () if dry_run else expired:
-        _note(connection, each_expired)
-    return expired
+    return [Expired(source, table, day, rows) for (source, table, day), rows in found.items() if rows]
 
 
 _NEWEST = Template(
@@ -140,7 +139,12 @@ _DELETE_STAGED = Template(
 
 
 def _expire_load(
-    connection: duckdb.DuckDBPyConnection, load_id: int, targets: Sequence[Target], before_day: date, dry_run: bool
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    load_id: int,
+    targets: Sequence[Target],
+    before_day: date,
+    dry_run: bool,
 ) -> dict[str, int]:
     """How many rows of a load went, by table."""
     statement = _COUNT if dry_run else _DELETE
@@ -161,11 +165,57 @@ def _expire_load(
                 " event_days = list_filter(event_days, lambda day: day >= ?) where load_id = ?",
                 [sum(removed.values()), before_day, load_id],
             )
+            days = _days_of_others(connection, load_id, targets)
+            for table, rows in removed.items():
+                if rows:
+                    connection.execute(
+                        "insert into audit.expirations by name select ? as source, ? as target, ? as before_day,"
+                        " ? as rows_removed, now()::timestamp as finished_at, ?::date[] as days_to_replay",
+                        [source, table, before_day, rows, days],
+                    )
     except BaseException:
         connection.execute("rollback")
         raise
     connection.execute("commit")
     return removed
+
+
+_OF_OTHERS = Template(
+    """
+    select distinct repeat.$day from $repeats as repeat join audit.loads as of using (load_id)
+    where repeat.kept_load_id = $$load_id and repeat.load_id <> $$load_id and of.superseded_by is null
+        and not exists (
+            from ($left) as still where still.line = repeat.kept_line and still.record = repeat.kept_record
+        )
+    order by 1
+    """
+)
+
+
+def _days_of_others(connection: duckdb.DuckDBPyConnection, load_id: int, targets: Sequence[Target]) -> list[date]:
+    """The days on which other loads have records that staging left out because it kept those of this load."""
+    repeats = connection.execute(
+        """
+        select schema_name || '.' || table_name, any_value(column_name) filter (where data_type = 'DATE')
+        from duckdb_columns() where schema_name = 'staging'
+        group by schema_name, table_name having count(*) filter (where column_name = 'kept_load_id') = 1
+        order by 1
+        """
+    ).fetchall()
+    # The names are the formats' and the catalogue's own.
+    left = " union all ".join(
+        f"select line, record from {target.table} where load_id = $load_id"  # noqa: S608
+        for target in targets
+    )
+    return sorted(
+        {
+            day
+            for table, column in repeats
+            for (day,) in connection.execute(
+                _OF_OTHERS.substitute(repeats=table, day=column, left=left), {"load_id": load_id}
+            ).fetchall()
+        }
+    )
 
 
 def _staged(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
@@ -200,13 +250,7 @@ def _forget_traces(connection: duckdb.DuckDBPyConnection, before_day: date) -> N
         return
     for (table,) in tables:
         connection.execute(
-            f"delete from {table} where started_on < ? and trace_id not in (select trace_id from staging.stg_spans)",  # noqa: S608
+            f"delete from {table} where started_on < ? and not exists ("  # noqa: S608
+            f" from staging.stg_spans as span where span.trace_id = {table}.trace_id)",
             [before_day],
         )
-
-
-def _note(connection: duckdb.DuckDBPyConnection, expired: Expired) -> None:
-    connection.execute(
-        "insert into audit.expirations values (?, ?, ?, ?, now()::timestamp)",
-        [expired.source, expired.target, expired.before_day, expired.rows],
-    )

@@ -14,7 +14,7 @@ import pytest
 from dagster_project.sources.format import ReadOptions
 from dagster_project.sources.registry import FORMATS
 from dagster_project.transformation import replay_window
-from dagster_project.warehouse import compaction, ledger
+from dagster_project.warehouse import compaction, ledger, retention
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 from dagster_project.warehouse.retention import Expired, Kept, expire
@@ -138,6 +138,7 @@ STAGED = """
     create schema staging; create schema intermediate; create schema violations;
     create table staging.stg_spans as select load_id, trace_id, started_at::date as started_on from raw.spans;
     create table staging.stg_span_events as select trace_id, started_at::date as started_on from raw.spans;
+    insert into staging.stg_spans values (99, null, '2023-02-07');
     create table intermediate.int_traces as
         select trace_id, min(started_at)::date as started_on from raw.spans group by 1;
     create table violations.verdicts as select * from intermediate.int_traces;
@@ -152,7 +153,54 @@ def test_staging_forgets_the_same_and_verdicts_stay(warehouse, load, tmp_path):
     assert [
         warehouse.execute(f"select count(*) from {table}").fetchall()[0][0]
         for table in ("staging.stg_spans", "staging.stg_span_events", "intermediate.int_traces", "violations.verdicts")
-    ] == [4, 4, 2, 3]
+    ] == [5, 4, 2, 3]
+
+
+REPEATED = """
+    create schema staging; create schema intermediate;
+    create table staging.stg_span_repeats as
+        select theirs.load_id, theirs.line, theirs.record, ours.load_id as kept_load_id, ours.line as kept_line,
+            ours.record as kept_record, theirs.started_at::date as started_on
+        from raw.spans as ours join raw.spans as theirs using (trace_id, span_id)
+        where ours.load_id = 1 and theirs.load_id = 2;
+    create table staging.stg_spans as
+        select load_id, trace_id, started_at::date as started_on from raw.spans where load_id = 1;
+"""
+
+
+def test_a_day_of_which_another_source_has_the_records_is_due_again(warehouse, load):
+    load("a", on_day(0) + on_day(1) + on_day(8))
+    load("b", on_day(0) + on_day(8) + b" ", source="kept")
+    first_day = date(2020, 1, 1)
+    replayed = replay_window.due(warehouse, "m", first_day)
+    replay_window.record(warehouse, replayed, "1")
+    warehouse.execute(REPEATED)
+    expire(warehouse, [WEEK], FORMATS)
+    due = replay_window.due(warehouse, "m", first_day)
+    assert (due.first_day, due.last_day, due.due_days) == (date(2023, 1, 29), date(2023, 1, 29), 1)
+    assert due.through_load_id == replayed.through_load_id
+    assert not due.full_refresh
+    replay_window.record(warehouse, due, "1")
+    assert replay_window.due(warehouse, "m", first_day).due_days == 0
+
+
+def test_what_a_killed_run_removed_is_in_the_expirations(warehouse, load, monkeypatch):
+    load("a", on_day(0))
+    load("b", on_day(1, 3) + on_day(9))
+    whole = retention._expire_load
+
+    def killed_at_the_second(connection, source, load_id, *rest):
+        if load_id == 2:
+            raise KeyboardInterrupt
+        return whole(connection, source, load_id, *rest)
+
+    monkeypatch.setattr(retention, "_expire_load", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        expire(warehouse, [WEEK], FORMATS)
+    monkeypatch.undo()
+    expire(warehouse, [WEEK], FORMATS)
+    noted = warehouse.execute("select source, target, rows_removed from audit.expirations order by all").fetchall()
+    assert noted == [("shop", "raw.spans", 2), ("shop", "raw.spans", 3)]
 
 
 def test_a_failure_in_the_middle_of_a_load_removes_nothing_of_it(warehouse, load):
