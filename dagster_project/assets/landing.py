@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import dagster as dg
 
 from dagster_project.extraction.outcome import ExtractionFailed
@@ -12,7 +14,7 @@ from dagster_project.sources import declaration
 from dagster_project.sources.declaration import declared_files
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse import landing
-from dagster_project.warehouse.landing import LandingSummary
+from dagster_project.warehouse.landing import FileOutcome, LandingSummary
 from dagster_project.warehouse.retention import Kept, expire
 
 DESCRIPTIONS = {
@@ -114,12 +116,17 @@ def _landing(project: Project, table: str) -> dg.AssetsDefinition:
         "no_file_was_rewritten", asset=key, description="No file has other content than when it was loaded."
     )
 
+    # One that failed tonight fails the step; the next nights only warn of it.
+    as_whole = dg.AssetCheckSpec(
+        "no_file_failed_before", asset=key, description="No file is left that failed when it was read before."
+    )
+
     @dg.asset(
         key=key,
         deps=[EXTRACTED],
         group_name="landing",
         kinds={"duckdb"},
-        check_specs=[as_before],
+        check_specs=[as_before, as_whole],
         description=DESCRIPTIONS[table],
     )
     def landed(warehouse: Warehouse) -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
@@ -128,10 +135,14 @@ def _landing(project: Project, table: str) -> dg.AssetsDefinition:
             summary = landing.land(connection, files, quarantine_dir=project.quarantine_dir)
             ((rows,),) = connection.table(table).aggregate("count(*)").fetchall()
             columns = zip(connection.table(table).columns, connection.table(table).types, strict=True)
-        if failed := summary.with_status("failed"):
-            raise FileNotLanded("; ".join(f"{outcome.path}: {outcome.message}" for outcome in failed))
+        failed = summary.with_status("failed")
+        if new := [outcome for outcome in failed if outcome.failed_before is None]:
+            raise FileNotLanded(_told(new))
         return dg.MaterializeResult(
-            check_results=[_warning(as_before, _rewritten(summary))],
+            check_results=[
+                _warning(as_before, _rewritten(summary)),
+                _warning(as_whole, [_told([one]) for one in failed]),
+            ],
             metadata={
                 "dagster/row_count": rows,
                 "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in columns]),
@@ -143,6 +154,10 @@ def _landing(project: Project, table: str) -> dg.AssetsDefinition:
         )
 
     return landed
+
+
+def _told(outcomes: Iterable[FileOutcome]) -> str:
+    return "; ".join(f"{outcome.path}: {outcome.message}" for outcome in outcomes)
 
 
 def _rewritten(summary: LandingSummary) -> list[str]:

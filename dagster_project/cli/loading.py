@@ -18,7 +18,6 @@ from dagster_project.cli.options import MemoryLimitOption, ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.extraction.outcome import ExtractionFailed
 from dagster_project.extraction.run import extract
-from dagster_project.rule_language.errors import did_you_mean
 from dagster_project.settings import Project, find_project
 from dagster_project.sources import declaration
 from dagster_project.sources.declaration import SourcesInvalid, declared_files
@@ -27,6 +26,7 @@ from dagster_project.sources.recognition import LeftOut, recognise_all, recorded
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.landing import FileOutcome, InputFile, LandingSummary
+from dagster_project.wording import did_you_mean
 
 
 def register(app: typer.Typer) -> None:
@@ -212,7 +212,7 @@ def land_shown(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[rows]:,} records"),
     )  # fmt: skip
-    total = sum(file.path.stat().st_size for file in files)
+    total = sum(landing.size_of(file.path) for file in files)
     done_before: dict[Path, int] = {}
     rows_of: dict[Path, int] = {}
     with Progress(*columns, console=stderr, transient=True) as progress:

@@ -16,7 +16,7 @@ from dagster_project.cli.options import ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.settings import PACKAGE_ROOT, PROJECT_MARKER, Project, find_project, shipped
 from dagster_project.transformation import prepare
-from dagster_project.warehouse import generations, ledger, lock, state
+from dagster_project.warehouse import generations, ledger, lock, quarantine, state
 from dagster_project.warehouse.connection import connect, is_current
 
 TEMPLATE = PACKAGE_ROOT / "project_template"
@@ -124,6 +124,7 @@ def _ledger(project: Project, table: Table) -> list[str]:
             " count(*) filter (where records_read <> records_landed + records_rejected) from audit.loads"
             " where superseded_by is null"
         ).fetchall()
+        withdrawn = quarantine.withdrawn(connection)
         unlike = ledger.loads_unlike_their_rows(connection)
         refusals = connection.execute(
             "select reason, count(*) from audit.quarantine group by all order by 2 desc, 1"
@@ -131,6 +132,8 @@ def _ledger(project: Project, table: Table) -> list[str]:
     table.add_row("ledger", f"{loads:,} files, {landed:,} records landed, {refused:,} refused, {failed:,} files failed")
     for reason, count in refusals:
         table.add_row("  refused", f"{reason} {count:,}")
+    if withdrawn:
+        table.add_row("  withdrawn", f"{withdrawn:,} good records of files that were mostly refused, one row a file")
     if refusals:
         table.add_row("  to see them", "hindcast quarantine list")
     problems = [f"{wrong} loads whose records do not add up"] if wrong else []

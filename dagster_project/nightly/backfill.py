@@ -70,7 +70,7 @@ class BackfillPlan:
 
     @property
     def bytes_to_read(self) -> int:
-        return sum(file.path.stat().st_size for file in self.new_files)
+        return sum(landing.size_of(file.path) for file in self.new_files)
 
     @property
     def seconds(self) -> float | None:
@@ -85,7 +85,7 @@ class BackfillPlan:
     def _estimated(self, of: Callable[[int, Speed], float]) -> float | None:
         if any(file.format.name not in self.speeds for file in self.new_files):
             return None
-        return sum(of(file.path.stat().st_size, self.speeds[file.format.name]) for file in self.new_files)
+        return sum(of(landing.size_of(file.path), self.speeds[file.format.name]) for file in self.new_files)
 
     def lines(self) -> Iterator[str]:
         """The plan for people, a line a fact."""
@@ -120,7 +120,7 @@ def plan_backfill(
     if end < first_day:
         raise RangeInvalid(f"nothing before {first_day} is replayed: set an earlier first_day in data/sources.yml")
     files = [file for file in declaration.declared_files(project) if not only or file.source in only]
-    new = tuple(file for file in files if landing.plan_of(connection, file) is not None)
+    new = tuple(file for file in files if _is_new(connection, file))
     days, rows = _known(connection, max(start, first_day), end)
     return BackfillPlan(max(start, first_day), end, new, len(files) - len(new), days, rows, _speeds(connection))
 
@@ -173,6 +173,14 @@ def steps_of(days: Sequence[date], start: date, step_days: int) -> Iterator[tupl
         by_step.setdefault((day - start).days // step_days, []).append(day)
     for found in by_step.values():
         yield found[0], found[-1]
+
+
+def _is_new(connection: duckdb.DuckDBPyConnection, file: InputFile) -> bool:
+    try:
+        plan = landing.plan_of(connection, file)
+    except OSError:
+        return True  # landing says why it cannot be read
+    return plan is not None and plan.failed_before is None
 
 
 def _known(connection: duckdb.DuckDBPyConnection, start: date, end: date) -> tuple[tuple[date, ...], int]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -20,14 +19,15 @@ from dagster_project.settings import Project
 from dagster_project.sources import declaration
 from dagster_project.sources.declaration import Declaration, Source, SourcesInvalid
 from dagster_project.sources.decoding.reading import GZIP_MAGIC, ZIP_MAGIC, ZSTD_MAGIC
+from dagster_project.sources.format import Format
 from dagster_project.sources.recognition import recognise
 from dagster_project.warehouse import landing
-from dagster_project.warehouse.batches import Target
+from dagster_project.warehouse.batches import Batch, Target
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, Plan
 
 PACKED = {GZIP_MAGIC: "gzip", ZSTD_MAGIC: "zstd", ZIP_MAGIC: "zip"}
-BATCHES_TRIED = 2  # of the first file: a few megabytes say whether it is read as it was meant
+BATCHES_TRIED = 2  # that hold something, of the first file: a few megabytes say whether it is read as it was meant
 
 
 @dataclass
@@ -92,7 +92,7 @@ def inspect(
     for file in files:
         _add(found, file, connection)
     if files:
-        first = next((file for file in files if file.path.stat().st_size), files[0])
+        first = next((file for file in files if landing.size_of(file.path)), files[0])
         _look_into(found, first)
     elif not source.is_extracted:
         found.remarks.append(f"no file matches {source.path} now; it is optional")
@@ -120,6 +120,8 @@ def _add(found: Inspection, file: InputFile, connection: duckdb.DuckDBPyConnecti
 def _state(plan: Plan | None) -> str:
     if plan is None:
         return "loaded"
+    if plan.failed_before is not None:
+        return "failed before"
     if plan.duplicate_of is not None:
         return "copy of a loaded one"
     if plan.is_grown:
@@ -139,23 +141,39 @@ def _look_into(found: Inspection, file: InputFile) -> None:
         )
     decoder = found.source.decoder
     beginning = replace(
-        decoder, batches=lambda stream, options: islice(decoder.batches(stream, options), BATCHES_TRIED)
+        decoder, batches=lambda stream, options: _first_that_hold_something(decoder.batches(stream, options))
     )
     with connect(":memory:", memory_limit=landing.MEMORY_LIMIT) as trial:
         migrate(trial)
         (outcome,) = landing.land(trial, [replace(file, format=beginning)]).files
-        found.first_at = _first_at(trial, beginning.targets)
-    if outcome.status == "failed":
+        found.first_at = _first_at(trial, beginning)
+    if outcome.status == "failed" and outcome.load_id is None:
+        found.problems.append(str(outcome.message))  # nothing of the file was read: its format is not what is wrong
+    elif outcome.status == "failed":
         found.problems.append(f"{outcome.message}; see whether `format` and its options are right")
     elif outcome.records_rejected:
         found.remarks.append(
             f"of the first {outcome.records_read:,} records of {file.path}, {outcome.records_rejected:,} are refused"
         )
-    if outcome.status == "empty" and file.path.stat().st_size:
+    if outcome.status == "empty" and landing.size_of(file.path):
         found.remarks.append(f"the beginning of {file.path} holds no record")
 
 
-def _first_at(connection: duckdb.DuckDBPyConnection, targets: tuple[Target, ...]) -> datetime | None:
+def _first_that_hold_something(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """A batch may only say which names were read over, or that no line was refused."""
+    tried = 0
+    for batch in batches:
+        yield batch
+        tried += bool(batch.records or batch.refusals)
+        if tried == BATCHES_TRIED:
+            return
+
+
+def _first_at(connection: duckdb.DuckDBPyConnection, decoder: Format) -> datetime | None:
+    targets = decoder.targets
+    if decoder.local_at is not None:
+        here = f"timezone('{decoder.options.time_zone}', {decoder.local_at})"  # the declaration has judged the zone
+        targets = (Target(decoder.table, f"coalesce({here}, {decoder.happened_at})"),)
     for target in targets:
         # Table and expression are the format's own text.
         rows = connection.execute(

@@ -28,6 +28,9 @@ MEMORY_LIMIT = "1GiB"
 
 HASHED_AT_ONCE = 1 << 20
 
+# What the ledger calls the source of files that none declares.
+COMMAND_LINE = "command line"
+
 # More is a file of another format, or a damaged one: what could be read of it is chance.
 MAX_REFUSED_SHARE = 0.5
 # Of a file with fewer refusals than this, a share says nothing.
@@ -58,7 +61,7 @@ class InputFile:
 
     path: Path
     format: Decoder
-    source: str = "command line"
+    source: str = COMMAND_LINE
     recorded_as: str = ""
     tenant: str | None = None
     sampling_ratio: float | None = None
@@ -82,7 +85,7 @@ class FileOutcome:
     `load_id` is None when no row of the ledger was written now: unchanged, or failed in a way that the next run may
     overcome (unreadable, changed while it was read). `replaces` is the load whose rows this one took the place of: the
     file has grown, or is read in another way. `changed_from` is the load that read other bytes at the same path; both
-    are kept.
+    are kept. `failed_before` is the load that failed on these bytes; they were not read again.
     """
 
     path: str
@@ -100,6 +103,7 @@ class FileOutcome:
     seconds: float = 0.0
     replaces: int | None = None
     changed_from: int | None = None
+    failed_before: int | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,15 @@ def land(
         One outcome a file. A file that could not be read has the status 'failed' and does not stop the others.
     """
     run = _Run(connection, progress, quarantine_dir, again, _code_version())
-    return LandingSummary(tuple(_outcome(run, file) for file in files))
+    outcomes = [_outcome(run, file) for file in files]
+    return LandingSummary(tuple(_unless_rotated(run, outcome) for outcome in outcomes))
+
+
+def _unless_rotated(run: _Run, outcome: FileOutcome) -> FileOutcome:
+    """Bytes that are met at another path now were moved, not rewritten."""
+    if outcome.changed_from is None or not ledger.was_copied(run.connection, outcome.changed_from):
+        return outcome
+    return replace(outcome, changed_from=None)
 
 
 @dataclass(frozen=True)
@@ -185,17 +197,23 @@ class _Run:
 
 
 def _outcome(run: _Run, file: InputFile) -> FileOutcome:
-    started_at = _now()
     try:
         with _transaction(run.connection):
-            landed = _land_file(run, file, started_at)
+            return _land_file(run, file, _now())
     except Exception as error:
         # Not in the ledger: a full disk or a file that is still being written is worth another try.
-        message = f"{file.ledger_path}: {type(error).__name__}: {error}"
+        message = f"{file.ledger_path}: {type(error).__name__}{_said(error, file)}"
         return FileOutcome(file.ledger_path, file.format.name, "failed", message=message)
-    if landed is None:
-        return FileOutcome(file.ledger_path, file.format.name, "unchanged", file_bytes=file.path.stat().st_size)
-    load, changed_from = landed
+
+
+def _said(error: Exception, file: InputFile) -> str:
+    """What an error says of itself, unless it may quote a value that the source hides."""
+    if file.personal_data and not isinstance(error, OSError | personal_data.PersonalDataKeyMissing):
+        return f"; its text is {personal_data.WITHHELD}"
+    return f": {error}"
+
+
+def _outcome_of(load: ledger.Load, changed_from: int | None) -> FileOutcome:
     return FileOutcome(
         path=load.path,
         format=load.format,
@@ -215,13 +233,27 @@ def _outcome(run: _Run, file: InputFile) -> FileOutcome:
     )
 
 
-def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger.Load, int | None] | None:
-    """Land one file within a transaction; None when its bytes are known at its path."""
+def _not_read(run: _Run, file: InputFile, plan: Plan | None, size: int) -> FileOutcome:
+    """What is told of a file whose bytes are known; what its source says of them besides is noted."""
+    if file.source != COMMAND_LINE:
+        ledger.describe(run.connection, file.ledger_path, file.tenant, file.sampling_ratio)
+    if plan is None or plan.failed_before is None:
+        return FileOutcome(file.ledger_path, file.format.name, "unchanged", file_bytes=size)
+    before = plan.failed_before
+    return FileOutcome(
+        file.ledger_path, file.format.name, "failed", file_bytes=size, failed_before=before.load_id,
+        message=f"failed when load {before.load_id} read it: {before.message or 'nothing of it landed'}; "
+        "mend it, then hindcast quarantine retry",
+    )  # fmt: skip
+
+
+def _land_file(run: _Run, file: InputFile, started_at: datetime) -> FileOutcome:
+    """Land one file within a transaction, unless its bytes are known at its path."""
     before = _fingerprint(file.path)
     sha256 = sha256_of(file.path)
     plan = _plan(run.connection, file, sha256, before.size, again=run.again)
-    if plan is None:
-        return None
+    if plan is None or plan.failed_before is not None:
+        return _not_read(run, file, plan, before.size)
     load_id = ledger.next_load_id(run.connection)
     folder = quarantine.Folder(run.quarantine_dir, sha256)
     tally = _Tally() if plan.duplicate_of is not None else _land_rows(run, file, load_id, folder, before.size)
@@ -260,7 +292,7 @@ def _land_file(run: _Run, file: InputFile, started_at: datetime) -> tuple[ledger
         replaces=max(replaced, default=None),
     )
     ledger.write(run.connection, load)
-    return load, plan.changed_from
+    return _outcome_of(load, plan.changed_from)
 
 
 @dataclass(frozen=True)
@@ -281,6 +313,8 @@ class Plan:
         The newest load of other bytes at its path.
     is_grown
         Whether it holds more bytes than a load that it replaces.
+    failed_before
+        The load that failed on these bytes, and would fail again: landing reads them only when asked.
     """
 
     duplicate_of: int | None = None
@@ -289,6 +323,7 @@ class Plan:
     failed_among_replaced: tuple[int, ...] = ()
     changed_from: int | None = None
     is_grown: bool = False
+    failed_before: ledger.Known | None = None
 
     def kept(self, replaced: Sequence[int]) -> tuple[int, ...]:
         """The loads that should have been replaced, were they not among those that were."""
@@ -315,7 +350,11 @@ def _plan(
     path = file.ledger_path
     known = ledger.find(connection, sha256, path)
     if known is not None and _is_read_alike(known, file) and not again:
-        return None
+        if known.status != "failed":
+            return None
+        refused = quarantine.share_refused(connection, known.load_id)
+        if refused is None or refused > file.max_refused_share:
+            return Plan(failed_before=known)
     here = ledger.at_path(connection, path)
     copies = ledger.elsewhere(connection, sha256, path, file.format.table)
     alike = [copy for copy in copies if _is_read_alike(copy, file)]
@@ -411,6 +450,7 @@ def _land_rows(run: _Run, file: InputFile, load_id: int, folder: quarantine.Fold
 def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: int, tally: _Tally) -> None:
     """Take back what landed of a file that was mostly refused."""
     _remove_rows(connection, [target.table for target in file.format.targets], load_id)
+    # The one row of the quarantine that stands for all of them.
     detail = (
         f"{tally.rejected} of {tally.rejected + tally.landed} records were refused, more than the share of "
         f"{file.max_refused_share:g} that its source allows: the other {tally.landed} were not loaded"
@@ -418,7 +458,7 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, file: InputFile, load_id: i
     first = tally.first_refusal or Refusal(1, None, Reason.MOSTLY_REFUSED, detail, None)
     tally.first_refusal = replace(first, record=None, reason=Reason.MOSTLY_REFUSED, detail=detail)
     quarantine.write(connection, load_id, [tally.first_refusal])
-    tally.landed, tally.rejected = 0, tally.rejected + 1
+    tally.landed, tally.rejected = 0, tally.rejected + tally.landed
 
 
 def _hiding(connection: duckdb.DuckDBPyConnection, file: InputFile) -> personal_data.PersonalData | None:
@@ -481,6 +521,14 @@ def sha256_of(path: Path) -> str:
     """The hash by which the ledger knows the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """How many bytes there are to read; none of a file that has vanished."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def hashes_of_beginnings(path: Path, lengths: Sequence[int]) -> list[str]:

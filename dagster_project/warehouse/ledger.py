@@ -107,6 +107,28 @@ def supersede(connection: duckdb.DuckDBPyConnection, load_id: int, by: int) -> N
     connection.execute("update audit.loads set superseded_by = ? where load_id = ?", [by, load_id])
 
 
+def was_copied(connection: duckdb.DuckDBPyConnection, load_id: int) -> bool:
+    """Whether the bytes of a load were met at another path later."""
+    return bool(
+        connection.execute(
+            "select 1 from audit.loads as l join audit.loads as later using (sha256)"
+            " where l.load_id = ? and later.load_id > l.load_id and later.path <> l.path limit 1",
+            [load_id],
+        ).fetchall()
+    )
+
+
+def describe(
+    connection: duckdb.DuckDBPyConnection, path: str, tenant: str | None, sampling_ratio: float | None
+) -> None:
+    """Note what a source says of a path now, where it said something else when it was loaded."""
+    connection.execute(
+        "update audit.loads set tenant = $tenant, sampling_ratio = $ratio where path = $path and superseded_by is null"
+        " and (tenant is distinct from $tenant or sampling_ratio is distinct from $ratio)",
+        {"path": path, "tenant": tenant, "ratio": sampling_ratio},
+    )
+
+
 def raw_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """The tables that files land in, with their schema."""
     return [

@@ -21,7 +21,7 @@ class Reason(StrEnum):
     """Why a line or a record was refused. The codes are stored; never rename one."""
 
     # a whole file
-    MOSTLY_REFUSED = "mostly_refused"  # so much of it was refused that nothing of it was loaded
+    MOSTLY_REFUSED = "mostly_refused"  # so much was refused that nothing was loaded; stands for all that was good
     # a stretch of the file
     TRUNCATED_GZIP = "truncated_gzip"  # the compressed stream ends early; whole lines before the break have landed
     CORRUPT_GZIP = "corrupt_gzip"  # the compressed stream is damaged; whole lines before the damage have landed
@@ -105,6 +105,29 @@ _INSERT = """
         ?, unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::varchar[]),
         unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::varchar[])
 """
+
+
+def share_refused(connection: duckdb.DuckDBPyConnection, load_id: int) -> float | None:
+    """The share of its records for which nothing of a load landed; None when it failed for another reason."""
+    ((is_it, share),) = connection.execute(
+        "select count(*) filter (reason = $mostly) > 0,"
+        " count(*) filter (reason <> $mostly) / (select records_read from audit.loads where load_id = $load)"
+        " from audit.quarantine where load_id = $load",
+        {"mostly": str(Reason.MOSTLY_REFUSED), "load": load_id},
+    ).fetchall()
+    return float(share) if is_it and share is not None else None
+
+
+def withdrawn(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many good records did not land, of all files that were mostly refused: the ledger counts them as rejected."""
+    ((records,),) = connection.execute(
+        "select coalesce(sum(records_rejected - refused), 0) from audit.loads join ("
+        " select load_id, count(*) filter (reason <> $mostly) as refused from audit.quarantine"
+        " group by load_id having count(*) filter (reason = $mostly) > 0) using (load_id)"
+        " where superseded_by is null",
+        {"mostly": str(Reason.MOSTLY_REFUSED)},
+    ).fetchall()
+    return int(records)
 
 
 class Folder:

@@ -59,6 +59,14 @@ def test_what_does_not_answer_is_told_and_the_files_land(project):
     assert days(project) == [(28, 1), (29, 1)], "a file that is known brings nothing back"
 
 
+def test_a_file_that_fails_fails_one_night_and_is_told_every_night(project):
+    (project.root / "in/bad.jsonl").write_text("nonsense\n" * 3)
+    with pytest.raises(landing.FileNotLanded, match=r"bad\.jsonl: everything was refused"):
+        land(project)
+    assert "failed when load" in land(project)["no_file_failed_before"]
+    assert "bad.jsonl" in land(project)["no_file_failed_before"]
+
+
 def test_a_file_that_was_rewritten_is_told_and_one_that_grew_replaces(project):
     land(project)
     with (project.root / "in/log.jsonl").open("a") as file:

@@ -80,6 +80,9 @@ def test_files_are_read_again_as_their_sources_declare_them_now(hindcast):
     path = hindcast.folder / "a.jsonl"
     path.write_bytes(span(1) + b"nonsense\n" * 30)
     assert "30 of 31 records were refused" in hindcast("load", code=2)
+    assert "failed when load 1 read it" in hindcast("load", code=2)
+    assert "1 failed before" in hindcast("sources", "check", "traces", code=2)
+    assert "withdrawn 1 good records" in hindcast("doctor")
     assert "0 landed, 31 refused otlp_traces data/in/a.jsonl" in hindcast("quarantine", "retry", "--all", "--dry-run")
     hindcast.declare(hindcast.project.sources_file.read_text().replace("optional", "max_refused_share: 1, optional", 1))
     said = hindcast("quarantine", "retry", "--reason", "mostly_refused")

@@ -22,7 +22,7 @@ from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.otlp import otlp_lines, otlp_traces
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.sources.registry import FORMATS
-from dagster_project.warehouse import personal_data, quarantine
+from dagster_project.warehouse import landing, personal_data, quarantine
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import InputFile, land
 
@@ -320,7 +320,9 @@ def test_known_bytes_are_read_again_when_asked(warehouse, tmp_path):
 
 def test_a_file_that_is_mostly_refused_lands_nothing(warehouse, tmp_path):
     (outcome,) = land(warehouse, [traces(tmp_path / "a", spans(19) + b"nonsense\n" * 20)]).files
-    assert (outcome.status, outcome.records_landed, outcome.records_rejected) == ("failed", 0, 21)
+    assert (outcome.status, outcome.records_read) == ("failed", 39), "the good ones that were taken back, too"
+    assert (outcome.records_landed, outcome.records_rejected) == (0, 39)
+    assert quarantine.withdrawn(warehouse) == 19
     assert (
         "20 of 39"
         in warehouse.execute("select detail from audit.quarantine where reason = 'mostly_refused'").fetchall()[0][0]
@@ -341,7 +343,70 @@ def test_the_share_that_may_be_refused_is_the_sources_and_few_refusals_say_nothi
     assert outcome.status == status
     assert outcome.records_read == outcome.records_landed + outcome.records_rejected
     ((refused,),) = warehouse.execute("select count(*) from audit.quarantine").fetchall()
-    assert refused == outcome.records_rejected
+    is_withdrawn = status == "failed" and good > 0
+    assert outcome.records_read == good + bad
+    assert refused == bad + is_withdrawn, "one row stands for all that were taken back"
+
+
+def test_a_file_that_failed_stays_failed_until_more_may_be_refused(warehouse, tmp_path):
+    file = traces(tmp_path / "a", spans(19) + b"nonsense\n" * 20)
+    land(warehouse, [file])
+    before = everything(warehouse)
+    for share in (0.5, 0.51, 0.1):
+        (outcome,) = land(warehouse, [replace(file, max_refused_share=share)]).files
+        assert (outcome.status, outcome.load_id, outcome.failed_before) == ("failed", None, 1)
+        assert "failed when load 1 read it: 20 of 39" in outcome.message
+        assert "hindcast quarantine retry" in outcome.message
+    assert everything(warehouse) == before
+    (outcome,) = land(warehouse, [replace(file, max_refused_share=0.52)]).files
+    assert (outcome.status, outcome.records_landed, outcome.replaces) == ("loaded", 19, 1)
+
+
+def test_what_a_source_says_of_a_known_file_is_noted(warehouse, tmp_path):
+    file = replace(traces(tmp_path / "a", spans(2)), source="shop", tenant="one", sampling_ratio=0.5)
+    land(warehouse, [file])
+    for other in (replace(file, tenant="two", sampling_ratio=None), replace(file, source="command line", tenant=None)):
+        assert land(warehouse, [other]).files[0].status == "unchanged"
+        assert warehouse.execute("select tenant, sampling_ratio from audit.loads").fetchall() == [("two", None)]
+
+
+def test_a_file_that_vanishes_does_not_stop_the_others(warehouse, tmp_path, monkeypatch):
+    files = [traces(tmp_path / name, spans(1, first=n)) for n, name in enumerate("ab", start=1)]
+    land(warehouse, files[:1])
+    plan = landing._plan
+
+    def vanishes(connection, file, *arguments, **options):
+        found = plan(connection, file, *arguments, **options)
+        (tmp_path / "a").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(landing, "_plan", vanishes)
+    assert [outcome.status for outcome in land(warehouse, files).files] == ["unchanged", "loaded"]
+    assert [outcome.status for outcome in land(warehouse, files).files] == ["failed", "unchanged"]
+
+
+def test_an_error_quotes_no_value_of_a_source_with_personal_data(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setenv(personal_data.KEY_VARIABLE, "k" * 20)
+
+    def quotes(*_):
+        raise ValueError("could not convert 'someone@example.org'")
+
+    file = traces(tmp_path / "a", spans(1))
+    monkeypatch.setattr(landing, "_land_rows", quotes)
+    (hidden,) = land(warehouse, [replace(file, personal_data=("user",))]).files
+    assert "ValueError" in hidden.message
+    assert "someone" not in hidden.message
+    assert "someone" in land(warehouse, [file]).files[0].message
+
+
+@pytest.mark.parametrize("archive", ["a-1", "z"])
+def test_a_file_that_was_moved_to_make_room_was_not_rewritten(warehouse, tmp_path, archive):
+    land(warehouse, [traces(tmp_path / "n", spans(3))])
+    (tmp_path / "n").rename(tmp_path / archive)
+    files = [traces(tmp_path / "n", spans(2, first=10)), traces(tmp_path / archive)]
+    outcomes = land(warehouse, sorted(files, key=lambda file: file.path)).files
+    assert {outcome.status: outcome.changed_from for outcome in outcomes} == {"loaded": None, "duplicate": None}
+    assert warehouse.execute("select count(*), count(distinct span_id) from raw.spans").fetchall() == [(5, 5)]
 
 
 def test_a_grown_file_that_is_mostly_refused_leaves_the_good_rows(warehouse, tmp_path):
