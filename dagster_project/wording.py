@@ -5,9 +5,11 @@ No HTML, no Markdown and no SQL: whoever renders escapes.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 LONGEST_TEXT = 280
@@ -140,3 +142,12 @@ def size(octets: int | None) -> str:
         if octets >= unit:
             return f"{octets / unit:.1f} {name}"
     return f"{octets} B"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest known word, or with all of them when none is near and they are few."""
+    choices = sorted(set(known))
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"known here: {', '.join(choices)}" if 0 < len(choices) <= 20 else ""

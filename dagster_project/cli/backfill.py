@@ -11,10 +11,10 @@ from dagster_project.cli.loading import land_shown, show_summary
 from dagster_project.cli.opened import opened
 from dagster_project.cli.options import MemoryLimitOption, ProjectOption
 from dagster_project.cli.terminal import night_progress, stderr, stdout
-from dagster_project.rule_language.errors import did_you_mean
 from dagster_project.settings import Project, find_project
 from dagster_project.sources import declaration
 from dagster_project.warehouse import landing
+from dagster_project.wording import did_you_mean
 
 _DAY = ["%Y-%m-%d"]
 

@@ -15,10 +15,10 @@ from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.query import explain as explained
 from dagster_project.rule_language import Catalogue, Rule, RuleErrors
-from dagster_project.rule_language.errors import did_you_mean
 from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
+from dagster_project.wording import did_you_mean
 
 rules = typer.Typer(help="Check, test and explain rules.", no_args_is_help=True)
 FilesArgument = Annotated[

@@ -18,12 +18,12 @@ from dagster_project.cli.options import ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.extraction.outcome import ExtractionFailed
 from dagster_project.extraction.prometheus_requests import Connection, Limits
-from dagster_project.rule_language.errors import did_you_mean
 from dagster_project.settings import Project, find_project
 from dagster_project.sources import declaration
 from dagster_project.sources.declaration import Declaration, Source
 from dagster_project.sources.inspection import Inspection, asked, inspect, repository_problem
 from dagster_project.warehouse.connection import connect, migrate
+from dagster_project.wording import did_you_mean
 
 sources = typer.Typer(help="See what is declared, and what would be read.", no_args_is_help=True)
 

@@ -5,7 +5,6 @@ Errors of expressions carry offsets; `rule_file` turns them into file, line and 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,12 +42,3 @@ class ExpressionError(Exception):
     def __init__(self, message: str, start: int, end: int | None = None, hint: str = "") -> None:
         self.message, self.start, self.end, self.hint = message, start, end or start + 1, hint
         super().__init__(message)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest known word, or with all of them when none is near and they are few."""
-    choices = sorted(set(known))
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"known here: {', '.join(choices)}" if 0 < len(choices) <= 20 else ""

@@ -15,9 +15,10 @@ from lark import Lark, Token, Transformer, Tree, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
 from dagster_project.rule_language import syntax
-from dagster_project.rule_language.errors import ExpressionError, did_you_mean
+from dagster_project.rule_language.errors import ExpressionError
 from dagster_project.rule_language.limits import MAX_DEPTH, MAX_DURATION_NS
 from dagster_project.rule_language.syntax import At, Expression
+from dagster_project.wording import did_you_mean
 
 Start = Literal["condition", "definition", "report"]
 

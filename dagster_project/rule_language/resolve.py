@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Literal, cast
 
 from dagster_project.rule_language import model, syntax
-from dagster_project.rule_language.errors import ExpressionError, did_you_mean
+from dagster_project.rule_language.errors import ExpressionError
 from dagster_project.rule_language.limits import MAX_PATTERN_CHARACTERS
 from dagster_project.rule_language.model import ENUMERATIONS, INTRINSICS, ORDERED, Items, Type
 from dagster_project.rule_language.parser import not_in_this_version
 from dagster_project.rule_language.syntax import Entity, Expression
+from dagster_project.wording import did_you_mean
 
 _LATER_BASES = {"root": "the root span's fields", "parent": "a parent's fields"}
 

@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dagster_project.rule_language.errors import did_you_mean
 from dagster_project.rule_language.model import ENUMERATIONS, Type
 from dagster_project.rule_language.parser import parse_duration
 from dagster_project.rule_language.yaml_text import Node
+from dagster_project.wording import did_you_mean
 
 VERDICTS: Final = ("violated", "satisfied", "inconclusive", "not applicable")
 

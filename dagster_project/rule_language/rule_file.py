@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from dagster_project.rule_language import patterns
-from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors, did_you_mean
+from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors
 from dagster_project.rule_language.limits import MAX_BINDINGS
 from dagster_project.rule_language.meaning import meaning_hash
 from dagster_project.rule_language.model import (
@@ -36,6 +36,7 @@ from dagster_project.rule_language.resolve import (
 )
 from dagster_project.rule_language.rule_examples import Example, ExampleError, read_example
 from dagster_project.rule_language.yaml_text import Node, YamlText
+from dagster_project.wording import did_you_mean
 
 FIELDS: Final = (
     "id", "title", "description", "severity", "status", "owner", "controls", "references",
