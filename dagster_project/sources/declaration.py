@@ -19,6 +19,7 @@ from dagster_project.sources.format import Format, ReadOptions
 from dagster_project.sources.recognition import recorded_as
 from dagster_project.sources.registry import FORMATS
 from dagster_project.warehouse.landing import MAX_REFUSED_SHARE, InputFile
+from dagster_project.wording import did_you_mean
 
 
 class SourcesInvalid(ValueError):
@@ -54,6 +55,16 @@ class PrometheusServer(StrictModel):
     chunk_seconds: Annotated[int, Field(ge=1)] = 6 * 3600
     lag_seconds: Annotated[int, Field(ge=0)] = 300
     token_env: EnvironmentVariable | None = None
+
+    @model_validator(mode="after")
+    def _url_holds_no_secret(self) -> PrometheusServer:
+        # Of the model, not of the field: what is said of a field quotes its value.
+        if self.url.username is not None or self.url.password is not None:
+            raise ValueError(
+                "url: it holds a name or a password; leave them out, and name the environment variable of a token "
+                "under `token_env`"
+            )
+        return self
 
 
 class GitRepository(StrictModel):
@@ -157,6 +168,10 @@ class Source(StrictModel):
         if unheeded := sorted(said - self._decoder.uses):
             heeded = ", ".join(sorted(self._decoder.uses)) or "none"
             raise ValueError(f"{', '.join(unheeded)}: not heeded by {self._decoder.name}, which heeds {heeded}")
+        for name in self.fields:
+            if name not in self._decoder.fields:
+                hint = did_you_mean(name, self._decoder.fields)
+                raise ValueError(f"fields.{name}: {self._decoder.name} has no such field; {hint}")
         return self
 
     @property
@@ -285,12 +300,8 @@ def input_file(project: Project, source: Source, path: Path) -> InputFile:
 
 def _matches(root: Path, pattern: str) -> list[Path]:
     absolute = Path(pattern)
-    base, relative = (
-        (Path(absolute.anchor), absolute.relative_to(absolute.anchor))
-        if absolute.is_absolute()
-        else (
-            root,
-            absolute,
-        )
-    )
+    if absolute.is_absolute():
+        base, relative = Path(absolute.anchor), absolute.relative_to(absolute.anchor)
+    else:
+        base, relative = root, absolute
     return sorted(path for path in base.glob(str(relative)) if path.is_file() and not path.name.startswith("."))

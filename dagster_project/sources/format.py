@@ -83,6 +83,11 @@ class Format:
     filled_from
         From a column, or a key that is stored, to the names in the file that it is filled from, its own left out: where
         else a value lands that a source calls personal. A source's `fields` take the place of these.
+    local_at
+        A SQL expression over `table`: when a record happened by its source's own clock, null where it names a zone. For
+        formats that land times as they are written, whose `happened_at` cannot heed the source's `time_zone`.
+    fields
+        The names that a source may map under `fields`, when the format heeds that.
     options
         What the file's source says; see `reading`.
     """
@@ -97,6 +102,8 @@ class Format:
     uses: frozenset[str] = frozenset()
     recognises_file: Callable[[Path], bool] | None = None
     filled_from: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    local_at: str | None = None
+    fields: frozenset[str] = frozenset()
     options: ReadOptions = ReadOptions()
 
     @property
@@ -142,4 +149,4 @@ class FileDecoding:
         try:
             yield from self._decoder.batches(self._stream, self._decoder.options)
         except Unreadable as error:
-            yield Batch(refusals=[Refusal(1, None, Reason.CORRUPT_ZIP, str(error), None)])
+            yield Batch(refusals=[Refusal(1, None, error.reason, str(error), None)])

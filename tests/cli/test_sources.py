@@ -3,6 +3,8 @@
 import gzip
 import subprocess
 
+import pytest
+
 from tests.cli.conftest import SOURCES, span
 
 
@@ -70,3 +72,40 @@ def test_other_systems_are_told_and_asked_only_when_said(hindcast, tmp_path):
     subprocess.run(["git", "init", "-q", str(tmp_path / "code")], check=True)
     assert "the sources are well" in hindcast("sources", "check", "code")
     assert "http://127.0.0.1:9" in hindcast("sources", "list")
+
+
+@pytest.mark.parametrize(
+    ("format_", "content"),
+    [
+        ("jira", "Issue key,Status,Created\nA-1,Open,02/Jan/24 8:44 PM\n"),
+        ("servicenow", "number,sys_updated_at,sys_mod_count\nINC1,02/01/2024 20:44,1\n"),
+        ("incident_csv", "incident_id,created_at\nI-1,2024-01-02 20:44\n"),
+    ],
+)
+def test_times_that_land_as_they_are_written_are_told_in_the_zone_of_the_source(hindcast, format_, content):
+    (hindcast.folder / "a.csv").write_text(content)
+    hindcast.declare(
+        "version: 1\nfolders: [data/in]\nsources:\n"
+        f"  - {{name: tickets, format: {format_}, path: data/in/a.csv, time_zone: Europe/Berlin}}\n"
+    )
+    said = hindcast("sources", "check")
+    assert "first record 2024-01-02 19:44:00 UTC (2024-01-02 20:44:00 Europe/Berlin)" in said
+    assert "holds no record" not in said
+
+
+def test_a_time_of_a_ticket_that_names_its_zone_is_told_as_it_is(hindcast):
+    (hindcast.folder / "a.csv").write_text("Issue key,Status,Created\nA-1,Open,2024-01-02T20:44:00+09:00\n")
+    hindcast.declare(
+        "version: 1\nfolders: [data/in]\nsources:\n"
+        "  - {name: tickets, format: jira, path: data/in/a.csv, time_zone: Europe/Berlin}\n"
+    )
+    assert "first record 2024-01-02 11:44:00 UTC" in hindcast("sources", "check")
+
+
+def test_a_missing_key_is_not_the_formats_fault(hindcast, monkeypatch):
+    monkeypatch.delenv("HINDCAST_PERSONAL_DATA_KEY", raising=False)
+    (hindcast.folder / "a.jsonl").write_bytes(span(1))
+    hindcast.declare(SOURCES.replace("optional: true}", "optional: true, personal_data: [user.id]}", 1))
+    said = hindcast("sources", "check", "traces", code=2)
+    assert "PersonalDataKeyMissing" in said
+    assert "see whether" not in said

@@ -8,6 +8,7 @@ import pytest
 
 from dagster_project.settings import Project
 from dagster_project.sources.declaration import SourcesInvalid, declared_files, read
+from dagster_project.sources.registry import FORMATS
 
 GOOD = """
 version: 1
@@ -121,6 +122,14 @@ def test_what_was_fetched_is_landed_from_its_folder(project):
     assert found["pulled"].ledger_path == "data/landing/pulled/up/2023.json.gz"
 
 
+@pytest.mark.parametrize("secret", ["someone:s3cret@", "s3cret@", ":s3cret@"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(project, secret):
+    project.sources_file.write_text(DESCRIBED.replace("http://", f"http://{secret}"))
+    with pytest.raises(SourcesInvalid, match="token_env") as refused:
+        declared_files(project)
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -142,3 +151,21 @@ def test_wrong_descriptions_are_refused(project, old, new, message):
     project.sources_file.write_text(DESCRIBED.replace(old, new))
     with pytest.raises(SourcesInvalid, match=message):
         declared_files(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("ocurred_at", "did you mean `occurred_at`?"), ("who", "known here: body, ")]
+)
+def test_a_field_that_the_format_has_not_is_refused_with_its_line(project, name, hint):
+    entry = f"  - {{name: app, format: json_lines, path: a.jsonl, fields: {{{name}: x}}}}\n"
+    project.sources_file.write_text(GOOD + entry)
+    with pytest.raises(SourcesInvalid) as refused:
+        read(project.sources_file)
+    assert "sources.yml:9: " in str(refused.value)
+    assert f"fields.{name}: json_lines has no such field; {hint}" in str(refused.value)
+
+
+def test_every_format_that_heeds_fields_names_them():
+    assert {name for name, known in FORMATS.items() if known.fields} == {
+        name for name, known in FORMATS.items() if "fields" in known.uses
+    }

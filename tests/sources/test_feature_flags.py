@@ -60,7 +60,7 @@ def test_who_changed_it_is_left_out_everywhere(land_bytes):
     landed = land_bytes("feature_flags", json.dumps([FLAG | by, FLAG | by | {"flag": ""}]).encode())
     assert landed.reasons == [(2, 1, "id_missing")]
     assert "Invented" not in landed.rows[0]["payload"] + landed.refusals[0]["raw"]
-    assert landed.outcome.unknown_fields == ("approved_by",)
+    assert landed.outcome.unknown_fields == ("approved_by", "changed_by")
 
 
 @pytest.mark.parametrize(

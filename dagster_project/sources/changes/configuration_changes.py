@@ -77,5 +77,6 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("configuration_changes*",),
     uses=USES,
+    fields=_LIST.names,
     filled_from={"change_id": ("key", "service", "environment")},
 )

@@ -46,4 +46,5 @@ FORMAT = Format(
     batches=_LIST.batches,
     name_patterns=("deploys*.json*", "deploys*.csv*"),
     uses=USES,
+    fields=NAMES,
 )

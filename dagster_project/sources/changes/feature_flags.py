@@ -38,7 +38,7 @@ def _columns(change: Mapping[str, Any]) -> dict[str, str]:
     return {"system": "feature_flag", "change_id": change_id, "payload": as_json(stored)}
 
 
-_LIST = ChangeList(frozenset({*_KEPT, "changed_by"}), "changed_at", _columns, frozenset({"flag", "changed_at"}))
+_LIST = ChangeList(frozenset(_KEPT), "changed_at", _columns, frozenset({"flag", "changed_at"}))
 
 
 def _batches(stream: ByteStream, options: ReadOptions) -> Iterator[Batch]:
@@ -66,5 +66,6 @@ FORMAT = Format(
     batches=_batches,
     name_patterns=("feature_flags*", "flags*.json*", "flags*.csv*"),
     uses=USES,
+    fields=_LIST.names,
     filled_from={"change_id": ("flag", "environment", "key")},
 )

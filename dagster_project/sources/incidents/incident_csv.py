@@ -188,5 +188,6 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "fields"}),
+    fields=FIELDS | {DATE_FORMAT},
     filled_from={name: (name,) for name in FIELDS},  # whatever capitals the file has
 )

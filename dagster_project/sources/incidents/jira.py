@@ -36,7 +36,12 @@ _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d.*"
 def _time(text: str) -> str:
     """SQL: a time of an export without regard to its zone; one that names a zone in UTC."""
     iso = f"case when regexp_full_match(trim({text}), '{_ISO}') then try_cast({text} as timestamptz) end"
-    return f"coalesce(try_strptime(trim({text}), {_TIME_FORMATS}), {iso} at time zone 'UTC')"
+    return f"coalesce({_local(text)}, {iso} at time zone 'UTC')"
+
+
+def _local(text: str) -> str:
+    """SQL: a time that names no zone; null when it is another."""
+    return f"try_strptime(trim({text}), {_TIME_FORMATS})"
 
 
 _COLUMNS = csv_tickets.Columns(
@@ -133,5 +138,7 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "fields"}),
+    local_at=_local(_CSV_CREATED),
+    fields=FIELDS,
     filled_from={"ticket_id": ("key", "Issue key")},
 )

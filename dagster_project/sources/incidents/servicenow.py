@@ -46,5 +46,6 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone"}),
+    local_at=_time("payload ->> 'sys_updated_at'"),
     filled_from={"ticket_id": ("number",)},
 )

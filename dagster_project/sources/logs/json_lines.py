@@ -357,5 +357,6 @@ FORMAT = Format(
     recognises=_recognises,
     batches=batches,
     uses=frozenset({"time_zone", "service_name", "fields"}),
+    fields=FIELDS,
     filled_from=FILLED_FROM,
 )

@@ -82,5 +82,6 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"time_zone", "service_name", "fields"}),
+    fields=json_lines.FIELDS,
     filled_from=json_lines.FILLED_FROM,
 )

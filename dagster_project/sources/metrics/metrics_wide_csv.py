@@ -195,5 +195,6 @@ FORMAT = Format(
     recognises=_recognises,
     batches=_batches,
     uses=frozenset({"fields", "service_name", "time_zone"}),
+    fields=frozenset({"metric_name", "service_name"}),
     filled_from={"service_name": SERVICE_LEVELS},
 )
