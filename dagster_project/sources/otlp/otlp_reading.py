@@ -145,8 +145,8 @@ def _bits(content: _Bytes) -> tuple[_Words, _Words, _Words]:
         several = follows & _moved(backslash, 2)  # of these it depends on how many
         quote ^= follows ^ several
         if (word := np.flatnonzero(several)).size:
-            row, bit = np.nonzero(np.unpackbits(several[word].view(np.uint8), bitorder="little").reshape(-1, 64))
-            place = word[row] * 64 + bit
+            row_of, bit = np.nonzero(np.unpackbits(several[word].view(np.uint8), bitorder="little").reshape(-1, 64))
+            place = word[row_of] * 64 + bit
             escaped = place[Marks().escaped(content, place)]
             np.bitwise_xor.at(quote, escaped // 64, np.uint64(1) << (escaped % 64).astype(np.uint64))
     return opened, closed, quote
