@@ -51,7 +51,7 @@ def compact(file: Path, memory_limit: str | None = None) -> Space:
     Parameters
     ----------
     file
-        The warehouse; nobody else has it open.
+        The warehouse; nobody else has it open. A link to it stays a link, and whoever may read it may still do so.
     memory_limit
         What the copying may hold in memory.
 
@@ -65,6 +65,7 @@ def compact(file: Path, memory_limit: str | None = None) -> Space:
     CompactionFailed
         The copy differs, or there is no room for it; nothing was changed.
     """
+    file = file.resolve()
     copy = file.with_name(f"{file.name}.compacting")
     _remove(copy)
     _need_room(file)
@@ -73,6 +74,7 @@ def compact(file: Path, memory_limit: str | None = None) -> Space:
         # A log of the old file would be replayed into the new one.
         if (log := _log_of(file)).exists():
             raise CompactionFailed(f"{log} is there still: another program has the warehouse open; close it")
+        shutil.copymode(file, copy)
         _sync(copy)
         copy.replace(file)
         _sync(file.parent)
@@ -97,7 +99,10 @@ def _write_copy(file: Path, copy: Path, memory_limit: str | None) -> None:
 
 
 def _contents(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, tuple[object, ...]]:
-    """Everything that a database holds: how it is defined, and a table's rows by their number and a hash of all."""
+    """Tables, views, indexes and sequences: how each is defined, and a table's rows by their number and their hashes.
+
+    Types and macros are not looked at; a warehouse has none.
+    """
     found: dict[str, tuple[object, ...]] = {}
     for kind in ("tables", "views", "indexes", "sequences"):
         internal = "" if kind in ("indexes", "sequences") else " and not internal"
@@ -112,7 +117,7 @@ def _contents(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, 
             found[f"{schema}.{each}"] = (kind, sql)
             if kind == "tables":
                 place = f'"{catalog}"."{schema}"."{each}"'
-                query = f"select count(*), bit_xor(hash(t)) from {place} as t"  # noqa: S608  names of the catalogue
+                query = f"select count(*), sum(hash(t)::hugeint) from {place} as t"  # noqa: S608  names of the catalogue
                 found[f"{schema}.{each}"] += tuple(connection.execute(query).fetchall()[0])
     return found
 

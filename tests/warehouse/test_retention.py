@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -252,6 +253,27 @@ def test_a_compacted_warehouse_is_the_same_and_smaller(worn):
             connection.execute("insert into raw.deploys (load_id) values (1)")
         with pytest.raises(Exception, match=r"[Dd]uplicate key"):
             connection.execute("insert into audit.loads select * from audit.loads")
+
+
+def test_a_compacted_warehouse_keeps_its_mode_and_the_link_to_it(worn, tmp_path):
+    (tmp_path / "linked").mkdir()
+    link = tmp_path / "linked" / "w.duckdb"
+    link.symlink_to(worn)
+    worn.chmod(0o600)
+    before = worn.stat().st_size
+    compaction.compact(link)
+    assert link.is_symlink()
+    assert worn.stat().st_size < before
+    assert stat.S_IMODE(worn.stat().st_mode) == 0o600
+
+
+def test_rows_that_came_twice_are_seen_to_be_missing(tmp_path):
+    found = []
+    for name, values in (("a", "(1), (1), (2)"), ("b", "(3), (3), (2)")):
+        with connect(tmp_path / f"{name}.duckdb") as connection:
+            connection.execute(f"create table t as select * from (values {values}) as of (x)")
+            found.append(compaction._contents(connection, name)["main.t"])
+    assert found[0] != found[1], "in an exclusive or the two rows of a pair are nothing"
 
 
 def test_a_copy_that_differs_is_thrown_away(worn, monkeypatch):
