@@ -136,7 +136,7 @@ _SELECT = Template(
 
 # --- families ---------------------------------------------------------------------------------------------------------
 
-_METADATA = re.compile(rf"#[ \t]+(TYPE|UNIT|HELP)[ \t]+({_NAME})(?:[ \t]+(.*?))?[ \t]*")
+_METADATA = re.compile(rf"#[ \t]+(TYPE|UNIT|HELP)[ \t]+({_NAME})(?:[ \t](.*))?")  # linear: blanks are cut off after
 
 
 @dataclass
@@ -153,12 +153,13 @@ class _Families:
             found = _METADATA.fullmatch(text)
             if found is None or found[1] == "HELP":
                 continue
+            said = (found[3] or "").strip(" \t")
             if found[1] == "UNIT":
-                self.units[found[2]] = found[3] or ""
-            elif found[3] in TYPES:
-                self.types[found[2]] = "unknown" if found[3] == "untyped" else found[3]
+                self.units[found[2]] = said
+            elif said in TYPES:
+                self.types[found[2]] = "unknown" if said == "untyped" else said
             else:
-                detail = f"{found[3]!r:.80} is no type of metric"
+                detail = f"{said!r:.80} is no type of metric"
                 refusals.append(Refusal(line, None, Reason.ENUM_UNKNOWN, detail, clipped(text)))
         return refusals
 
