@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.sources.decoding.reading import Block, ByteStream, Unreadable, blocks, document, head
-from dagster_project.warehouse.quarantine import Refusal
+from dagster_project.sources.format import Format
+from dagster_project.warehouse.quarantine import Reason, Refusal
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
@@ -152,3 +153,15 @@ def zstd(content: bytes) -> bytes:
     with pa.CompressedOutputStream(sink, "zstd") as out:
         out.write(content)
     return sink.getvalue().to_pybytes()
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_its_own_reason(tmp_path):
+    def batches(stream, options):
+        raise Unreadable(Reason.CORRUPT_PARQUET, "no footer")
+        yield
+
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    broken = Format("broken", "raw.spans", "started_at", lambda start: True, batches)
+    (batch,) = broken.open(path)
+    assert [(refusal.reason, refusal.detail) for refusal in batch.refusals] == [(Reason.CORRUPT_PARQUET, "no footer")]
