@@ -64,8 +64,16 @@ def _as_before(path: Path, file: RefusedFile) -> InputFile:
         file.path,
         tenant=file.tenant,
         sampling_ratio=file.sampling_ratio,
+        max_refused_share=_share_before(file),
         personal_data=tuple(said.get("personal_data", ())),
     )
+
+
+def _share_before(file: RefusedFile) -> float:
+    """What was to be refused of it at most is not in the ledger; when it landed, it was as much as it is again now."""
+    if not file.records_landed:
+        return landing.MAX_REFUSED_SHARE
+    return max(landing.MAX_REFUSED_SHARE, file.records_rejected / (file.records_landed + file.records_rejected))
 
 
 def bytes_in_file(project: Project, refused: Refused) -> bytes | None:
@@ -76,14 +84,17 @@ def bytes_in_file(project: Project, refused: Refused) -> bytes | None:
     if landing.sha256_of(path) != refused.sha256:
         return None
     wanted = range(refused.byte_offset, refused.byte_offset + refused.raw_bytes)
-    found, position = b"", 0
+    found: list[bytes] = []
+    position = 0
     try:
         for chunk in ByteStream(path):
             start, stop = max(wanted.start - position, 0), wanted.stop - position
-            found += chunk[start:stop] if start < len(chunk) else b""
+            if start < len(chunk):
+                found.append(chunk[start:stop])
             position += len(chunk)
             if position >= wanted.stop:
                 break
     except Unreadable:
         return None
-    return found if len(found) == len(wanted) else None
+    content = b"".join(found)
+    return content if len(content) == len(wanted) else None

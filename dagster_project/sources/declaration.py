@@ -5,10 +5,11 @@ How another system is asked is the business of `extraction/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, Field, HttpUrl, field_validator, model_validator
@@ -56,15 +57,16 @@ class PrometheusServer(StrictModel):
     lag_seconds: Annotated[int, Field(ge=0)] = 300
     token_env: EnvironmentVariable | None = None
 
-    @model_validator(mode="after")
-    def _url_holds_no_secret(self) -> PrometheusServer:
-        # Of the model, not of the field: what is said of a field quotes its value.
-        if self.url.username is not None or self.url.password is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _url_holds_no_secret(cls, said: Any) -> Any:
+        # Of the model and before its fields: what is said of a field quotes its value.
+        if isinstance(said, Mapping) and "@" in str(said.get("url")):
             raise ValueError(
                 "url: it holds a name or a password; leave them out, and name the environment variable of a token "
                 "under `token_env`"
             )
-        return self
+        return said
 
 
 class GitRepository(StrictModel):

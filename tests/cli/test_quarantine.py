@@ -91,6 +91,15 @@ def test_files_are_read_again_as_their_sources_declare_them_now(hindcast):
     assert "mostly_refused" not in hindcast("quarantine", "list")
 
 
+def test_a_file_that_no_source_declares_any_more_is_allowed_what_it_was(hindcast):
+    (hindcast.folder / "a.jsonl").write_bytes(span(1) + b"nonsense\n" * 30)
+    sources = hindcast.project.sources_file.read_text()
+    hindcast.declare(sources.replace("optional", "max_refused_share: 1, optional", 1))
+    hindcast("load")
+    hindcast.declare(sources.replace("*.jsonl", "*.none"))
+    assert "1 landed, 30 refused -> 1 landed, 30 refused" in hindcast("quarantine", "retry", "--all")
+
+
 def test_files_that_are_gone_or_other_are_skipped(refused):
     (refused.folder / "a.jsonl").unlink()
     (refused.folder / "b.jsonl.gz").write_bytes(gzip.compress(span(9)))

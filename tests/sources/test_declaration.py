@@ -122,7 +122,7 @@ def test_what_was_fetched_is_landed_from_its_folder(project):
     assert found["pulled"].ledger_path == "data/landing/pulled/up/2023.json.gz"
 
 
-@pytest.mark.parametrize("secret", ["someone:s3cret@", "s3cret@", ":s3cret@"])
+@pytest.mark.parametrize("secret", ["someone:s3cret@", "s3cret@", ":s3cret@", "a:s3cret@b:c"])
 def test_a_password_in_a_url_is_refused_and_not_repeated(project, secret):
     project.sources_file.write_text(DESCRIBED.replace("http://", f"http://{secret}"))
     with pytest.raises(SourcesInvalid, match="token_env") as refused:
