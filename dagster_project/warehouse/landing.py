@@ -208,7 +208,8 @@ def _outcome(run: _Run, file: InputFile) -> FileOutcome:
 
 def _said(error: Exception, file: InputFile) -> str:
     """What an error says of itself, unless it may quote a value that the source hides."""
-    if file.personal_data and not isinstance(error, OSError | personal_data.PersonalDataKeyMissing):
+    of_ours = OSError | personal_data.PersonalDataKeyMissing | personal_data.PersonalDataNotHidden
+    if file.personal_data and not isinstance(error, of_ours):
         return f"; its text is {personal_data.WITHHELD}"
     return f": {error}"
 
