@@ -5,19 +5,26 @@ from __future__ import annotations
 import sys
 import traceback
 
-from dagster_project.cli.app import app
-from dagster_project.cli.errors import EXPECTED
-from dagster_project.cli.terminal import stderr
+INTERRUPTED = 130  # what a shell says of a program that was stopped by Ctrl-C
 
 
 def main() -> None:
     """Run the command line; an expected error is one clear message, a defect shows its trace; both exit with 2."""
     try:
-        app()
-    except EXPECTED as error:
-        stderr.print(f"{error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
-    except Exception:
-        traceback.print_exc()
-        stderr.print("This is a defect of Hindcast: please report it with the lines above.", style="bold red")
-        sys.exit(2)
+        # Here, not above: importing the rooms takes seconds, in which people press Ctrl-C, too.
+        from dagster_project.cli.app import app  # noqa: PLC0415
+        from dagster_project.cli.errors import EXPECTED  # noqa: PLC0415
+        from dagster_project.cli.terminal import stderr  # noqa: PLC0415
+
+        try:
+            app()
+        except EXPECTED as error:
+            stderr.print(f"{error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+            sys.exit(2)
+        except Exception:
+            traceback.print_exc()
+            stderr.print("This is a defect of Hindcast: please report it with the lines above.", style="bold red")
+            sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
