@@ -63,6 +63,9 @@ def doctor(project_dir: ProjectOption = None) -> None:
         stderr.print(f"problem: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(2)
+    if lock.holder(project.night_lock_file) is not None:
+        stdout.print("a night is running: what it finds is not told yet", style="yellow")
+        return
     stdout.print("all is well", style="green")
 
 
@@ -97,9 +100,16 @@ def _nights(project: Project, table: Table) -> list[str]:
         table.add_row("last night", "none yet")
         return []
     (last,) = nights
-    table.add_row("last night", f"{last['started_at']} to {last['finished_at'] or '?'}, exit code {last['exit_code']}")
-    if last["finished_at"] is None and lock.holder(project.night_lock_file) is None:
-        return ["the last night did not finish: run `hindcast nightly` again, nothing is counted twice"]
+    if last["finished_at"] is None:
+        if holder := lock.holder(project.night_lock_file):
+            table.add_row("night", f"a night is running since {last['started_at']} (process {holder.get('pid', '?')})")
+            return []
+        table.add_row("last night", f"{last['started_at']}, killed before it ended")
+        return [
+            f"the night that began at {last['started_at']} was killed before it ended: run `hindcast nightly` again, "
+            "nothing is counted twice"
+        ]
+    table.add_row("last night", f"{last['started_at']} to {last['finished_at']}, exit code {last['exit_code']}")
     return ["the last night failed: see the morning page"] if last["exit_code"] == 2 else []
 
 

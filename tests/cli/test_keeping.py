@@ -1,6 +1,6 @@
 """`hindcast retention`, `compact`, `backfill`, `load --again`: what they say and do on a project."""
 
-from dagster_project.warehouse import personal_data
+from dagster_project.warehouse import lock, personal_data, state
 from dagster_project.warehouse.connection import connect
 from tests.cli.conftest import SOURCES, span
 
@@ -73,3 +73,12 @@ def test_doctor_finds_a_ledger_unlike_its_rows(hindcast):
     with connect(hindcast.project.warehouse_file) as connection:
         connection.execute("delete from raw.spans")
     assert "the rows of 1 loads (1) are not as many as the ledger says" in hindcast("doctor", code=2)
+
+
+def test_doctor_tells_a_running_night_from_a_killed_one(hindcast):
+    state.begin_night(hindcast.project.state_file, "n1", "2024-01-01T03:00:00+00:00")
+    with lock.hold(hindcast.project.night_lock_file, "nightly"):
+        said = hindcast("doctor")
+        assert "a night is running since 2024-01-01T03:00:00+00:00" in said
+        assert "all is well" not in said
+    assert "the night that began at 2024-01-01T03:00:00+00:00 was killed" in hindcast("doctor", code=2)
