@@ -21,10 +21,18 @@ from typing import BinaryIO
 import orjson
 
 from dagster_project.extraction.outcome import Extraction, ExtractionFailed, ExtractionProgress
-from dagster_project.extraction.prometheus_requests import AnswerBroken, Connection, Limits
+from dagster_project.extraction.prometheus_requests import (
+    AnswerBroken,
+    AnswerTooLarge,
+    Connection,
+    Limits,
+    ServerRefused,
+    ServerUnreachable,
+)
 from dagster_project.sources.declaration import PrometheusServer
 from dagster_project.sources.decoding.elements import Elements
 from dagster_project.sources.decoding.reading import Block, ByteStream, Unreadable
+from dagster_project.wording import counted
 
 POINTS_LIMIT = 11_000  # a series; a server refuses to answer with more
 WARNINGS_SHOWN = 3
@@ -97,7 +105,8 @@ def extract(
     Raises
     ------
     ExtractionFailed
-        The server cannot be asked, or refuses to answer; files that were written before stay.
+        The server cannot be asked, or refuses to answer a query, whose other windows are then not asked for; what was
+        written before and what other queries gave stays.
     QueryChanged
         A query's expression or step is another one than that of its files.
     """
@@ -107,16 +116,36 @@ def extract(
         until = connection.now() - server.lag_seconds
         pieces, there = _pieces(server, folder, until)
         written: list[Path] = []
+        refused: dict[str, ExtractionFailed] = {}
         warnings: list[str] = []
         progress(source_name, 0, len(pieces))
         for piece in pieces:
+            if piece.query in refused:
+                continue
             try:
                 warnings += _fetch(connection, piece, server.step_seconds)
+            except (ServerRefused, AnswerTooLarge) as error:
+                refused[piece.query] = error
+                continue
+            except ServerUnreachable as error:  # nor would it answer the other queries: each would wait as long
+                refused[piece.query] = error
+                break
             except OSError as error:
                 raise ExtractionFailed(f"source {source_name}: {piece.path} cannot be written: {error}") from error
             written.append(piece.path)
             progress(source_name, len(written), len(pieces))
+    if refused:
+        raise _failure(refused, len(written))
     return Extraction(source_name, tuple(written), there, _message(warnings))
+
+
+def _failure(refused: dict[str, ExtractionFailed], written: int) -> ExtractionFailed:
+    """One error for all queries that failed, of the kind of the last."""
+    told = "; ".join(f"query {name}: {error}" for name, error in refused.items())
+    last = list(refused.values())[-1]
+    failure = type(last)(f"{told}; {counted(written, 'file')} written before or by other queries stay")
+    failure.__cause__ = last
+    return failure
 
 
 def _message(warnings: list[str]) -> str | None:

@@ -399,6 +399,22 @@ def test_what_does_not_pass_is_not_tried_again(fake, tmp_path, trick, words):
     assert contents(tmp_path) == {}
 
 
+def test_a_query_that_is_refused_does_not_keep_the_others_from_being_asked(fake, tmp_path):
+    fake.tricks = [error(400)]
+    with pytest.raises(ServerRefused, match=r"query bad: .*too many samples.*; 3 files written") as caught:
+        extract("shop", asked(fake.url, queries={"bad": "typo", "ok": "up"}), tmp_path, silent, FAST)
+    assert "query ok" not in str(caught.value)
+    assert {name.split("/")[0] for name in contents(tmp_path)} == {"ok"}
+    assert len(fake.asked) == 4
+
+
+def test_a_server_that_is_gone_is_not_asked_by_every_query(fake, tmp_path):
+    fake.tricks = [error(503)] * 6
+    with pytest.raises(ServerUnreachable, match=r"query a: .*after 3 tries"):
+        extract("shop", asked(fake.url, queries={"a": "up", "b": "up"}), tmp_path, silent, FAST)
+    assert len(fake.asked) == 3
+
+
 def test_an_answer_that_trickles_is_given_up(fake, tmp_path):
     def trickle(handler: Answering) -> None:
         handler.send(b"", length=10**9)
