@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,11 +16,21 @@ from rich.text import Text
 
 from dagster_project.progress import Listener, Step
 
-stdout = Console()
-stderr = Console(stderr=True)
+# Into a pipe or a file nothing needs to fit: at a terminal's 80 columns tables lose what scripts look for.
+PIPED_COLUMNS = 240
+
+
+def _console(stream: TextIO, *, is_stderr: bool) -> Console:
+    is_free = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=is_stderr, width=PIPED_COLUMNS if is_free else None)
+
+
+stdout = _console(sys.stdout, is_stderr=False)
+stderr = _console(sys.stderr, is_stderr=True)
 
 # What a step is called while it runs; any other is called by its own name.
 STEP_NAMES = {
+    "landing__extracted": "ask other systems",
     "models": "replay the rules, rebuild the marts (dbt)",
     "raw__spans": "load traces",
     "raw__logs": "load logs",
@@ -25,6 +38,8 @@ STEP_NAMES = {
     "raw__incidents": "load incidents",
     "raw__tickets": "load tickets",
     "raw__deploys": "load deploys",
+    "raw__changes": "load changes",
+    "audit__expirations": "remove what sources keep no longer",
 }
 
 

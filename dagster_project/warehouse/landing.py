@@ -202,7 +202,7 @@ def _outcome(run: _Run, file: InputFile) -> FileOutcome:
             return _land_file(run, file, _now())
     except Exception as error:
         # Not in the ledger: a full disk or a file that is still being written is worth another try.
-        message = f"{file.ledger_path}: {type(error).__name__}{_said(error, file)}"
+        message = f"{type(error).__name__}{_said(error, file)}"
         return FileOutcome(file.ledger_path, file.format.name, "failed", message=message)
 
 
