@@ -19,7 +19,8 @@ def loaded(warehouse):
     )
     warehouse.write(
         "insert into audit.loads values (1, 'shop', 'otlp_traces', 'a.jsonl', 'ab', 'loaded', null, 9, 9, 6, 4, 2, [],"
-        " [date '2024-01-01'], null, now()::timestamp, now()::timestamp, 'x', 'raw.spans', null, null, null, null, null, 0)"
+        " [date '2024-01-01'], null, now()::timestamp, now()::timestamp, 'x', 'raw.spans', null, null, null, null,"
+        " null, 0)"
     )
     warehouse.write(
         "insert into audit.quarantine (load_id, line, record, reason, detail, raw)"

@@ -1,4 +1,8 @@
-with notices as (
+with places as (
+    {{ load_places() }}
+),
+
+notices as (
     select
         *,
         {{ json_text('payload', 'status') }} as status,
@@ -10,7 +14,14 @@ with notices as (
 newest as (
     select *
     from notices
-    qualify row_number() over (partition by ticket_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by ticket_id
+        order by
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 -- Only a resolved notification has an end. The end that the API gives of an alert that fires is when it would be given

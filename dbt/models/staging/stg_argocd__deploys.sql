@@ -1,4 +1,8 @@
-with entries as (
+with places as (
+    {{ load_places() }}
+),
+
+entries as (
     select
         payload,
         {{ json_text('payload', 'metadata.name') }} as application,
@@ -24,7 +28,14 @@ identified as (
         'argocd:' || coalesce(namespace || '/', '') || application || '/' || entry_id || '@' || deployed_at_as_sent
             as deploy_id
     from entries
-    qualify row_number() over (partition by deploy_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by deploy_id
+        order by
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 final as (

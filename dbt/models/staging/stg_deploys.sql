@@ -1,4 +1,8 @@
-with listed as (
+with places as (
+    {{ load_places() }}
+),
+
+listed as (
     select
         {{ json_text('payload', 'deploy_id') }} as deploy_id,
         {{ json_text('payload', 'service') }} as service_name,
@@ -15,7 +19,14 @@ with listed as (
     from {{ source('raw', 'deploys') }}
     where system = 'deploys'
     -- A record sent again replaces the one before it.
-    qualify row_number() over (partition by deploy_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by deploy_id
+        order by
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 unioned as (

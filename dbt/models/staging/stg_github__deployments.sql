@@ -1,4 +1,8 @@
-with sent as (
+with places as (
+    {{ load_places() }}
+),
+
+sent as (
     select * from {{ source('raw', 'deploys') }}
     where system in ('github_deployments', 'github_deployment_statuses')
 ),
@@ -10,7 +14,15 @@ newest as (
         coalesce({{ json_text('payload', 'url') }}, {{ json_text('payload', 'id') }}) as deployment_url
     from sent
     where system = 'github_deployments'
-    qualify row_number() over (partition by deployment_url order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by deployment_url
+        order by
+            {{ utc_timestamp(json_text('payload', 'updated_at')) }} desc nulls last,
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 listed as (

@@ -1,4 +1,8 @@
-with incidents as (
+with places as (
+    {{ load_places() }}
+),
+
+incidents as (
     select * from {{ source('raw', 'incidents') }}
 ),
 
@@ -6,7 +10,14 @@ with incidents as (
 newest as (
     select *
     from incidents
-    qualify row_number() over (partition by incident_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by incident_id
+        order by
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 final as (

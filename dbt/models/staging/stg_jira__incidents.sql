@@ -1,4 +1,8 @@
-with zones as (
+with places as (
+    {{ load_places() }}
+),
+
+zones as (
     {{ load_time_zones() }}
 ),
 
@@ -29,7 +33,18 @@ tickets as (
 newest as (
     select *
     from tickets
-    qualify row_number() over (partition by ticket_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by ticket_id
+        order by
+            coalesce(
+                {{ utc_timestamp(json_text('payload', 'fields.updated')) }},
+                {{ local_timestamp(json_text('payload', 'Updated'), 'time_zone') }}
+            ) desc nulls last,
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 -- Answers of the API nest what exports have in columns.

@@ -1,4 +1,8 @@
-with tickets as (
+with places as (
+    {{ load_places() }}
+),
+
+tickets as (
     select * from {{ source('raw', 'tickets') }}
     where system = 'pagerduty'
 ),
@@ -21,7 +25,18 @@ newest as (
     select *
     from typed
     where entry_type not like '%log_entry%'
-    qualify row_number() over (partition by ticket_id order by load_id desc, line desc, record desc) = 1
+    qualify row_number() over (
+        partition by ticket_id
+        order by
+            greatest(
+                {{ utc_timestamp(json_text('payload', 'updated_at')) }},
+                {{ utc_timestamp(json_text('payload', 'last_status_change_at')) }}
+            ) desc nulls last,
+            {{ load_place() }} desc,
+            load_id desc,
+            line desc,
+            record desc
+    ) = 1
 ),
 
 -- Pages of a listing overlap: an entry counts once. Its kind is what stands before _log_entry.
