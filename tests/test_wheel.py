@@ -31,7 +31,7 @@ def wheel(tmp_path_factory) -> set[str]:
     if uv is None:
         pytest.skip("uv, which builds the wheel, is not on the PATH")
     root = tmp_path_factory.mktemp("checkout")
-    ignored = shutil.ignore_patterns("__pycache__", "generated", "target", "logs")
+    ignored = shutil.ignore_patterns("__pycache__", "generated", "target")
     for name in (*FOLDERS, "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         source, target = REPO / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)

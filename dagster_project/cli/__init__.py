@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
+# Into a pipe or a file nothing needs to fit: at a terminal's 80 columns tables lose what scripts look for.
+PIPED_COLUMNS = "240"
 INTERRUPTED = 130  # what a shell says of a program that was stopped by Ctrl-C
 
 
 def main() -> None:
     """Run the command line; an expected error is one clear message, a defect shows its trace; both exit with 2."""
+    if not sys.stdout.isatty():
+        os.environ.setdefault("COLUMNS", PIPED_COLUMNS)
     try:
         # Here, not above: importing the rooms takes seconds, in which people press Ctrl-C, too.
         from dagster_project.cli.app import app  # noqa: PLC0415

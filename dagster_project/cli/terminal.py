@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,17 +13,8 @@ from rich.text import Text
 
 from dagster_project.progress import Listener, Step
 
-# Into a pipe or a file nothing needs to fit: at a terminal's 80 columns tables lose what scripts look for.
-PIPED_COLUMNS = 240
-
-
-def _console(stream: TextIO, *, is_stderr: bool) -> Console:
-    is_free = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(stderr=is_stderr, width=PIPED_COLUMNS if is_free else None)
-
-
-stdout = _console(sys.stdout, is_stderr=False)
-stderr = _console(sys.stderr, is_stderr=True)
+stdout = Console()
+stderr = Console(stderr=True)
 
 # What a step is called while it runs; any other is called by its own name.
 STEP_NAMES = {

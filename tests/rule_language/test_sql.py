@@ -168,7 +168,7 @@ def test_a_trace_of_which_only_logs_came_has_lost_its_spans():
     assert verdict_of('none(span("a")) and any(log())', "[]", "[{body: x, trace: t9}]") == "inconclusive"
 
 
-def test_a_thousand_rules_compile_in_ten_seconds():
+def test_a_thousand_rules_compile_in_proportion():
     text = """
 id: r{0}
 title: Rule {0}
@@ -190,4 +190,5 @@ tests:
     with without_collector():
         for rule in catalogue:
             to_sql(verdicts_query(rule), pretty=False)
-    assert time.process_time() - began < 10
+    # Eight seconds of a quiet core; anything that looks at pairs of rules takes minutes.
+    assert time.process_time() - began < 60
