@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from string import Template
-from typing import Any, Self
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -18,7 +18,7 @@ from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Refusal
 
 _INSERT = Template(
-    "insert into $table by name select getvariable('load_id')::bigint as load_id, * exclude (reason, detail) "
+    "insert into $table by name select ?::bigint as load_id, * exclude (reason, detail) "
     "from ($select) where reason is null"
 )
 _REFUSED = Template("select line, record, reason, detail from ($select) where reason is not null order by line, record")
@@ -39,10 +39,10 @@ def insert(
     with slots.filled(batch.tables):
         # Table and query are the format's own text, never a value from a file.
         select = batch.select if hiding is None else hiding.select(table, batch.select)
-        connection.execute("set variable load_id = ?", [load_id])  # EXECUTE takes no bound values
-        landed = int(slots.answer(_INSERT.substitute(table=table, select=select))[0][0])
+        insert = _INSERT.substitute(table=table, select=select)
+        landed = int(connection.execute(insert, [load_id]).fetchall()[0][0])
         if landed < batch.records:
-            rows = slots.answer(_REFUSED.substitute(select=batch.select))
+            rows = connection.execute(_REFUSED.substitute(select=batch.select)).fetchall()
             refused = [
                 Refusal(line, record, reason, detail, batch.raw_of(line, record))
                 for line, record, reason, detail in rows
@@ -65,7 +65,7 @@ class _Slot:
 
 
 class Slots:
-    """The names under which a file's batches are read, each registered once, and the statements that read them.
+    """The names under which a file's batches are read, each registered once.
 
     A name that is registered anew for every batch keeps every batch in memory until the transaction ends: it must be
     able to come back on a rollback.
@@ -74,8 +74,6 @@ class Slots:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._slots: dict[str, tuple[_Slot, pa.Schema]] = {}
-        self._answered: set[str] = set()
-        self._prepared: dict[str, str] = {}  # names by statement
 
     def __enter__(self) -> Self:
         return self
@@ -83,26 +81,8 @@ class Slots:
     def __exit__(self, raised: object, *_: object) -> None:
         # An aborted transaction lets nothing be unregistered and rolls it back anyway: its error is the one to tell.
         with suppress(duckdb.Error) if raised is not None else nullcontext():
-            self._unprepare()
             for name in self._slots:
                 self._connection.unregister(name)
-
-    def answer(self, statement: str) -> list[tuple[Any, ...]]:
-        """What a statement over the filled names returns; from the second time on it is not planned again."""
-        # Measured: planning is a fifth of inserting a block of spans. Of a file of one batch it would be the same.
-        if statement not in self._answered:
-            self._answered.add(statement)
-            return self._connection.execute(statement).fetchall()
-        if statement not in self._prepared:
-            name = f"landing_{len(self._prepared)}"
-            self._connection.execute(f"prepare {name} as {statement}")
-            self._prepared[statement] = name
-        return self._connection.execute(f"execute {self._prepared[statement]}").fetchall()
-
-    def _unprepare(self) -> None:
-        for name in self._prepared.values():
-            self._connection.execute(f"deallocate {name}")
-        self._prepared.clear()
 
     @contextmanager
     def filled(self, tables: Mapping[str, pa.Table]) -> Iterator[None]:
@@ -110,7 +90,6 @@ class Slots:
             slot, schema = self._slots.get(name, (_Slot(), None))
             slot.table = table
             if schema != table.schema:
-                self._unprepare()  # planned for the columns that it had
                 self._connection.register(name, slot)
                 self._slots[name] = (slot, table.schema)
         try:
