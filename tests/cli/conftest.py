@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dagster_project.cli import terminal
 from dagster_project.cli.app import app
 from dagster_project.settings import Project
 
@@ -50,5 +51,7 @@ class Hindcast:
 
 @pytest.fixture
 def hindcast(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+    # A console reads COLUMNS when it is made, and somebody may have made these with another one.
+    for console in (terminal.stdout, terminal.stderr):
+        monkeypatch.setattr(console, "_width", 400)
     return Hindcast(tmp_path / "project")
