@@ -23,6 +23,7 @@ from dagster_project.extraction.commit_records import Authors, commit_record, ta
 from dagster_project.extraction.git_log import SWITCHES, commits
 from dagster_project.extraction.git_program import DIFF_SWITCHES, Git, GitError
 from dagster_project.extraction.outcome import Extraction, ExtractionProgress
+from dagster_project.extraction.whole_files import whole_file
 from dagster_project.sources.declaration import GitRepository
 
 DIFF_LIMIT_BYTES = 1 << 20
@@ -349,15 +350,11 @@ def _message(plan: _Plan, count: int, tag_count: int, boundary: frozenset[str]) 
 @contextmanager
 def _whole_file(target: Path) -> Iterator[gzip.GzipFile]:
     """A gzip file that is there when it is whole; the same lines give the same bytes."""
-    part = target.with_name(f".{target.name}.part")
     try:
-        with part.open("wb") as raw:
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file:
-                yield file
-            raw.flush()
-            os.fsync(raw.fileno())
-        part.replace(target)
+        with (
+            whole_file(target) as raw,
+            gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file,
+        ):
+            yield file
     except OSError as error:
         raise GitError(f"{target} cannot be written: {error}; make room, or mend its permissions") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -8,15 +8,12 @@ is made again, is `prometheus_requests.py`'s business.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import orjson
 
@@ -29,6 +26,7 @@ from dagster_project.extraction.prometheus_requests import (
     ServerRefused,
     ServerUnreachable,
 )
+from dagster_project.extraction.whole_files import whole_file
 from dagster_project.sources.declaration import PrometheusServer
 from dagster_project.sources.decoding.elements import Elements
 from dagster_project.sources.decoding.reading import Block, ByteStream, Unreadable
@@ -162,7 +160,7 @@ def _remember(source: str, name: str, expression: str, step_seconds: int, folder
     asked = {"query": expression, "step_seconds": step_seconds}
     note = folder / _ASKED
     if not _windows(folder):
-        with _whole_file(note) as file:
+        with whole_file(note) as file:
             file.write(orjson.dumps(asked))
         return
     try:
@@ -240,7 +238,7 @@ def _fetch(connection: Connection, piece: _Piece, step: int) -> list[str]:
     }
 
     def keep(chunks: Iterable[bytes]) -> list[str]:
-        with _whole_file(piece.path) as file:
+        with whole_file(piece.path) as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
                 for chunk in chunks:
                     packed.write(chunk)
@@ -272,17 +270,3 @@ def _warnings(answer: Path) -> list[str]:
         raise AnswerBroken(f"status {found.get('status')!r:.40}, result type {data.get('resultType')!r:.40}")
     told = found.get("warnings")
     return [str(warning)[:200] for warning in islice(told, 100)] if isinstance(told, list) else []
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when the block has ended well, and is on disk by then."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
