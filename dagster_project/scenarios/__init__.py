@@ -1,0 +1,1 @@
+"""Generated telemetry with planted truth, for benchmarks, tests and demonstrations. Judges nothing."""
