@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from dagster_project.rule_language.syntax import CompareOp, Entity
+from dagster_project.rule_language.syntax import CompareOp, Edge, Entity
 
 
 class Type(StrEnum):
@@ -37,6 +37,13 @@ ENUMERATIONS: dict[Type, tuple[str, ...]] = {
 }
 
 Origin: TypeAlias = Literal["intrinsic", "attribute", "resource"]
+Holder: TypeAlias = Literal["item", "root", "parent"]
+
+SCOPED: frozenset[Entity] = frozenset({"span", "log", "event", "link"})
+"""What carries a trace id and so belongs to scopes; the others stand beside them in time."""
+
+LOSSABLE: frozenset[Entity] = frozenset({"span", "event", "link"})
+"""What a trace shows the loss of."""
 
 INTRINSICS: dict[Entity, dict[str, Type]] = {
     "span": {
@@ -51,6 +58,8 @@ INTRINSICS: dict[Entity, dict[str, Type]] = {
         "is_root": Type.BOOLEAN,
         "depth": Type.NUMBER,
         "children": Type.NUMBER,
+        "scope.name": Type.TEXT,
+        "scope.version": Type.TEXT,
     },
     "log": {
         "service": Type.TEXT,
@@ -58,18 +67,58 @@ INTRINSICS: dict[Entity, dict[str, Type]] = {
         "body": Type.TEXT,
         "start": Type.TIME,
         "end": Type.TIME,
+        "scope.name": Type.TEXT,
+    },
+    "event": {"name": Type.TEXT, "service": Type.TEXT, "start": Type.TIME, "end": Type.TIME},
+    "link": {"service": Type.TEXT, "start": Type.TIME, "end": Type.TIME, "linked_trace_id": Type.TEXT},
+    "metric": {
+        "name": Type.TEXT,
+        "service": Type.TEXT,
+        "value": Type.NUMBER,
+        "unit": Type.TEXT,
+        "start": Type.TIME,
+        "end": Type.TIME,
+    },
+    "deploy": {
+        "service": Type.TEXT,
+        "version": Type.TEXT,
+        "previous_version": Type.TEXT,
+        "environment": Type.TEXT,
+        "status": Type.TEXT,
+        "commit": Type.TEXT,
+        "is_rollback": Type.BOOLEAN,
+        "start": Type.TIME,
+        "end": Type.TIME,
+    },
+    "ticket": {
+        "id": Type.TEXT,
+        "title": Type.TEXT,
+        "severity": Type.TEXT,
+        "service": Type.TEXT,
+        "team": Type.TEXT,
+        "category": Type.TEXT,
+        "start": Type.TIME,
+        "end": Type.TIME,
     },
 }
+"""Fields that every item of a kind has. Deploys and tickets have no attributes beside them."""
+
+NOT_OF_OTHERS = frozenset({"is_root", "depth", "children"})
+"""Fields of spans that are not read of the root or of a parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the item that is looked at."""
+    """A field of the item that is looked at, or of the root span of its trace, or of its parent span.
+
+    `entity` is that of the item; a field of the root or the parent is one of spans.
+    """
 
     entity: Entity
     origin: Origin
     key: str
     type: Type
+    of: Holder = "item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +213,48 @@ class Disjunction:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The spans or log records of a scope for which the condition is true.
+    """The spans, log records, events or links of a scope for which the condition is true.
 
-    `selector` is the part of it that `span(...)` or `log(...)` says, without any `where`: it forms groups.
+    `selector` is the part of it that `span(...)` or `log(...)` says, without any `where` or relation: it forms groups.
     """
 
     entity: Entity
     selector: Condition
     condition: Condition
+
+
+Kinship: TypeAlias = Literal["child", "descendant", "parent", "ancestor", "sibling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Of a span: it is a child (descendant, parent, ...) of some span of `other`, in the same trace.
+
+    Unknown where what was lost may have been that span.
+    """
+
+    kinship: Kinship
+    other: Items
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """Of an item: there is one of `other`, not itself, with the same `on`, that starts at most `within_ns` away.
+
+    `after`: and not later than the item. `on` holds `trace`, `service` or names of attributes; empty: anything.
+    """
+
+    direction: Literal["near", "after"]
+    other: Items
+    within_ns: int
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Of an item: it is in `items`. False where that is unknown because a value was never there; unknown by loss."""
+
+    items: Items
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +288,41 @@ class Distinct:
 
 
 @dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A sum, mean, extreme or quantile (nearest rank) of a field; items without one are skipped.
+
+    A sum over nothing is 0, everything else over nothing is null.
+    """
+
+    function: Literal["sum", "avg", "min", "max", "p50", "p90", "p95", "p99"]
+    items: Items
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The most items that any stretch of `per_ns`, both ends included, holds."""
+
+    items: Items
+    per_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What `of` was in the time before: over the pooled items of the hours that begin up to `back_ns` earlier.
+
+    Null with fewer than `at_least` of them. Hours that overlap an incident are left out.
+    """
+
+    of: Count | Distinct | Aggregate
+    back_ns: int
+    same_hour: bool
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
-    """A number beside counts."""
+    """A number beside counts; nanoseconds beside durations."""
 
     value: Decimal
 
@@ -220,16 +336,43 @@ class Linear:
     right: Quantity
 
 
-Quantity: TypeAlias = Count | Distinct | Number | Linear
+Measured: TypeAlias = Count | Distinct | Aggregate | Rate | Baseline
+Quantity: TypeAlias = Measured | Number | Linear
 
 
 @dataclass(frozen=True, slots=True)
 class QuantityComparison:
-    """Of counts of a scope."""
+    """Of counts, sums, quantiles, ... of a scope. Unknown when a side is null."""
 
     op: CompareOp
     left: Quantity
     right: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Every item of `every` has one of the other set on its right side in time, at most `within_ns` away.
+
+    Items of the same service compare exactly; of different ones up to `skew_ns` apart, ancestry tells, or nothing does.
+    """
+
+    first: Items
+    first_edge: Edge
+    second: Items
+    second_edge: Edge
+    every: Literal["first", "second"]
+    within_ns: int | None
+    skew_ns: int
+
+    @property
+    def quantified(self) -> Items:
+        """The set of which every item needs a partner."""
+        return self.first if self.every == "first" else self.second
+
+    @property
+    def partners(self) -> Items:
+        """The set among which partners are looked for."""
+        return self.second if self.every == "first" else self.first
 
 
 Condition: TypeAlias = (
@@ -239,12 +382,16 @@ Condition: TypeAlias = (
     | GlobMatched
     | Presence
     | Truth
+    | Related
+    | Nearby
+    | Member
     | Negation
     | Conjunction
     | Disjunction
     | Some
     | Every
     | QuantityComparison
+    | Ordered
 )
 
 ALWAYS_TRUE = Conjunction(())
@@ -260,11 +407,20 @@ class Reported:
     field: Field | None
 
 
+class Scope(StrEnum):
+    """What is judged as one: see docs/rules.md, Scopes."""
+
+    TRACE = "trace"
+    GROUP = "group"  # spans of one key, at most a gap apart
+    LIFTED = "lifted"  # whole traces that carry one key, at most a gap apart
+    HOUR = "hour"  # spans of one key in one hour of UTC
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a rule says: a violation is `when` and `bad`. `absent` says that there is no `when`.
 
-    `group_by` is empty for rules over traces; `gap_ns` is 0 then.
+    `group_by` is empty for rules over traces (and may be for hours); `gap_ns` is 0 but for groups and lifted groups.
     """
 
     when: Condition
@@ -273,3 +429,4 @@ class Judgement:
     group_by: tuple[str, ...]
     gap_ns: int
     report: tuple[Reported, ...]
+    scope: Scope = Scope.TRACE

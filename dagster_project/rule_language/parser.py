@@ -266,7 +266,7 @@ class _TreeBuilder(Transformer[Token, Any]):
     def compared(self, meta: Any, children: Children) -> Expression:
         left, op, right = children
         symbol = "==" if op.value == "=" else op.value
-        return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, _at(meta))
+        return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, at=_at(meta))
 
     def matched(self, meta: Any, children: Children) -> Expression:
         return syntax.Matches(children[0], children[1], _at(meta))
@@ -342,7 +342,7 @@ class _TreeBuilder(Transformer[Token, Any]):
 
     def call(self, meta: Any, children: Children) -> Expression:
         function, items, field_name, where = children
-        return syntax.Call(cast("syntax.Function", function.value), items, field_name, where, _at(meta))
+        return syntax.Call(cast("syntax.Function", function.value), items, field_name, where, at=_at(meta))
 
 
 def _extent(token: Token) -> tuple[int, int]:

@@ -349,7 +349,7 @@ class _ItemResolver:
         term = self.term(node.subject, names=True)
         if len(constants) != len(node.values.items) or len({constant.type for constant in constants}) != 1:
             raise ExpressionError("a list holds values of one type", node.values.at.start, node.values.at.end)
-        comparison = syntax.Compare("==", node.subject, node.values, node.at)
+        comparison = syntax.Compare("==", node.subject, node.values, at=node.at)
         term, _ = self._agree(comparison, term, constants[0])
         return model.Membership(term, tuple(constants))
 

@@ -11,8 +11,12 @@ from typing import Literal, TypeAlias
 
 Unit: TypeAlias = Literal["number", "text", "boolean", "null", "duration"]
 CompareOp: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
-Entity: TypeAlias = Literal["span", "log"]
-Function: TypeAlias = Literal["any", "all", "none", "count", "distinct", "first", "sum"]
+Entity: TypeAlias = Literal["span", "log", "event", "link", "metric", "deploy", "ticket"]
+Function: TypeAlias = Literal[
+    "any", "all", "none", "count", "distinct", "first", "sum", "avg", "min", "max", "p50", "p90", "p95", "p99"
+]
+StructureOp: TypeAlias = Literal[">", ">>", "<", "<<", "~"]
+Edge: TypeAlias = Literal["start", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,12 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`left op right`; a single `=` is read as `==`."""
+    """`left op right [per 1m]`; a single `=` is read as `==`. `per_ns` is the length of the sliding stretch."""
 
     op: CompareOp
     left: Expression
     right: Expression
+    per_ns: int | None = None
     at: At = field(default=NOWHERE, compare=False)
 
 
@@ -145,21 +150,83 @@ class Selector:
 class Filtered:
     """`items where condition`."""
 
-    items: Selector | Name
+    items: Set
     condition: Expression
     at: At = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """`any(items)`, `distinct(items.field where ..)` and the like."""
+class Structured:
+    """`left > right` and the like: the items of `right` that stand (or, negated, do not stand) so to some of `left`."""
 
-    function: Function
-    items: Selector | Name
-    field_name: str | None
-    condition: Expression | None
+    op: StructureOp
+    negated: bool
+    left: Set
+    right: Set
     at: At = field(default=NOWHERE, compare=False)
 
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """`left unless right`: the items of `left` that are not in `right`."""
+
+    left: Set
+    right: Set
+    at: At = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`left near right within 5s on key`, `left after right within 5s`: the items of `left` with such a one of `right`.
+
+    `on` is None where it is left out, and empty for `anything`.
+    """
+
+    direction: Literal["near", "after"]
+    left: Set
+    right: Set
+    within_ns: int
+    on: tuple[str, ...] | None
+    at: At = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`any(items)`, `distinct(items.field where ..)`, `all(x in items: ..)`, `count(items) by keys` and the like."""
+
+    function: Function
+    items: Set
+    field_name: str | None
+    condition: Expression | None
+    variable: str | None = None
+    by: tuple[str, ...] = ()
+    at: At = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """`baseline(7d, same hour, at least 30)`: the quantity beside it, over the time before."""
+
+    back_ns: int
+    same_hour: bool
+    at_least: int | None
+    at: At = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """`first before second [within 5s]`, `first followed by second [within 5s]`, by start or by end."""
+
+    kind: Literal["before", "followed by"]
+    first: Set
+    first_edge: Edge
+    second: Set
+    second_edge: Edge
+    within_ns: int | None
+    at: At = field(default=NOWHERE, compare=False)
+
+
+Set: TypeAlias = Selector | Name | Filtered | Structured | Unless | Joined
 
 Expression: TypeAlias = (
     Value
@@ -176,5 +243,10 @@ Expression: TypeAlias = (
     | Presence
     | Selector
     | Filtered
+    | Structured
+    | Unless
+    | Joined
     | Call
+    | Baseline
+    | Ordered
 )
