@@ -402,7 +402,7 @@ class Reported:
     """One value of `report`. `field` is None for a count."""
 
     name: str
-    function: Literal["first", "sum", "count", "distinct"]
+    function: Literal["first", "count", "distinct", "sum", "avg", "min", "max", "p50", "p90", "p95", "p99"]
     items: Items
     field: Field | None
 
