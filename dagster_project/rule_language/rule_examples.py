@@ -6,7 +6,7 @@ Running them is `replay.rule_tests`' business.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dagster_project.rule_language.model import ENUMERATIONS, Type
@@ -16,11 +16,22 @@ from dagster_project.wording import did_you_mean
 
 VERDICTS: Final = ("violated", "satisfied", "inconclusive", "not applicable")
 
+_TEST_FIELDS: Final = ("name", "verdict", "spans", "logs", "metrics", "deploys", "tickets")
 _SPAN_FIELDS: Final = (
-    "name service version kind status trace id parent at duration attributes resource dropped".split()  # noqa: SIM905
-)
-_LOG_FIELDS: Final = "body service severity trace span at attributes resource".split()  # noqa: SIM905
+    "name", "service", "version", "kind", "status", "trace", "id", "parent", "at", "duration", "attributes",
+    "resource", "dropped", "scope", "scope_version", "events", "links", "repeat",
+)  # fmt: skip
+_LOG_FIELDS: Final = ("body", "service", "severity", "trace", "span", "at", "attributes", "resource", "scope")
+_EVENT_FIELDS: Final = ("name", "at", "attributes")
+_LINK_FIELDS: Final = ("trace", "span", "attributes")
+_REPEAT_FIELDS: Final = ("times", "every", "traces")
+_METRIC_FIELDS: Final = ("name", "service", "value", "unit", "at", "attributes")
+_DEPLOY_FIELDS: Final = (
+    "service", "version", "previous_version", "environment", "status", "commit", "is_rollback", "at",
+)  # fmt: skip
+_TICKET_FIELDS: Final = ("id", "title", "severity", "service", "team", "category", "at", "resolved")
 _DEFAULT_STEP_NS: Final = 1_000_000
+_MAX_SPANS: Final = 10_000
 
 
 class ExampleError(Exception):
@@ -29,6 +40,24 @@ class ExampleError(Exception):
     def __init__(self, message: str, node: Node, hint: str = "") -> None:
         self.message, self.node, self.hint = message, node, hint
         super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleEvent:
+    """An event of a span of a test."""
+
+    name: str
+    at_ns: int
+    attributes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleLink:
+    """A link of a span of a test to another span, which need not be in the test."""
+
+    trace: str
+    span: str
+    attributes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +77,10 @@ class ExampleSpan:
     attributes: str
     resource: str
     dropped: int
+    scope: str | None = None
+    scope_version: str | None = None
+    events: tuple[ExampleEvent, ...] = ()
+    links: tuple[ExampleLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +95,52 @@ class ExampleLog:
     at_ns: int
     attributes: str
     resource: str
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleMetric:
+    """A measured point of a test; its attributes are the labels of the series."""
+
+    name: str
+    service: str | None
+    value: float
+    unit: str | None
+    at_ns: int
+    attributes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleDeploy:
+    """A deploy of a test."""
+
+    service: str | None
+    version: str | None
+    previous_version: str | None
+    environment: str | None
+    status: str | None
+    commit: str | None
+    is_rollback: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleTicket:
+    """An incident ticket of a test; open when `resolved_ns` is None."""
+
+    id: str
+    title: str | None
+    severity: str | None
+    service: str | None
+    team: str | None
+    category: str | None
+    at_ns: int
+    resolved_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One test of a rule: what the rule says of these spans and logs."""
+    """One test of a rule: what the rule says of these records."""
 
     name: str
     verdict: str
@@ -74,6 +148,9 @@ class Example:
     logs: tuple[ExampleLog, ...]
     line: int
     column: int
+    metrics: tuple[ExampleMetric, ...] = ()
+    deploys: tuple[ExampleDeploy, ...] = ()
+    tickets: tuple[ExampleTicket, ...] = ()
 
 
 def read_example(node: Node) -> Example:
@@ -84,7 +161,7 @@ def read_example(node: Node) -> Example:
     ExampleError
         With the node at fault.
     """
-    entry = _mapping(node, ("name", "verdict", "spans", "logs"), "a test")
+    entry = _mapping(node, _TEST_FIELDS, "a test")
     for required in ("name", "verdict"):
         if required not in entry:
             raise ExampleError(f"the test has no `{required}`", node)
@@ -93,25 +170,63 @@ def read_example(node: Node) -> Example:
         raise ExampleError(f"`{verdict}` is no verdict", entry["verdict"], did_you_mean(str(verdict), VERDICTS))
     spans: list[ExampleSpan] = []
     for index, child in enumerate(_sequence(entry.get("spans"))):
-        spans.append(_span(child, index, spans))
+        spans.extend(_spans(child, index, spans))
     logs = [_log(child, index, spans) for index, child in enumerate(_sequence(entry.get("logs")))]
     if not spans and not logs:
         raise ExampleError("the test has no spans and no logs", node)
+    if len(spans) > _MAX_SPANS:
+        raise ExampleError(f"the test has {len(spans):,} spans; the limit is {_MAX_SPANS:,}", entry["spans"])
     identities = [(span.trace, span.id, span.kind) for span in spans]
     if len(set(identities)) != len(identities):
         raise ExampleError("two spans of the test have the same trace, id and kind", entry["spans"])
-    return Example(str(entry["name"].value), verdict, tuple(spans), tuple(logs), node.line, node.column)
+    return Example(
+        name=str(entry["name"].value),
+        verdict=verdict,
+        spans=tuple(spans),
+        logs=tuple(logs),
+        line=node.line,
+        column=node.column,
+        metrics=tuple(_metric(child) for child in _sequence(entry.get("metrics"))),
+        deploys=tuple(_deploy(child) for child in _sequence(entry.get("deploys"))),
+        tickets=tuple(_ticket(child, index) for index, child in enumerate(_sequence(entry.get("tickets")))),
+    )
 
 
-def _span(node: Node, index: int, before: list[ExampleSpan]) -> ExampleSpan:
-    entry = _mapping(node, tuple(_SPAN_FIELDS), "a span")
+def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpan]:
+    """A span, or as many of it as `repeat` says."""
+    entry = _mapping(node, _SPAN_FIELDS, "a span")
     if "name" not in entry:
         raise ExampleError("the span has no `name`", node)
+    one = _span(entry, index, before)
+    if "repeat" not in entry:
+        return [one]
+    repeat = _mapping(entry["repeat"], _REPEAT_FIELDS, "a repeat")
+    times, every = _whole(repeat, "times"), _duration(repeat, "every", _DEFAULT_STEP_NS)
+    if not 1 <= times <= _MAX_SPANS:
+        raise ExampleError(f"`times` is a whole number from 1 to {_MAX_SPANS:,}", entry["repeat"])
+    if (_text(repeat, "traces") or "same") not in {"same", "new"}:
+        raise ExampleError("`traces` is same or new", repeat["traces"])
+    is_new = _text(repeat, "traces") == "new"
+    return [
+        replace(
+            one,
+            trace=f"{one.trace}.{number}" if is_new else one.trace,
+            # Each trace has a root of its own; in one trace the first copy may be the root of the others.
+            parent=one.parent if "parent" in entry or one.parent else None if is_new or number == 1 else f"{one.id}.1",
+            id=f"{one.id}.{number}",
+            at_ns=one.at_ns + (number - 1) * every,
+        )
+        for number in range(1, times + 1)
+    ]
+
+
+def _span(entry: dict[str, Node], index: int, before: list[ExampleSpan]) -> ExampleSpan:
     trace = _text(entry, "trace") or "t1"
     # The first span of a trace is its root and the others are its children, so that a trace is complete unless
     # the test says otherwise.
     first = next((span for span in before if span.trace == trace), None)
     parent = _text(entry, "parent") if "parent" in entry else first.id if first else None
+    at_ns = _duration(entry, "at", index * _DEFAULT_STEP_NS)
     return ExampleSpan(
         name=str(entry["name"].value),
         service=_text(entry, "service") if "service" in entry else "test",
@@ -121,16 +236,32 @@ def _span(node: Node, index: int, before: list[ExampleSpan]) -> ExampleSpan:
         trace=trace,
         id=_text(entry, "id") or f"s{index + 1}",
         parent=parent,
-        at_ns=_duration(entry, "at", index * _DEFAULT_STEP_NS),
+        at_ns=at_ns,
         duration_ns=_duration(entry, "duration", _DEFAULT_STEP_NS),
         attributes=_json(entry, "attributes"),
         resource=_json(entry, "resource"),
         dropped=_whole(entry, "dropped"),
+        scope=_text(entry, "scope"),
+        scope_version=_text(entry, "scope_version"),
+        events=tuple(_event(child, at_ns) for child in _sequence(entry.get("events"))),
+        links=tuple(_link(child) for child in _sequence(entry.get("links"))),
     )
 
 
+def _event(node: Node, span_at_ns: int) -> ExampleEvent:
+    entry = _mapping(node, _EVENT_FIELDS, "a span event")
+    if "name" not in entry:
+        raise ExampleError("the event has no `name`", node)
+    return ExampleEvent(str(entry["name"].value), _duration(entry, "at", span_at_ns), _json(entry, "attributes"))
+
+
+def _link(node: Node) -> ExampleLink:
+    entry = _mapping(node, _LINK_FIELDS, "a span link")
+    return ExampleLink(_text(entry, "trace") or "linked", _text(entry, "span") or "s1", _json(entry, "attributes"))
+
+
 def _log(node: Node, index: int, spans: list[ExampleSpan]) -> ExampleLog:
-    entry = _mapping(node, tuple(_LOG_FIELDS), "a log record")
+    entry = _mapping(node, _LOG_FIELDS, "a log record")
     trace = _text(entry, "trace") or (spans[0].trace if spans else "t1")
     return ExampleLog(
         body=_text(entry, "body"),
@@ -141,6 +272,53 @@ def _log(node: Node, index: int, spans: list[ExampleSpan]) -> ExampleLog:
         at_ns=_duration(entry, "at", index * _DEFAULT_STEP_NS),
         attributes=_json(entry, "attributes"),
         resource=_json(entry, "resource"),
+        scope=_text(entry, "scope"),
+    )
+
+
+def _metric(node: Node) -> ExampleMetric:
+    entry = _mapping(node, _METRIC_FIELDS, "a metric point")
+    value = entry["value"].value if "value" in entry else None
+    if "name" not in entry or isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ExampleError("a metric point has a `name` and a number as its `value`", node)
+    return ExampleMetric(
+        name=str(entry["name"].value),
+        service=_text(entry, "service") if "service" in entry else "test",
+        value=float(value),
+        unit=_text(entry, "unit"),
+        at_ns=_duration(entry, "at", 0),
+        attributes=_json(entry, "attributes"),
+    )
+
+
+def _deploy(node: Node) -> ExampleDeploy:
+    entry = _mapping(node, _DEPLOY_FIELDS, "a deploy")
+    is_rollback = entry["is_rollback"].value if "is_rollback" in entry else False
+    if not isinstance(is_rollback, bool):
+        raise ExampleError("`is_rollback` is true or false", entry["is_rollback"])
+    return ExampleDeploy(
+        service=_text(entry, "service") if "service" in entry else "test",
+        version=_text(entry, "version"),
+        previous_version=_text(entry, "previous_version"),
+        environment=_text(entry, "environment"),
+        status=_text(entry, "status"),
+        commit=_text(entry, "commit"),
+        is_rollback=is_rollback,
+        at_ns=_duration(entry, "at", 0),
+    )
+
+
+def _ticket(node: Node, index: int) -> ExampleTicket:
+    entry = _mapping(node, _TICKET_FIELDS, "a ticket")
+    return ExampleTicket(
+        id=_text(entry, "id") or f"INC-{index + 1}",
+        title=_text(entry, "title"),
+        severity=_text(entry, "severity"),
+        service=_text(entry, "service") if "service" in entry else "test",
+        team=_text(entry, "team"),
+        category=_text(entry, "category"),
+        at_ns=_duration(entry, "at", 0),
+        resolved_ns=_duration(entry, "resolved", 0) if "resolved" in entry else None,
     )
 
 
