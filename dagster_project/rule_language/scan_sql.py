@@ -5,7 +5,7 @@ An item is a span or log that some set of the rule matches. `sql` goes on from i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -65,6 +65,8 @@ class Source:
         Scopes whose first span is in [start, end), UTC without zone; None: no bound.
     touched
         Gives a condition that keeps only traces to be judged again, for a column of trace ids.
+    touched_keys
+        Gives a condition that keeps only keys of groups to be judged again, for the values of a group's key.
     """
 
     table: Callable[[str, str | None], exp.Expression] = schema_table
@@ -72,6 +74,7 @@ class Source:
     start: datetime | None = None
     end: datetime | None = None
     touched: Callable[[exp.Expression], exp.Expression] | None = None
+    touched_keys: Callable[[Sequence[exp.Expression]], exp.Expression] | None = None
 
 
 @dataclass
@@ -184,11 +187,22 @@ class Scan:
     def _scope_conditions(self, entity: Entity) -> list[exp.Expression]:
         """What an item needs to belong to some scope that is asked for."""
         if self.grouped:
-            return [*map(not_null, self._key_values(entity)), *self._time_bounds(entity)]
+            return [*self._sought_keys(self._key_values(entity)), *self._time_bounds(entity)]
         conditions = [] if entity == "span" else [not_null(column("trace_id", ALIASES[entity]))]
         if self.source.touched:
             conditions.append(self.source.touched(column("trace_id", ALIASES[entity])))
         return conditions + (self._time_bounds(entity) if entity == "span" else [])
+
+    def _sought_keys(self, values: list[exp.Expression]) -> list[exp.Expression]:
+        """That there is a key, and that it is to be judged."""
+        sought = [self.source.touched_keys(values)] if self.source.touched_keys else []
+        return [*map(not_null, values), *sought]
+
+    def key_rows(self, entity: Entity, condition: exp.Expression) -> exp.Select:
+        """The keys, as `k0`, `k1`, ..., of the items of an entity for which a condition holds."""
+        values = self._key_values(entity)
+        named = [aliased(value, name) for value, name in zip(values, self.keys, strict=True)]
+        return self._from_entity(select(*named), entity).where(*map(not_null, values), condition, copy=False)
 
     def _time_bounds(self, entity: Entity) -> list[exp.Expression]:
         """Prune by time what no scope of the window can hold. There is no upper bound: a scope may go on for long."""
@@ -251,7 +265,7 @@ class Scan:
         alias = ALIASES["span"]
         query = select(*named, column("trace_id", alias), *bounds).from_(self.source.table("spans", alias), copy=False)
         query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
-        query = query.where(exp.Not(this=column("is_complete", "p")), *map(not_null, values), copy=False)
+        query = query.where(exp.Not(this=column("is_complete", "p")), *self._sought_keys(values), copy=False)
         return query.group_by(*values, column("trace_id", alias), copy=False)
 
 
