@@ -103,6 +103,10 @@ class Scan:
     def can_lose(self) -> bool:
         return "span" in self.made.entities
 
+    def related(self) -> list[tuple[str, exp.Expression]]:
+        """The named parts of the query that conditions on items refer to, in order."""
+        return []
+
     def null_keys(self) -> exp.Select:
         unions = []
         for entity in self.made.entities:
@@ -156,6 +160,12 @@ class Scan:
             column("service_name", alias),
             aliased(cast(version, "VARCHAR"), "service_version"),
         ]
+        if getattr(self.made, "orders", ()):
+            kind, ended = ("kind", "ended_at") if entity == "span" else (None, "occurred_at")
+            columns += [
+                aliased(cast(column(kind, alias) if kind else exp.null(), "VARCHAR"), "kind"),
+                aliased(column(ended, alias), "ended_at"),
+            ]
         if self.grouped:
             columns += [aliased(value, f"k{number}") for number, value in enumerate(self._key_values(entity))]
         for number, items in enumerate(self.made.sets):
