@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
-from dagster_project.rule_language.model import Field, Items, Judgement, Type
+from dagster_project.rule_language.model import Field, Items, Judgement, Nearby, Scope, Type
 from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.syntax import Entity
 
 SPAN: frozenset[Entity] = frozenset({"span"})
+PROMOTED: frozenset[Entity] = frozenset({"span", "log"})
+"""Whose attributes get columns of their own; the other tables are small beside these."""
 ColumnType = Literal["number", "text", "boolean", "any"]
 
 
@@ -56,7 +58,7 @@ def fields_of(node: Any) -> Iterator[Field]:
 
 
 def entities_of(node: Any) -> set[Entity]:
-    """Whether a part of the model looks at spans, at logs, or at both."""
+    """What kinds of item the scopes are made of; what relations look at beside them does not count."""
     if isinstance(node, Items):
         return {node.entity}
     children: Iterable[Any] = ()
@@ -73,14 +75,39 @@ def promoted(judgements: Iterable[Judgement]) -> tuple[PromotedAttribute, ...]:
     for judgement in judgements:
         read = set(fields_of(judgement))
         # A lost span is looked for by its key in spans whatever the rule selects.
-        for entity in sorted(entities_of(judgement).union(SPAN)):
+        grouped = SPAN if judgement.scope is Scope.LIFTED else entities_of(judgement).union(SPAN)
+        for entity in sorted(grouped):
             read.update(group_key(key, entity) for key in judgement.group_by)
+        read.update(_join_keys(judgement))
         found.update(
-            PromotedAttribute(field.entity, field.key, column_type(field.type))
+            PromotedAttribute(entity, field.key, column_type(field.type))
             for field in read
-            if field.origin == "attribute"
+            if field.origin == "attribute" and (entity := _holder(field)) in PROMOTED
         )
     return tuple(sorted(found))
+
+
+def _holder(field: Field) -> Entity:
+    """Whose column is read: the root and the parent of an item are spans."""
+    return field.entity if field.of == "item" else "span"
+
+
+def _join_keys(node: Any, entity: Entity | None = None) -> Iterator[Field]:
+    """The attributes that `near ... on key` compares, of both sides."""
+    if isinstance(node, Items):
+        entity = node.entity
+    if isinstance(node, Nearby) and entity is not None:
+        for key in node.on:
+            if key not in {"trace", "service"}:
+                yield Field(entity, "attribute", key, Type.ANY)
+                yield Field(node.other.entity, "attribute", key, Type.ANY)
+    children: Iterable[Any] = ()
+    if is_dataclass(node):
+        children = (getattr(node, part.name) for part in fields(node))
+    elif isinstance(node, tuple):
+        children = node
+    for child in children:
+        yield from _join_keys(child, entity)
 
 
 def column_type(type_: Type) -> ColumnType:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dagster_project.rule_language.model import Judgement
 
-MEANING_VERSION: Final = 1
+MEANING_VERSION: Final = 2
 """Raise it when the same model comes to mean something else; every rule is then judged again over all history."""
 
 

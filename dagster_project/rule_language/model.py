@@ -287,6 +287,9 @@ class Distinct:
     field: Field
 
 
+AggregateFunction: TypeAlias = Literal["sum", "avg", "min", "max", "p50", "p90", "p95", "p99"]
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """A sum, mean, extreme or quantile (nearest rank) of a field; items without one are skipped.
@@ -294,7 +297,7 @@ class Aggregate:
     A sum over nothing is 0, everything else over nothing is null.
     """
 
-    function: Literal["sum", "avg", "min", "max", "p50", "p90", "p95", "p99"]
+    function: AggregateFunction
     items: Items
     field: Field
 
@@ -397,12 +400,15 @@ Condition: TypeAlias = (
 ALWAYS_TRUE = Conjunction(())
 
 
+ReportFunction: TypeAlias = Literal["first", "count", "distinct"] | AggregateFunction
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """One value of `report`. `field` is None for a count."""
 
     name: str
-    function: Literal["first", "count", "distinct", "sum", "avg", "min", "max", "p50", "p90", "p95", "p99"]
+    function: ReportFunction
     items: Items
     field: Field | None
 

@@ -1,15 +1,16 @@
 """Text of an expression → syntax tree, or one error that says where and what to write.
 
-Names and types are not looked at here. Constructs of the language that this version does not have are named as such.
+Names and types are not looked at here.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path as FilePath
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from lark import Lark, Token, Transformer, Tree, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
@@ -46,36 +47,9 @@ _BYTES: Final = {
 }
 _ESCAPES: Final = {'"': '"', "\\": "\\", "n": "\n", "t": "\t", "r": "\r", "/": "/"}
 
-FUNCTIONS: Final = ("any", "all", "none", "count", "distinct", "first", "sum")
-
-# What the language will say one day. The text after the word names it in the error.
-LATER_WORDS: Final = {
-    "before": "order",
-    "after": "order",
-    "followed": "order",
-    "within": "order within a distance",
-    "per": "rates",
-    "by": "rates and baselines",
-    "baseline": "baselines",
-    "unless": "structure",
-    "avg": "averages",
-    "min": "minimum",
-    "max": "maximum",
-    "p50": "quantiles",
-    "p90": "quantiles",
-    "p95": "quantiles",
-    "p99": "quantiles",
-    "metric": "joins with metrics",
-    "deploy": "joins with deploys",
-    "ticket": "joins with tickets",
-    "event": "span events",
-    "link": "span links",
-}
-
-
-def not_in_this_version(construct: str, what: str) -> str:
-    """The wording of every refusal of a construct that the language is to have later."""
-    return f"not in this version: {construct} ({what})"
+AGGREGATES: Final = ("sum", "avg", "min", "max", "p50", "p90", "p95", "p99")
+FUNCTIONS: Final = ("any", "all", "none", "count", "distinct", "first", *AGGREGATES)
+ENTITIES: Final = get_args(syntax.Entity)
 
 
 def parse(text: str, start: Start = "condition") -> Expression:
@@ -151,14 +125,11 @@ def _refuse_deep(parsed: Tree[Token]) -> None:
 def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
     """The parser's complaint in the words of somebody who writes rules."""
     position = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else _offset(error)
-    later = _later_construct(text, position)
-    if later:
-        return later
     word = re.match(r"\w+|\S", text[position:])
     found = f"`{word.group()}`" if word else "the end"
     before = re.search(r"(\w+)\s*$", text[:position])
     if found == "`(`" and before:
-        hint = did_you_mean(before.group(1), (*FUNCTIONS, "exists", "missing", "span", "log"))
+        hint = did_you_mean(before.group(1), (*FUNCTIONS, "exists", "missing", "baseline", *ENTITIES))
         return ExpressionError(f"`{before.group(1)}` is no function of this language", before.start(1), position, hint)
     if re.match(r"\d", text[position:]):
         number = cast("re.Match[str]", re.match(r"[\w.]+", text[position:])).group()
@@ -184,27 +155,15 @@ def _hint_at(text: str, position: int) -> str:
     rest = text[position:]
     if rest.startswith(("&&", "||", "!")):
         return "logic is written `and`, `or`, `not`"
+    if re.match(r">>|<<|~|!", rest) or re.match(r"[><]>|<<", text[max(0, position - 1) :]):
+        return "structure stands between sets, inside a quantifier: any(a >> b); name parts of it with `let`"
+    if re.match(r"(near|after|unless)\b", rest):
+        return "it stands between sets, inside a quantifier: any(a near b within 5s)"
+    if rest.startswith(":"):
+        return "a variable is written all(x: x.field == ...), or all(x in a >> b: x.field == ...)"
     if re.match(r"\w", rest) and re.search(r'["\w)]\s*$', text[:position]):
         return "an operator is missing before it: and, or, ==, !=, <, <=, >, >=, in, matches"
     return "" if rest.strip() else "something is missing at the end: a value or a closing bracket"
-
-
-def _later_construct(text: str, position: int) -> ExpressionError | None:
-    """An error that names the construct when the parser stopped at one that is planned."""
-    rest = text[position:]
-    for start in (position, position - 1):
-        if start >= 0 and (match := re.match(r">>|<<", text[start:])):
-            return ExpressionError(not_in_this_version(f"`{match.group()}`", "structure"), start, start + 2)
-    if rest.startswith("~"):
-        return ExpressionError(not_in_this_version("`~`", "structure; a pattern is `matches`"), position)
-    if rest.startswith(":"):
-        return ExpressionError(not_in_this_version("`name: condition`", "equality across spans"), position)
-    here = re.match(r"\w+", rest)
-    before = re.search(r"(\w+)\s*$", text[:position]) if rest.startswith("(") else None
-    word, start = (here.group(), position) if here else (before.group(1), before.start(1)) if before else ("", 0)
-    if word in LATER_WORDS:
-        return ExpressionError(not_in_this_version(f"`{word}`", LATER_WORDS[word]), start, start + len(word))
-    return None
 
 
 # A method of the builder is called `list`, after the grammar's rule.
@@ -250,10 +209,6 @@ class _TreeBuilder(Transformer[Token, Any]):
 
     report = condition
 
-    def definition(self, meta: Any, children: Children) -> Expression:
-        items, where = children
-        return cast("Expression", items) if where is None else syntax.Filtered(items, where, _at(meta))
-
     def disjunction(self, meta: Any, children: Children) -> Expression:
         return syntax.Or(tuple(children), _at(meta))
 
@@ -264,9 +219,10 @@ class _TreeBuilder(Transformer[Token, Any]):
         return syntax.Not(children[0], _at(meta))
 
     def compared(self, meta: Any, children: Children) -> Expression:
-        left, op, right = children
+        left, op, right, per = children
         symbol = "==" if op.value == "=" else op.value
-        return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, at=_at(meta))
+        per_ns = None if per is None else _nanoseconds(per)
+        return syntax.Compare(cast("syntax.CompareOp", symbol), left, right, per_ns, _at(meta))
 
     def matched(self, meta: Any, children: Children) -> Expression:
         return syntax.Matches(children[0], children[1], _at(meta))
@@ -293,10 +249,7 @@ class _TreeBuilder(Transformer[Token, Any]):
         return syntax.Value(_decimal(children[0]), "number", _at(meta))
 
     def duration(self, meta: Any, children: Children) -> Expression:
-        try:
-            return syntax.Value(parse_duration(children[0].value), "duration", _at(meta))
-        except ValueError as error:
-            raise ExpressionError(str(error), *_extent(children[0])) from None
+        return syntax.Value(_nanoseconds(children[0]), "duration", _at(meta))
 
     def size(self, meta: Any, children: Children) -> Expression:
         number, unit = cast("re.Match[str]", re.match(r"([\d.]+)(\w+)", children[0].value)).groups()
@@ -340,9 +293,99 @@ class _TreeBuilder(Transformer[Token, Any]):
             name = arguments.pop(0).value
         return syntax.Selector(cast("syntax.Entity", entity.value), name, tuple(arguments), _at(meta))
 
-    def call(self, meta: Any, children: Children) -> Expression:
+    def keys(self, _meta: Any, children: Children) -> tuple[str, ...]:
+        return tuple(children)
+
+    # Sets.
+
+    def filtered(self, meta: Any, children: Children) -> Expression:
+        items, where = children
+        return cast("Expression", items) if where is None else syntax.Filtered(items, where, _at(meta))
+
+    definition = filtered
+
+    def set_op(self, _meta: Any, children: Children) -> str:
+        op = children[0]
+        if op.type == "COMPARE" and op.value not in {"<", ">"}:
+            hint = "structure is > >> < << ~ and their negations; a condition stands after `where`"
+            raise ExpressionError(f"no `{op.value}` between sets", *_extent(op), hint)
+        return str(op.value)
+
+    def structured(self, meta: Any, children: Children) -> Expression:
+        left, op, right = children
+        return syntax.Structured(cast("syntax.StructureOp", op.lstrip("!")), op[0] == "!", left, right, _at(meta))
+
+    def unless(self, meta: Any, children: Children) -> Expression:
+        left, right = children
+        return syntax.Unless(left, right, _at(meta))
+
+    def joined(self, meta: Any, children: Children) -> Expression:
+        left, direction, right, within, keys = children
+        on = () if keys == ("anything",) else keys
+        return syntax.Joined(direction.value, left, right, _nanoseconds(within), on, _at(meta))
+
+    # Calls.
+
+    def call(self, meta: Any, children: Children) -> syntax.Call:
+        function, items, where = children
+        return syntax.Call(cast("syntax.Function", function.value), items, None, where, at=_at(meta))
+
+    def call_of_field(self, meta: Any, children: Children) -> syntax.Call:
         function, items, field_name, where = children
         return syntax.Call(cast("syntax.Function", function.value), items, field_name, where, at=_at(meta))
+
+    def call_of_each(self, meta: Any, children: Children) -> syntax.Call:
+        function, word, condition = children
+        items = syntax.Name(word.value, At(*_extent(word)))
+        return syntax.Call(cast("syntax.Function", function.value), items, None, condition, at=_at(meta))
+
+    def call_of_each_in(self, meta: Any, children: Children) -> syntax.Call:
+        function, word, items, condition = children
+        return syntax.Call(cast("syntax.Function", function.value), items, None, condition, word.value, at=_at(meta))
+
+    def grouped_call(self, _meta: Any, children: Children) -> Expression:
+        made, keys = children
+        return cast("Expression", made if keys is None else replace(made, by=keys))
+
+    def baseline(self, meta: Any, children: Children) -> Expression:
+        _, back, same_hour, at_least = children
+        least = None if at_least is None else _decimal(at_least)
+        if least is not None and (least != int(least) or least < 1):
+            raise ExpressionError("`at least` takes a whole number from 1", *_extent(at_least))
+        return syntax.Baseline(
+            _nanoseconds(back), same_hour is not None, None if least is None else int(least), _at(meta)
+        )
+
+    # Order.
+
+    def ordered_before(self, meta: Any, children: Children) -> Expression:
+        return _ordered("before", meta, children)
+
+    def ordered_followed(self, meta: Any, children: Children) -> Expression:
+        return _ordered("followed by", meta, children)
+
+
+def _ordered(kind: Literal["before", "followed by"], meta: Any, children: Children) -> syntax.Ordered:
+    first, second, within = children
+    within_ns = None if within is None else _nanoseconds(within)
+    return syntax.Ordered(kind, *_side(first), *_side(second), within_ns, _at(meta))
+
+
+def _side(node: Expression) -> tuple[syntax.Set, syntax.Edge]:
+    """A set and the moment of its items that counts: a name, a selector, or one of them with `.start` or `.end`."""
+    if isinstance(node, (syntax.Name, syntax.Selector)):
+        return node, "start"
+    if isinstance(node, syntax.Path) and node.field_name in {"start", "end"}:
+        return syntax.Name(node.base, node.at), cast("syntax.Edge", node.field_name)
+    hint = "name the set with `let` and write: a before b, a.end before b.start"
+    raise ExpressionError("a set is expected on each side of an order", node.at.start, node.at.end, hint)
+
+
+def _nanoseconds(token: Token) -> int:
+    try:
+        return parse_duration(token.value)
+    except ValueError as error:
+        raise ExpressionError(str(error), *_extent(token)) from None
 
 
 def _extent(token: Token) -> tuple[int, int]:

@@ -211,8 +211,12 @@ def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpa
         replace(
             one,
             trace=f"{one.trace}.{number}" if is_new else one.trace,
-            # Each trace has a root of its own; in one trace the first copy may be the root of the others.
-            parent=one.parent if "parent" in entry or one.parent else None if is_new or number == 1 else f"{one.id}.1",
+            # Each new trace has a root of its own; in one trace the first copy may be the root of the others.
+            parent=one.parent
+            if "parent" in entry or (one.parent and not is_new)
+            else None
+            if is_new or number == 1
+            else f"{one.id}.1",
             id=f"{one.id}.{number}",
             at_ns=one.at_ns + (number - 1) * every,
         )

@@ -9,12 +9,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from dagster_project.rule_language import patterns
+from dagster_project.rule_language.attributes import SPAN, entities_of
 from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors
+from dagster_project.rule_language.item_sets import Bindings, resolve_items
 from dagster_project.rule_language.limits import MAX_BINDINGS
 from dagster_project.rule_language.meaning import meaning_hash
 from dagster_project.rule_language.model import (
@@ -24,23 +26,17 @@ from dagster_project.rule_language.model import (
     Judgement,
     Negation,
     Reported,
+    Scope,
 )
 from dagster_project.rule_language.parser import Start, parse, parse_duration
-from dagster_project.rule_language.resolve import (
-    Bindings,
-    binding_names,
-    group_key,
-    resolve_condition,
-    resolve_items,
-    resolve_reported,
-)
+from dagster_project.rule_language.resolve import binding_names, group_key, resolve_condition, resolve_reported
 from dagster_project.rule_language.rule_examples import Example, ExampleError, read_example
 from dagster_project.rule_language.yaml_text import Node, YamlText
 from dagster_project.wording import did_you_mean
 
 FIELDS: Final = (
     "id", "title", "description", "severity", "status", "owner", "controls", "references",
-    "group_by", "gap", "let", "when", "always", "never", "detect", "report", "tests",
+    "group_by", "gap", "skew", "let", "when", "always", "never", "detect", "assert", "report", "tests",
 )  # fmt: skip
 SEVERITIES: Final = ("critical", "high", "medium", "low")
 STATUSES: Final = ("active", "shadow", "retired")
@@ -49,6 +45,9 @@ INLINE_PATH: Final = "<in line>"
 _ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED_REPORT_NAME: Final = "nulls_skipped"
+LIFTING: Final = "trace."
+DEFAULT_SKEW_NS: Final = 10_000_000
+"""Clocks that are kept by NTP differ by some milliseconds; what is closer than that in two services has no order."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,9 @@ class Rule:
     content: bytes
 
     @property
-    def scope_kind(self) -> Literal["trace", "group"]:
-        return "group" if self.judgement.group_by else "trace"
+    def scope_kind(self) -> Literal["trace", "group", "hour"]:
+        kinds: dict[Scope, Literal["trace", "group", "hour"]] = {Scope.TRACE: "trace", Scope.HOUR: "hour"}
+        return kinds.get(self.judgement.scope, "group")
 
 
 def read_rule(path: str, text: str) -> Rule:
@@ -201,12 +201,14 @@ class _Reader:
 
     def _judgement(self, root: Node) -> tuple[Judgement, Mapping[str, str]]:
         bindings = self._bindings()
-        parts = {name: self._condition(name, bindings) for name in ("when", "always", "never", "detect")}
+        skew_ns = self._duration("skew", DEFAULT_SKEW_NS)
+        parts = {name: self._condition(name, bindings, skew_ns) for name in ("when", "always", "never", "detect")}
         report = self._report(bindings)
-        group_by, gap_ns = self._grouping(root)
+        group_by, gap_ns, scope = self._grouping(root, bindings.by)
         for unused in binding_names(bindings.items, bindings.used):
             self._complain(f"nothing uses the binding `{unused}`", self.values["let"].value[unused][0])
-        judgement = self._judged(root, parts, group_by, gap_ns, report)
+        judgement = replace(self._judged(root, parts, report), group_by=group_by, gap_ns=gap_ns, scope=scope)
+        self._check_keys(judgement)
         return judgement, dict(self._as_written())
 
     def _as_written(self) -> Iterator[tuple[str, str]]:
@@ -221,8 +223,6 @@ class _Reader:
         self,
         root: Node,
         parts: Mapping[str, Condition | None],
-        group_by: tuple[str, ...],
-        gap_ns: int,
         report: tuple[Reported, ...],
     ) -> Judgement:
         """Violation = when and (not always or never), or detect alone."""
@@ -232,7 +232,7 @@ class _Reader:
                 if other in self.values:
                     message = f"`{other}` beside `detect`; detect stands alone"
                     self._complain(message, self.values[other], "write `when` and `never` instead of `detect`")
-            return Judgement(ALWAYS_TRUE, detect or ALWAYS_TRUE, "detect", group_by, gap_ns, report)
+            return Judgement(ALWAYS_TRUE, detect or ALWAYS_TRUE, "detect", (), 0, report)
         if "always" not in self.values and "never" not in self.values:
             self._complain("the rule says nothing: `always`, `never` or `detect` is missing", root)
         bad = [Negation(always)] if always else []
@@ -240,7 +240,7 @@ class _Reader:
         if never:
             clause = "always or never" if always else "never"
         whole = Disjunction((*bad, never)) if never and bad else never or (bad[0] if bad else ALWAYS_TRUE)
-        return Judgement(when or ALWAYS_TRUE, whole, clause, group_by, gap_ns, report)
+        return Judgement(when or ALWAYS_TRUE, whole, clause, (), 0, report)
 
     def _source_text(self, node: Node, what: str) -> str | None:
         if isinstance(node.value, bool) or not isinstance(node.value, str):
@@ -279,8 +279,10 @@ class _Reader:
                 return use(parse(text, start))
         return None
 
-    def _condition(self, name: str, bindings: Bindings) -> Condition | None:
-        condition: Condition | None = self._parsed(name, "condition", lambda tree: resolve_condition(tree, bindings))
+    def _condition(self, name: str, bindings: Bindings, skew_ns: int) -> Condition | None:
+        condition: Condition | None = self._parsed(
+            name, "condition", lambda tree: resolve_condition(tree, bindings, skew_ns)
+        )
         return condition
 
     def _report(self, bindings: Bindings) -> tuple[Reported, ...]:
@@ -301,16 +303,15 @@ class _Reader:
                     reported.append(resolve_reported(word, parse(text, "report"), bindings))
         return tuple(reported)
 
-    def _grouping(self, root: Node) -> tuple[tuple[str, ...], int]:
+    def _grouping(self, root: Node, by: tuple[str, ...] | None) -> tuple[tuple[str, ...], int, Scope]:
+        """The keys of the rule's scopes, the pause that ends one, and their kind."""
         keys = self._texts("group_by")
         gap = self.values.get("gap")
-        for key in keys:
-            for entity in ("span", "log"):
-                try:
-                    group_key(key, "span" if entity == "span" else "log")
-                except ValueError as error:
-                    if entity == "span":
-                        self._complain(str(error), self.values["group_by"])
+        if by is not None:
+            for name in ("group_by", "gap"):
+                if name in self.values:
+                    self._complain(f"`{name}` beside `by`, which makes scopes of keys and hours", self.values[name])
+            return by, 0, Scope.HOUR
         if len(set(keys)) != len(keys):
             self._complain("a key is named twice", self.values["group_by"])
         if bool(keys) != (gap is not None):
@@ -318,13 +319,35 @@ class _Reader:
             self._complain(
                 "`group_by` and `gap` come together", node, "gap is the longest pause inside a group, such as 24h"
             )
-        if gap is None:
-            return keys, 0
+        lifted = [key for key in keys if key.startswith(LIFTING)]
+        if lifted and len(lifted) < len(keys):
+            hint = f"write {', '.join(LIFTING + key.removeprefix(LIFTING) for key in keys)}"
+            self._complain("keys of spans and of traces together", self.values["group_by"], hint)
+        scope = Scope.LIFTED if lifted else Scope.GROUP if keys else Scope.TRACE
+        return tuple(key.removeprefix(LIFTING) for key in keys), self._duration("gap", 0), scope
+
+    def _duration(self, name: str, default: int) -> int:
+        node = self.values.get(name)
+        if node is None:
+            return default
         try:
-            return keys, parse_duration(str(gap.value))
+            return parse_duration(str(node.value))
         except ValueError as error:
-            self._complain(str(error), gap)
-            return keys, 0
+            self._complain(str(error), node)
+            return default
+
+    def _check_keys(self, judgement: Judgement) -> None:
+        """A key must be one of everything that is grouped by it; traces are lifted by what their spans carry."""
+        if judgement.scope not in {Scope.GROUP, Scope.LIFTED} or "group_by" not in self.values:
+            return
+        entities = SPAN if judgement.scope is Scope.LIFTED else entities_of(judgement) or SPAN
+        for key in judgement.group_by:
+            for entity in sorted(entities):
+                try:
+                    group_key(key, entity)
+                except ValueError as error:
+                    self._complain(str(error), self.values["group_by"])
+                    break
 
     def _examples(self, root: Node) -> tuple[Example, ...]:
         node = self.values.get("tests")
