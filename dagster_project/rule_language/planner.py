@@ -1,20 +1,24 @@
 """Model → plan: which sets, counters and values one pass over the items has to make, and where to start.
 
 The plan is *anchored*: a rule that can only apply where some rare item exists starts from the scopes of those items.
+Which items are rare is measured where there are statistics, else guessed from the number of conditions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dagster_project.rule_language.attributes import entities_of
 from dagster_project.rule_language.model import (
+    LOSSABLE,
+    Aggregate,
+    Baseline,
     Condition,
     Conjunction,
-    Count,
     Disjunction,
     Distinct,
     Every,
@@ -22,15 +26,29 @@ from dagster_project.rule_language.model import (
     Items,
     Judgement,
     Linear,
+    Measured,
+    Nearby,
     Negation,
     Number,
+    Ordered,
     Quantity,
     QuantityComparison,
+    Rate,
+    Related,
+    Scope,
     Some,
 )
 from dagster_project.rule_language.syntax import Entity
 
+if TYPE_CHECKING:
+    from dagster_project.rule_language.estimates import Statistics
+
 T = TypeVar("T")
+
+HOUR_NS = 3_600_000_000_000
+
+# Looking for candidates reads the anchor twice; it pays when it spares at least so much of what else is read.
+_WORTH_ANCHORING = 2
 
 _OPERATIONS = {
     "==": lambda a, b: a == b,
@@ -47,23 +65,44 @@ class Plan:
     """What is computed per item and per scope. Positions in these lists name the columns of the SQL."""
 
     judgement: Judgement
+    statistics: Statistics | None = None
     sets: list[Items] = field(default_factory=list)
     everies: list[Every] = field(default_factory=list)
     distincts: list[Distinct] = field(default_factory=list)
+    aggregates: list[Aggregate] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
+    baselines: list[Baseline] = field(default_factory=list)
+    orders: list[Ordered] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
     relevant: set[int] = field(default_factory=set)  # sets whose items form the scope
     anchor: frozenset[int] | None = None  # `when` needs an item of one of these sets
 
     @cached_property
     def entities(self) -> tuple[Entity, ...]:
-        """Spans first; the order is that of the SQL."""
+        """What the items of scopes are, spans first; the order is that of the SQL."""
         present = entities_of(self.judgement)
-        return tuple(entity for entity in ("span", "log") if entity in present)  # type: ignore[misc]
+        return tuple(one for one in ("span", "log", "event", "link") if one in present)  # type: ignore[misc]
+
+    @cached_property
+    def can_lose(self) -> bool:
+        """Whether what a trace lost can change anything that is said of a scope."""
+        return any(may_be_lost(items) for items in self.sets) or any(may_be_lost(one) for one in self.fields)
 
     @property
     def needs_candidates(self) -> bool:
         """Whether starting from the anchor spares reading items of other scopes."""
-        return self.anchor is not None and not self.relevant <= self.anchor
+        if self.anchor is None or self.relevant <= self.anchor:
+            return False
+        if self.statistics is None:
+            return True
+        return _WORTH_ANCHORING * self.rows(self.anchor) <= self.rows(frozenset(self.relevant))
+
+    @property
+    def back_ns(self) -> int:
+        """How far before a window items are read: they may open a group of it, or be its baseline."""
+        if self.judgement.scope is Scope.HOUR:
+            return max((-(-one.back_ns // HOUR_NS) * HOUR_NS for one in self.baselines), default=0)
+        return self.judgement.gap_ns
 
     def set_of(self, items: Items) -> int:
         return _index(self.sets, items)
@@ -71,10 +110,18 @@ class Plan:
     def field_of(self, read: Field) -> int:
         return _index(self.fields, read)
 
+    def rows(self, sets: frozenset[int]) -> float:
+        """How many items of these sets there are, as the statistics say."""
+        from dagster_project.rule_language.estimates import estimate_rows  # noqa: PLC0415  # only where it is needed
 
-def plan(judgement: Judgement) -> Plan:
-    """The plan of one rule."""
-    made = Plan(judgement)
+        if self.statistics is None:
+            return 0.0
+        return sum(estimate_rows(self.sets[number], self.statistics) for number in sets)
+
+
+def plan(judgement: Judgement, statistics: Statistics | None = None) -> Plan:
+    """The plan of one rule; with statistics the anchor is the one with the fewest items."""
+    made = Plan(judgement, statistics)
     for condition in (judgement.when, judgement.bad):
         _collect(made, condition)
     for reported in judgement.report:
@@ -90,11 +137,36 @@ def compare(op: str, left: Decimal, right: Decimal) -> bool:
     return bool(_OPERATIONS[op](left, right))
 
 
-def quantities(quantity: Quantity) -> list[Count | Distinct]:
-    """The counts inside a quantity, from left to right."""
+def quantities(quantity: Quantity) -> list[Measured]:
+    """What is measured inside a quantity, from left to right."""
     if isinstance(quantity, Linear):
         return quantities(quantity.left) + quantities(quantity.right)
     return [] if isinstance(quantity, Number) else [quantity]
+
+
+def items_of(measured: Measured) -> Items:
+    """The set that a quantity is measured over."""
+    return measured.of.items if isinstance(measured, Baseline) else measured.items
+
+
+def may_be_lost(node: Any) -> bool:
+    """Whether losses of a trace can hide items of a set, or what decides that an item is in it."""
+    if isinstance(node, Items) and node.entity in LOSSABLE:
+        return True
+    if isinstance(node, Related) or (isinstance(node, Field) and node.of != "item"):
+        return True
+    if isinstance(node, Nearby) and "trace" not in node.on:
+        # Losses elsewhere are not looked for; what the other set itself reads of its own trace neither.
+        return False
+    return any(may_be_lost(part) for part in _parts(node))
+
+
+def _parts(node: Any) -> Iterator[Any]:
+    if is_dataclass(node):
+        for part in fields(node):
+            yield getattr(node, part.name)
+    elif isinstance(node, tuple):
+        yield from node
 
 
 def _index(known: list[T], wanted: T) -> int:
@@ -106,7 +178,7 @@ def _index(known: list[T], wanted: T) -> int:
 def _look_at(made: Plan, items: Items) -> None:
     """Note a set; what its selector matches belongs to the group, whether `where` keeps it or not."""
     number = made.set_of(items)
-    if made.judgement.group_by:
+    if made.judgement.group_by or made.judgement.scope is not Scope.TRACE:
         number = made.set_of(Items(items.entity, items.selector, items.selector))
     made.relevant.add(number)
 
@@ -123,12 +195,28 @@ def _collect(made: Plan, condition: Condition) -> None:
         _index(made.everies, condition)
         _look_at(made, condition.items)
         made.set_of(condition.kept)
+    elif isinstance(condition, Ordered):
+        _index(made.orders, condition)
+        _look_at(made, condition.quantified)
+        _look_at(made, condition.partners)
     elif isinstance(condition, QuantityComparison):
         for one in quantities(condition.left) + quantities(condition.right):
-            _look_at(made, one.items)
-            if isinstance(one, Distinct):
-                _index(made.distincts, one)
-                made.field_of(one.field)
+            _measure(made, one)
+
+
+def _measure(made: Plan, measured: Measured) -> None:
+    _look_at(made, items_of(measured))
+    if isinstance(measured, Baseline):
+        _index(made.baselines, measured)
+    elif isinstance(measured, Distinct):
+        _index(made.distincts, measured)
+    elif isinstance(measured, Aggregate):
+        _index(made.aggregates, measured)
+    elif isinstance(measured, Rate):
+        _index(made.rates, measured)
+    of = measured.of if isinstance(measured, Baseline) else measured
+    if isinstance(of, (Distinct, Aggregate)):
+        made.field_of(of.field)
 
 
 def _anchor(  # noqa: PLR0911  # one return a kind of node
@@ -150,32 +238,42 @@ def _anchor(  # noqa: PLR0911  # one return a kind of node
         return frozenset({made.set_of(condition.items)}) if wanted else None
     if isinstance(condition, Every):
         return None if wanted else frozenset({made.set_of(condition.items)})
+    if isinstance(condition, Ordered):
+        # It holds of nothing; a counterexample, and what skew leaves open, needs an item that needs a partner.
+        return None if wanted else frozenset({made.set_of(condition.quantified)})
     if isinstance(condition, QuantityComparison):
-        at_zero = compare(condition.op, _at_zero(condition.left), _at_zero(condition.right))
-        if at_zero is wanted:
+        left, right = _at_zero(condition.left), _at_zero(condition.right)
+        if left is None or right is None or compare(condition.op, left, right) is wanted:
             return None
-        return frozenset(made.set_of(one.items) for one in quantities(condition.left) + quantities(condition.right))
+        measured = quantities(condition.left) + quantities(condition.right)
+        return frozenset(made.set_of(items_of(one)) for one in measured)
     return None
 
 
-def _breadth(made: Plan, sets: frozenset[int]) -> tuple[int, int]:
-    """Fewer sets are narrower, and so are more conditions."""
+def _breadth(made: Plan, sets: frozenset[int]) -> tuple[float, int, int]:
+    """Fewer items are narrower; where they were not counted fewer sets, and then more conditions."""
     conditions = 0
     for number in sets:
         condition = made.sets[number].condition
         conditions += len(condition.operands) if isinstance(condition, Conjunction) else 1
-    return len(sets), -conditions
+    return made.rows(sets), len(sets), -conditions
 
 
-def _at_zero(quantity: Quantity) -> Decimal:
-    """The quantity where nothing matches."""
+def _at_zero(quantity: Quantity) -> Decimal | None:
+    """The quantity where nothing matches; None where it then is null."""
     if isinstance(quantity, Number):
         return quantity.value
     if isinstance(quantity, Linear):
         left, right = _at_zero(quantity.left), _at_zero(quantity.right)
-        if quantity.op == "*":
-            return left * right
-        if quantity.op == "/":
-            return left / right
-        return left + right if quantity.op == "+" else left - right
+        return None if left is None or right is None else _calculated(quantity.op, left, right)
+    if isinstance(quantity, Baseline) or (isinstance(quantity, Aggregate) and quantity.function != "sum"):
+        return None
     return Decimal(0)
+
+
+def _calculated(op: str, left: Decimal, right: Decimal) -> Decimal:
+    if op == "*":
+        return left * right
+    if op == "/":
+        return left / right
+    return left + right if op == "+" else left - right
