@@ -89,9 +89,14 @@ class Plan:
         return any(may_be_lost(items) for items in self.sets) or any(may_be_lost(one) for one in self.fields)
 
     @property
+    def has_keys(self) -> bool:
+        """Whether scopes have names beyond the hour."""
+        return bool(self.judgement.group_by) or self.judgement.scope is not Scope.HOUR
+
+    @property
     def needs_candidates(self) -> bool:
         """Whether starting from the anchor spares reading items of other scopes."""
-        if self.anchor is None or self.relevant <= self.anchor:
+        if self.anchor is None or self.relevant <= self.anchor or not self.has_keys:
             return False
         if self.statistics is None:
             return True
@@ -112,10 +117,10 @@ class Plan:
 
     def rows(self, sets: frozenset[int]) -> float:
         """How many items of these sets there are, as the statistics say."""
-        from dagster_project.rule_language.estimates import estimate_rows  # noqa: PLC0415  # only where it is needed
-
         if self.statistics is None:
             return 0.0
+        from dagster_project.rule_language.estimates import estimate_rows  # noqa: PLC0415  # only where it is needed
+
         return sum(estimate_rows(self.sets[number], self.statistics) for number in sets)
 
 
@@ -156,8 +161,7 @@ def may_be_lost(node: Any) -> bool:
     if isinstance(node, Related) or (isinstance(node, Field) and node.of != "item"):
         return True
     if isinstance(node, Nearby) and "trace" not in node.on:
-        # Losses elsewhere are not looked for; what the other set itself reads of its own trace neither.
-        return False
+        return may_be_lost(node.other.condition)  # losses of other traces are not looked for
     return any(may_be_lost(part) for part in _parts(node))
 
 
