@@ -9,28 +9,37 @@ import hashlib
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from sqlglot import exp
 
+from dagster_project import __version__
 from dagster_project.rule_language.catalogue import Catalogue
+from dagster_project.rule_language.item_sql import ALIASES
+from dagster_project.rule_language.model import Baseline, Nearby, Scope
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import TABLES, Source
+from dagster_project.rule_language.scan_sql import TABLES, Scan, Source
 from dagster_project.rule_language.sql import RESULT_TYPES, to_sql, verdicts_query
 from dagster_project.rule_language.sql_nodes import (
     aliased,
+    call,
     cast,
     column,
+    in_query,
     one_of,
     text,
     union_all,
     without_collector,
 )
+from dagster_project.rule_language.syntax import Entity
 
 MODELS = "models/violations/generated"
 MACROS = "macros/generated"
 TRACE_GROUP = "verdicts__trace"
+TOUCHED = "touched"
+"""The temporary table, of the connection that judges a plan group, with the scopes that are judged again."""
 
 _CATALOGUE_TYPES = {
     "rule_id": "VARCHAR",
@@ -72,11 +81,12 @@ def _files(catalogue: Catalogue) -> dict[str, str]:
         f"{MODELS}/_generated__models.yml": _descriptions(groups),
         f"{MACROS}/plan_groups.sql": _plan_groups_macro(groups),
         f"{MACROS}/promoted_attributes.sql": _promoted_macro(catalogue),
-        f"{MACROS}/judged_traces.sql": f"{{# {_NOTE} #}}\n{_judged_traces_macros()}",
+        f"{MACROS}/judged_scopes.sql": f"{{# {_NOTE} #}}\n{_judged_scopes_macros()}",
+        f"{MACROS}/code_version.sql": f"{{# {_NOTE} #}}\n{_code_version_macro()}",
     }
     for name, rules in groups.items():
-        model = _trace_model(rules) if name == TRACE_GROUP else _group_model(rules)
-        files[f"{MODELS}/{name}.sql"] = model
+        files[f"{MODELS}/{name}.sql"] = _model(name, rules)
+        files[f"{MACROS}/touched_by__{name}.sql"] = _touched_macro(name, rules)
     return dict(sorted(files.items()))
 
 
@@ -84,19 +94,45 @@ def plan_groups(catalogue: Catalogue) -> dict[str, list[Rule]]:
     """The name of each generated model and the rules it judges; the trace pack is always there, even empty."""
     groups: dict[str, list[Rule]] = {TRACE_GROUP: []}
     for rule in catalogue.judged:
-        groups.setdefault(group_name(rule.judgement.group_by), []).append(rule)
+        groups.setdefault(group_name(rule.judgement.group_by, rule.judgement.scope), []).append(rule)
     return dict(sorted(groups.items()))
 
 
-def group_name(group_by: tuple[str, ...]) -> str:
-    """`verdicts__trace`, or `verdicts__by_<key>`; keys that are no plain words get a hash: names never collide."""
-    if not group_by:
+def group_name(group_by: tuple[str, ...], scope: Scope = Scope.GROUP) -> str:
+    """`verdicts__trace`, or `verdicts__by_<key>` and the like; keys that are no plain words get a hash: no two meet."""
+    if scope is Scope.TRACE or (scope is Scope.GROUP and not group_by):
         return TRACE_GROUP
+    head = {Scope.GROUP: "verdicts__by", Scope.LIFTED: "verdicts__lifted_by", Scope.HOUR: "verdicts__hourly_by"}[scope]
     joined = "__".join(group_by)
     plain = re.sub(r"[^a-z0-9_]", "_", joined.lower())
     if plain != joined or any("__" in key for key in group_by):
         plain += "_" + hashlib.sha256(json.dumps(group_by).encode()).hexdigest()[:8]
-    return f"verdicts__by_{plain}"
+    return f"{head}_{plain}"
+
+
+def is_judged_whole(rule: Rule) -> bool:
+    """Whether every replay judges the rule over all history, because what arrives can change scopes it does not touch.
+
+    Such are rules that look beyond the trace of an item (`near`, `after` on a service or on anything), baselines, and
+    sessions of whole traces. All others are judged where a trace or a key was touched.
+    """
+    if rule.judgement.scope in {Scope.LIFTED, Scope.HOUR}:
+        return True
+    return any(
+        isinstance(node, Baseline) or (isinstance(node, Nearby) and "trace" not in node.on)
+        for node in _nodes(rule.judgement)
+    )
+
+
+def _nodes(node: object) -> Iterator[object]:
+    """A node of the model and all that it is made of."""
+    if isinstance(node, tuple):
+        for part in node:
+            yield from _nodes(part)
+    elif is_dataclass(node):
+        yield node
+        for one in fields(node):
+            yield from _nodes(getattr(node, one.name))
 
 
 def _reference(name: str, alias: str | None) -> exp.Expression:
@@ -107,28 +143,26 @@ def _reference(name: str, alias: str | None) -> exp.Expression:
     return table
 
 
-def _trace_model(rules: list[Rule]) -> str:
-    """Incremental: touched traces and rules whose meaning is new are judged, everything else stays."""
-    names = json.dumps([_judged_as(rule) for rule in rules])
+def _model(name: str, rules: list[Rule]) -> str:
+    """Incremental: touched scopes and rules whose meaning is new are judged, everything else stays."""
+    judged = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules]))
+    whole = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules if is_judged_whole(rule)]))
+    by_key = name != TRACE_GROUP
     head = (
         "{{\n    config(\n        materialized='incremental',\n        incremental_strategy='append',\n"
         "        on_schema_change='fail',\n"
-        f'        pre_hook="{{{{ delete_outdated_verdicts({_quoted_for_hook(names)}) }}}}",\n'
-        f'        post_hook="{{{{ note_judged_rules({_quoted_for_hook(names)}) }}}}"\n    )\n}}}}\n'
+        f"        pre_hook=\"{{{{ begin_judging('{name}', touched_by__{name}(), {judged}, {whole}) }}}}\",\n"
+        f"        post_hook=\"{{{{ end_judging('{name}', {judged}) }}}}\"\n    )\n}}}}\n"
         f"-- {_NOTE}\n"
-        "{%- set judged_before = rules_judged_before() %}\n\n"
+        f"{{%- set judged_before = rules_judged_before('{name}', {whole}) %}}\n\n"
     )
 
     def query(rule: Rule) -> exp.Select:
+        if by_key:
+            return verdicts_query(rule, Source(table=_reference, touched_keys=_touched_keys(rule)))
         return verdicts_query(rule, Source(table=_reference, touched=_touched(rule)))
 
-    return head + "with touched as (\n    {{ touched_traces() }}\n)\n\n" + _model_text(rules, query)
-
-
-def _group_model(rules: list[Rule]) -> str:
-    """Built whole: a late span can join two groups, wherever they are."""
-    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
-    return head + _model_text(rules, lambda rule: verdicts_query(rule, Source(table=_reference)))
+    return head + _model_text(rules, query)
 
 
 def _model_text(rules: list[Rule], query: Callable[[Rule], exp.Select]) -> str:
@@ -153,11 +187,68 @@ def _touched(rule: Rule) -> Callable[[exp.Expression], exp.Expression]:
     """A condition that dbt fills in: `true` for a rule that is new, else that the trace is touched."""
 
     def condition(trace_id: exp.Expression) -> exp.Expression:
-        template = f"{{{{ is_to_be_judged(judged_before, '{_judged_as(rule)}') }}}}"
-        chosen = exp.Select(expressions=[column("trace_id")]).from_(exp.table_("touched", quoted=True), copy=False)
-        return one_of([exp.Var(this=template), exp.In(this=trace_id, query=exp.Subquery(this=chosen))])
+        return _to_be_judged(rule, trace_id, ["trace_id"])
 
     return condition
+
+
+def _touched_keys(rule: Rule) -> Callable[[Sequence[exp.Expression]], exp.Expression]:
+    """The same for the key of a group."""
+
+    def condition(values: Sequence[exp.Expression]) -> exp.Expression:
+        what = values[0] if len(values) == 1 else exp.Tuple(expressions=list(values))
+        return _to_be_judged(rule, what, [f"k{number}" for number in range(len(values))])
+
+    return condition
+
+
+def _to_be_judged(rule: Rule, what: exp.Expression, names: list[str]) -> exp.Expression:
+    template = f"{{{{ is_to_be_judged(judged_before, '{_judged_as(rule)}') }}}}"
+    touched = exp.table_(TOUCHED, db="main", catalog="temp", quoted=True)
+    chosen = exp.Select(expressions=[column(name) for name in names]).from_(touched, copy=False)
+    return one_of([exp.Var(this=template), in_query(what, chosen)])
+
+
+def _touched_macro(name: str, rules: list[Rule]) -> str:
+    """The macro that says, as SQL, which scopes of a plan group the window touches."""
+    query = "{{ touched_traces() }}" if name == TRACE_GROUP or not rules else _touched_keys_query(rules)
+    return f"{{# {_NOTE} #}}\n{{% macro touched_by__{name}() %}}\n{query}\n{{% endmacro %}}\n"
+
+
+def _touched_keys_query(rules: list[Rule]) -> str:
+    """The keys of all items of touched traces, and of logs in the window: what arrived can change no group without one.
+
+    All items, not only those that a rule looks at: a trace that is no longer incomplete, or is now, carries the key, too.
+    """
+    if all(map(is_judged_whole, rules)):
+        return to_sql(_nothing({"scope_key": "VARCHAR"}))
+    rows: dict[str, exp.Select] = {}
+    for rule in rules:
+        scan = Scan(rule, Source(table=_reference))
+        for entity in dict.fromkeys(["span", *scan.made.entities] if scan.can_lose else scan.made.entities):
+            found = scan.key_rows(entity, _arrived(entity))
+            rows.setdefault(to_sql(found), found)
+    keys = [f"k{number}" for number in range(len(rules[0].judgement.group_by))]
+    names = [column(name, "keys") for name in keys]
+    together = exp.Subquery(this=union_all(list(rows.values())), alias=exp.TableAlias(this=exp.to_identifier("keys")))
+    found = exp.Select(expressions=[*names, aliased(_scope_key(names), "scope_key")]).from_(together, copy=False)
+    return "WITH touched_traces AS (\n    {{ touched_traces() }}\n)\n\n" + to_sql(found.distinct(copy=False))
+
+
+def _scope_key(names: list[exp.Column]) -> exp.Expression:
+    """As a verdict names its group: the JSON text of the key, or of the list of keys."""
+    if len(names) == 1:
+        return names[0].copy()
+    return call("concat", text("["), call("concat_ws", text(","), *(name.copy() for name in names)), text("]"))
+
+
+def _arrived(entity: Entity) -> exp.Expression:
+    alias = ALIASES[entity]
+    chosen = exp.Select(expressions=[column("trace_id")]).from_(exp.table_("touched_traces"), copy=False)
+    of_touched_trace = in_query(column("trace_id", alias), chosen)
+    if entity != "log":
+        return of_touched_trace
+    return one_of([of_touched_trace, exp.Var(this=f'{{{{ in_replay_window(\'"{alias}"."occurred_on"\') }}}}')])
 
 
 def _judged_as(rule: Rule) -> str:
@@ -219,9 +310,13 @@ def _plan_groups_macro(groups: Iterable[str]) -> str:
     return f"{{# {_NOTE} #}}\n{{% macro plan_groups() %}}{{{{ return([{names}]) }}}}{{% endmacro %}}\n"
 
 
-def _judged_traces_macros() -> str:
+def _judged_scopes_macros() -> str:
     """The macros that no rule changes; a file of their own, because they are written in dbt's language."""
     return Path(__file__).with_name("judged_traces.jinja").read_text(encoding="utf-8")
+
+
+def _code_version_macro() -> str:
+    return f"{{% macro code_version() %}}{{{{ return('{__version__}') }}}}{{% endmacro %}}\n"
 
 
 def _promoted_macro(catalogue: Catalogue) -> str:

@@ -128,8 +128,9 @@ def begin(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def finish(connection: duckdb.DuckDBPyConnection) -> None:
-    """Note that the marts are whole."""
+    """Note that the marts are whole, and that all which hung on records that are gone was judged without them."""
     connection.execute("delete from audit.replay_in_progress")
+    connection.execute("delete from audit.vanished_traces")
 
 
 def record(connection: duckdb.DuckDBPyConnection, window: ReplayWindow, code_version: str) -> None:

@@ -34,7 +34,8 @@
     {{ return(replay_day('replay_from') is not none or replay_day('replay_until') is not none) }}
 {%- endmacro %}
 
-{# True for traces with a span in the window, or a log line when `logs` is given; `true` when there is no window. #}
+{# True for traces with a span in the window, or a log line when `logs` is given, or with a record there that is gone;
+   `true` when there is no window. #}
 {% macro touches_replay_window(spans, logs=none) -%}
     {%- if not has_replay_window() -%}
         {{ return('true') }}
@@ -45,6 +46,8 @@
         union
         select trace_id from {{ logs }} where trace_id is not null and {{ in_replay_window('occurred_on') }}
         {%- endif %}
+        union
+        select trace_id from audit.vanished_traces where trace_id is not null
     )
 {%- endmacro %}
 
@@ -59,5 +62,37 @@
 {% macro delete_touched_traces(spans, logs=none) -%}
     {%- if is_incremental() -%}
         delete from {{ this }} where {{ touches_replay_window(spans, logs) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# What was sent, without the place where it stood and without what is made of it. #}
+{% macro sent_columns() -%}
+    {%- set names = adapter.get_columns_in_relation(this) | map(attribute='name') | list -%}
+    {%- set made = ['load_id', 'line', 'record'] -%}
+    {%- set sent = [] -%}
+    {%- for name in names if name not in made and not name.startswith('attr__') -%}
+        {%- do sent.append(adapter.quote(name)) -%}
+    {%- endfor -%}
+    {{ return(sent | join(', ')) }}
+{%- endmacro %}
+
+{# Pre-hook, before the rows of the window go: put them aside, to see afterwards which did not come back. #}
+{% macro put_staged_aside(day) -%}
+    {%- if is_incremental() and has_replay_window() -%}
+        create or replace temp table staged_before as
+        select {{ sent_columns() }} from {{ this }} where {{ in_replay_window(day) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Post-hook, in the same transaction: the traces of records that are gone, or are others now. Most often a load that
+   gave way to another. What was judged of them has to be judged again, though nothing of them may be left to say so. #}
+{% macro note_vanished_traces(day) -%}
+    {%- if is_incremental() and has_replay_window() -%}
+        insert into audit.vanished_traces
+        select distinct trace_id from (
+            select {{ sent_columns() }} from temp.main.staged_before
+            except
+            select {{ sent_columns() }} from {{ this }} where {{ in_replay_window(day) }}
+        ) as vanished
     {%- endif -%}
 {%- endmacro %}

@@ -49,9 +49,9 @@ def replay(project, warehouse, window, *, select=VERDICTS):
     return project.run(warehouse, "run", "--select", select, replay_from=window[0], replay_until=window[1])
 
 
-def judged(warehouse):
+def judged(warehouse, table="verdicts__trace"):
     return warehouse.rows(
-        "select rule_id, right(trace_ids[1]::varchar, 1), verdict from violations.verdicts__trace order by all"
+        f"select rule_id, right(trace_ids[1]::varchar, 1), verdict from violations.{table} order by all"
     )
 
 
@@ -60,7 +60,7 @@ def test_a_rule_that_never_applied_is_not_judged_over_all_history_again(project,
     warehouse.insert_spans([{"trace": 1, "at": "2024-01-01 10:00:00"}])
     replay(both, warehouse, NEW_YEAR)
     before = warehouse.rows("from audit.judged_rules order by all")
-    assert [rule for rule, _ in before] == ["no-slow-buy", "refund-is-logged"]
+    assert [rule for _, rule, _ in before] == ["no-slow-buy", "refund-is-logged"]
 
     # A refund that is staged and not yet judged shows which traces the next run looks at.
     warehouse.insert_spans([{"trace": 2, "name": "refund", "at": "2024-01-01 11:00:00", "load_id": 2}])
@@ -86,6 +86,74 @@ def test_verdicts_of_an_older_version_are_judged_once_more_and_not_doubled(proje
     both = project(SLOW, RARE)
     warehouse.insert_spans([{"trace": 1}])
     replay(both, warehouse, NEW_YEAR)
-    warehouse.write("drop table audit.judged_rules")
+    warehouse.write("delete from audit.judged_rules")
     replay(both, warehouse, TWELFTH_NIGHT)
     assert judged(warehouse) == [("no-slow-buy", "1", "satisfied")]
+
+
+PAID = """
+id: paid-once
+title: An order is paid once
+severity: low
+owner: shop
+group_by: order
+gap: 1h
+when: any(span("pay"))
+always: count(span("pay")) == 1
+tests:
+  - {name: a, verdict: violated, spans: [{name: pay, attributes: {order: 1}}, {name: pay, attributes: {order: 1}}]}
+  - {name: b, verdict: satisfied, spans: [{name: pay, attributes: {order: 1}}]}
+"""
+CHANGES = "select change, verdict, superseded_by_verdict, cause, replay_id from audit.verdict_history order by rowid"
+
+
+def pay(trace, order, at, **more):
+    return {"trace": trace, "name": "pay", "at": at, "attributes": f'{{"order": {order}}}', "load_id": trace} | more
+
+
+def test_groups_are_judged_where_a_key_was_touched_and_what_held_before_is_kept(project, warehouse):
+    paid = project(PAID)
+    everything = "+fct_violations"
+    warehouse.insert_spans([pay(1, 7, "2024-01-01 10:00:00"), pay(2, 8, "2024-01-01 11:00:00")])
+    replay(paid, warehouse, NEW_YEAR, select=everything)
+    assert judged(warehouse, "fct_verdicts") == [("paid-once", "1", "satisfied"), ("paid-once", "2", "satisfied")]
+    assert warehouse.rows(CHANGES) == []
+
+    # Of order 9 a payment is staged and not yet judged; order 7 is paid again on another day, within the gap.
+    warehouse.insert_spans([pay(3, 9, "2024-01-01 23:59:00"), pay(4, 7, "2024-01-01 10:59:00")])
+    replay(paid, warehouse, NEW_YEAR, select="+int_traces")
+    warehouse.insert_spans([pay(5, 7, "2024-01-02 12:00:00"), pay(6, 9, "2024-01-02 00:01:00")])
+    replay(paid, warehouse, ("2024-01-02", "2024-01-03"), select=everything)
+    assert judged(warehouse, "fct_verdicts") == [
+        ("paid-once", "1", "violated"),
+        ("paid-once", "2", "satisfied"),
+        ("paid-once", "3", "violated"),
+        ("paid-once", "5", "satisfied"),
+    ]
+    assert sorted(warehouse.rows(CHANGES)) == [
+        ("appeared", "violated", None, None, 1),
+        ("appeared", "violated", None, None, 1),
+        ("superseded", "satisfied", "violated", "judged again", 1),
+    ]
+
+    # The load that brought the second payment of order 7 gives way to one without it: nothing of it is left to touch.
+    warehouse.write("delete from raw.spans where load_id = 4")
+    replay(paid, warehouse, NEW_YEAR, select=everything)
+    assert warehouse.rows("select count(*) from audit.vanished_traces") == [(1,)]
+    assert judged(warehouse, "fct_violations") == [("paid-once", "3", "violated")]
+    assert ("superseded", "violated", "satisfied", "judged again", 1) in warehouse.rows(CHANGES)
+    assert warehouse.rows("select count(*) from intermediate.int_traces") == [(5,)]
+
+    # A new title judges nothing again, a new meaning everything, and a rule that is gone leaves its history.
+    before = warehouse.rows("select count(*) from audit.verdict_history")
+    replay(project(PAID.replace("An order", "Each order")), warehouse, TWELFTH_NIGHT, select=everything)
+    assert warehouse.rows("select count(*) from audit.verdict_history") == before
+    replay(project(PAID.replace("== 1", "<= 2")), warehouse, TWELFTH_NIGHT, select=everything)
+    assert {row[2] for row in judged(warehouse, "fct_verdicts")} == {"satisfied"}
+    assert warehouse.rows("select count(*) from audit.verdict_history where cause = 'rule changed'") == [(4,)]
+    replay(project(SLOW), warehouse, TWELFTH_NIGHT, select=everything)
+    assert warehouse.rows("select count(*) from information_schema.tables where table_name = 'verdicts__by_order'") == [
+        (0,)
+    ]
+    assert warehouse.rows("select distinct model from audit.judged_rules") == [("verdicts__trace",)]
+    assert warehouse.rows("select count(*) from audit.verdict_history where cause = 'rule changed'") == [(8,)]

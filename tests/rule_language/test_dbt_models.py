@@ -46,7 +46,7 @@ def rendered(text, **extra):
     functions = {
         "ref": lambda name: f"<{name}>",
         "config": lambda **_settings: "",
-        "rules_judged_before": lambda: ["r0:known"],
+        "rules_judged_before": lambda *_: ["r0:known"],
         "touched_traces": lambda: "<touched>",
         "is_to_be_judged": lambda _before, rule: f"<{rule.split(':')[0]}>",
         **extra,
@@ -136,11 +136,15 @@ def test_every_reading_of_an_attribute_is_a_column():
     ]
 
 
-def test_only_touched_traces_are_judged_again():
-    sql = rendered(generate(catalogue({}))["models/violations/generated/verdicts__trace.sql"])
+def test_only_what_is_touched_is_judged_again():
+    files = generate(catalogue({}, {"group": "group_by: [k, a]\ngap: 1h"}))
+    sql = rendered(files["models/violations/generated/verdicts__trace.sql"])
     assert sql.count("<r0>") >= 2
     assert "<stg_spans>" in sql
-    assert "<touched>" in sql
+    assert sql.count('FROM "temp"."main"."touched"') == sql.count("<r0>")
+    by_key = rendered(files["models/violations/generated/verdicts__by_k__a.sql"])
+    assert by_key.count("<r1>") >= 2
+    assert by_key.count('FROM "temp"."main"."touched"') == by_key.count("<r1>")
 
 
 def test_names_of_groups_never_meet():

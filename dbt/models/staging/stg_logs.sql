@@ -5,8 +5,10 @@
         on_schema_change='append_new_columns',
         pre_hook=[
             "{{ sync_promoted_columns('log') }}",
+            "{{ put_staged_aside('occurred_on') }}",
             "{{ delete_replay_window('occurred_on') }}"
-        ]
+        ],
+        post_hook="{{ note_vanished_traces('occurred_on') }}"
     )
 }}
 

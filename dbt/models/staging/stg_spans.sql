@@ -5,8 +5,10 @@
         on_schema_change='append_new_columns',
         pre_hook=[
             "{{ sync_promoted_columns('span') }}",
+            "{{ put_staged_aside('started_on') }}",
             "{{ delete_replay_window('started_on') }}"
-        ]
+        ],
+        post_hook="{{ note_vanished_traces('started_on') }}"
     )
 }}
 

@@ -1,3 +1,4 @@
+{{ config(materialized='view', post_hook="{{ forget_gone_plan_groups() }}") }}
 {%- set groups = plan_groups() %}
 
 with together as (
@@ -49,4 +50,3 @@ final as (
 
 select *
 from final
-order by rule_id, first_span_at, scope_key
