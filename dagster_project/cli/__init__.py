@@ -16,6 +16,10 @@ def main() -> None:
     if not sys.stdout.isatty():
         os.environ.setdefault("COLUMNS", PIPED_COLUMNS)
     try:
+        if sys.argv[1:2] == ["gate"]:
+            from dagster_project.cli import gate  # noqa: PLC0415  # pipelines wait for it: it starts alone
+
+            gate.main()
         # Here, not above: importing the rooms takes seconds, in which people press Ctrl-C, too.
         from dagster_project.cli.app import app  # noqa: PLC0415
         from dagster_project.cli.errors import EXPECTED  # noqa: PLC0415

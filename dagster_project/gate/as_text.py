@@ -1,0 +1,48 @@
+"""The answer of a gate as text, for a terminal or a job's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dagster_project.gate.outcome import Outcome, Reviewed
+from dagster_project.gate.sentences import evidence, headline, location, received, remarks, summary, why_broken
+from dagster_project.wording import revealed
+
+FINDINGS_SHOWN = 50
+SAMPLES_SHOWN = 2
+
+
+def render(outcome: Outcome) -> str:
+    """The whole answer; control characters of what was sent do not reach the terminal."""
+    return "".join(f"{revealed(' '.join(line.splitlines()))}\n" for line in _lines(outcome))
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    yield summary(outcome)
+    yield received(outcome)
+    for broken in outcome.broken:
+        yield ""
+        yield f"ERROR  {location(broken.rule)}  {broken.rule.id}"
+        yield f"       {why_broken(broken)}"
+    ordered = sorted(outcome.reviewed, key=lambda one: ("new", "shown", "known").index(one.state))
+    for one in ordered[:FINDINGS_SHOWN]:
+        yield from _finding(one)
+    if len(ordered) > FINDINGS_SHOWN:
+        yield f"and {len(ordered) - FINDINGS_SHOWN:,} findings more: --format json lists all"
+    said = tuple(remarks(outcome))
+    if said:
+        yield ""
+    yield from said
+
+
+def _finding(one: Reviewed) -> Iterator[str]:
+    rule = one.finding.rule
+    status = f", {rule.status}" if rule.status != "active" else ""
+    yield ""
+    yield f"{one.state.upper():6} {location(rule)}  {rule.id} ({rule.severity}{status}): {rule.title}"
+    yield f"       {headline(one)}"
+    for sample in one.finding.samples[:SAMPLES_SHOWN]:
+        yield f"       {evidence(sample)}"
+    if one.remark:
+        yield f"       {one.remark}"
+    yield f"       owner {rule.owner}; fingerprint {one.finding.fingerprint}"

@@ -1,0 +1,70 @@
+"""A gate from files to answer: lands and stages telemetry, judges rules, holds findings against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from dagster_project.gate import baseline, selection, telemetry
+from dagster_project.gate.baseline import Baseline
+from dagster_project.gate.findings import judge
+from dagster_project.gate.outcome import Outcome, Policy, review, to_accept
+from dagster_project.rule_language.attributes import entities_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a gate.
+
+    Parameters
+    ----------
+    paths
+        Files and folders of traces, logs and whatever else the rules look at.
+    rules
+        Domains, ids, files, folders; none: all.
+    baseline_file
+        Where what is accepted stands; None: nothing is.
+    """
+
+    paths: Sequence[Path]
+    rules: Sequence[str]
+    policy: Policy
+    today: date
+    project_dir: Path | None = None
+    baseline_file: Path | None = None
+    update_baseline: bool = False
+
+
+def run(request: Request) -> Outcome:
+    """Judge the telemetry. With `update_baseline` the file is written, and then nothing that was found is new.
+
+    Raises
+    ------
+    RuleErrors, UnknownRules, UnreadableInput, BaselineInvalid, OSError
+        The gate cannot vouch for anything.
+    """
+    accepted = _accepted(request)
+    # Decoding mostly runs outside of the interpreter's lock, so that rules can be read meanwhile.
+    with telemetry.warehouse() as connection, ThreadPoolExecutor(1) as beside:
+        landing = beside.submit(telemetry.land, connection, request.paths)
+        catalogue = selection.select(request.rules, selection.rules_folder(request.project_dir))
+        files = landing.result()
+        entities = {entity for rule in catalogue for entity in entities_of(rule.judgement)}
+        staged = telemetry.stage(connection, files, entities)
+        judged = judge(connection, catalogue)
+    outcome = review(staged, judged, accepted, request.policy, request.today)
+    if not request.update_baseline or request.baseline_file is None or outcome.broken:
+        return outcome
+    accepted = baseline.updated(accepted, to_accept(outcome), request.today)
+    baseline.write(accepted, request.baseline_file)
+    return review(staged, judged, accepted, request.policy, request.today)
+
+
+def _accepted(request: Request) -> Baseline:
+    path = request.baseline_file
+    if path is None or (request.update_baseline and not path.exists()):
+        return Baseline()
+    return baseline.read(path)

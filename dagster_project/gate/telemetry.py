@@ -1,0 +1,130 @@
+"""Files of telemetry → an in-memory warehouse with the staged tables that rules are judged over.
+
+Landing and dbt's models do the work, as in a night, so that a gate and a replay say the same of the same files. Which
+rules are judged over it is not known here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from dagster_project.gate.dbt_sql import DbtSql
+from dagster_project.sources.recognition import recognise_all
+from dagster_project.warehouse import landing
+from dagster_project.warehouse.connection import connect, migrate
+from dagster_project.warehouse.landing import FileOutcome
+
+_ALWAYS: Final = ("stg_spans", "stg_logs", "stg_span_events", "stg_span_links", "int_trace_shape", "int_traces")
+# What stands beside traces takes a dozen models to stage; few rules ask for it.
+BESIDE: Final = {"metric": "stg_metric_points", "deploy": "stg_deploys", "ticket": "stg_incidents"}
+REFUSALS_SHOWN: Final = 3
+
+
+class UnreadableInput(ValueError):
+    """Files of which nothing can be read; the message names each with the reason."""
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """What was read of one file; `refusals` are the first ones, as text."""
+
+    path: str
+    format: str
+    records_landed: int
+    records_refused: int
+    unknown_fields: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What there is to judge. `repeats` are span records that were sent more than once and count once."""
+
+    files: tuple[ReadFile, ...]
+    spans: int
+    logs: int
+    traces: int
+    traces_complete: int
+    repeats: int
+
+    @property
+    def records_refused(self) -> int:
+        return sum(file.records_refused for file in self.files)
+
+
+@contextmanager
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse in memory, gone at the end of the block; what memory cannot hold goes to a scratch folder."""
+    with tempfile.TemporaryDirectory(prefix="hindcast-gate-") as scratch, connect(":memory:") as connection:
+        connection.execute("set temp_directory = ?", [scratch])
+        migrate(connection)
+        yield connection
+
+
+def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> tuple[ReadFile, ...]:
+    """Land files, and those of folders, in `raw.*`; what each is, its content says.
+
+    Raises
+    ------
+    UnreadableInput
+        A file is of no known format, or nothing of it could be read. A folder's files of no known format are passed by.
+    FileNotFoundError
+        A path does not exist.
+    """
+    found = recognise_all(list(paths))
+    named = {path for path in paths if not path.is_dir()}
+    problems = [f"{left.path}: {left.reason}" for left in found.left_out if left.path in named]
+    if not found.files and not problems:
+        problems = [f"{path}: there is no file of a known format in it" for path in paths]
+    summary = landing.land(connection, found.files)
+    problems += [f"{outcome.path}: {outcome.message}" for outcome in summary.with_status("failed")]
+    if problems:
+        raise UnreadableInput("\n".join(problems))
+    return tuple(_read_file(connection, outcome) for outcome in summary.files)
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...], entities: Collection[str] = ()
+) -> Telemetry:
+    """Make the staged tables of what has landed: each record once, typed, with the shape of its trace.
+
+    Parameters
+    ----------
+    entities
+        What rules look at; decides which tables beside those of traces are made.
+    """
+    models = DbtSql()
+    beside = tuple(BESIDE[entity] for entity in sorted(entities) if entity in BESIDE)
+    connection.execute("create schema if not exists staging; create schema if not exists intermediate")
+    for model, query in models.in_order((*_ALWAYS, *beside)).items():
+        connection.execute(f"create table {models.table(model)} as {query}")
+    ((spans, logs, traces, complete, repeats),) = connection.execute("""
+        select
+            (select count(*) from staging.stg_spans), (select count(*) from staging.stg_logs), count(*),
+            count(*) filter (is_complete), (select count(*) from staging.stg_span_repeats)
+        from intermediate.int_traces
+    """).fetchall()
+    return Telemetry(files, spans, logs, traces, complete, repeats)
+
+
+def _read_file(connection: duckdb.DuckDBPyConnection, outcome: FileOutcome) -> ReadFile:
+    refusals: tuple[str, ...] = ()
+    if outcome.records_rejected:
+        rows = connection.execute(
+            "select line, record, reason, detail from audit.quarantine where load_id = ? order by all limit ?",
+            [outcome.load_id, REFUSALS_SHOWN],
+        ).fetchall()
+        refusals = tuple(
+            f"line {line}{'' if record is None else f', record {record}'}: {reason}: {detail}"
+            for line, record, reason, detail in rows
+        )
+    return ReadFile(
+        outcome.path, outcome.format, outcome.records_landed, outcome.records_rejected, outcome.unknown_fields, refusals
+    )
