@@ -5,26 +5,23 @@ Reads only; the connection may be a warehouse, a published generation or an in-m
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from dagster_project import __version__
+from dagster_project.replay.certificate import RESULT, Certificate, certify
+from dagster_project.replay.investigation import Investigation, investigate
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql import to_sql, verdicts_query
 from dagster_project.rule_language.syntax import Entity
 
-UNDETECTABLE_LOSS = (
-    "A lost span that had no children leaves no mark, and neither does a lost log record: "
-    "every total is of what was received."
-)
-_RESULT = "hindcast_replayed"
 _REQUIRED = ("staging.stg_spans", "staging.stg_logs", "intermediate.int_traces", "intermediate.int_trace_shape")
 
 
@@ -37,47 +34,6 @@ class ReplayFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """What a replay looked at, and what it could not see.
-
-    Attributes
-    ----------
-    window_asked, window_available
-        The window of the question, and the first and last trace there is; UTC.
-    spans_scanned, logs_scanned
-        Of the traces that start in the window; for groups also what lies a gap before it.
-    null_keys
-        Items that the rule looks at and that lack a group key; None for traces.
-    records_quarantined
-        Records that landing refused, at any time; None when the connection does not know.
-    unsettled
-        Groups that an item arriving later could still extend; None for traces.
-    """
-
-    rule_id: str
-    meaning_hash: str
-    window_asked: Window
-    window_available: tuple[datetime | None, datetime | None]
-    spans_scanned: int
-    logs_scanned: int
-    traces_scanned: int
-    traces_complete: int
-    traces_incomplete: int
-    records_quarantined: int | None
-    null_keys: int | None
-    violated: int
-    satisfied: int
-    inconclusive: int
-    not_applicable: int | None
-    unsettled: int | None
-    inconclusive_reasons: dict[str, int]
-    undetectable_loss_note: str
-    engine: str
-    code_version: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Replay:
     """The answer to one rule.
 
@@ -87,6 +43,10 @@ class Replay:
         One row a violated scope, by first span; the columns of `violations.fct_verdicts`, ids in hexadecimal digits.
     inconclusive
         The same columns for scopes that cannot be judged.
+    investigation
+        The four answers, when they were asked for.
+    comparisons
+        The same rule over other windows.
     """
 
     rule: Rule
@@ -95,6 +55,8 @@ class Replay:
     inconclusive: pa.Table
     first_violation_at: datetime | None
     last_violation_at: datetime | None
+    investigation: Investigation | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def confidence(self) -> str:
@@ -102,9 +64,11 @@ class Replay:
         certificate = self.certificate
         refused = certificate.records_quarantined
         aside = f"; {refused} records could not be read" if refused else ""
-        if not certificate.spans_scanned and not certificate.logs_scanned and not certificate.violated:
+        if certificate.sampling.lowest is not None:
+            aside += f"; its senders sampled, down to {certificate.sampling.lowest:.4g} of all"
+        if not certificate.has_scanned:
             return f"says nothing: nothing that was received lies in this window{aside}"
-        if certificate.inconclusive:
+        if not certificate.is_exhaustive:
             return (
                 f"lower bound: every violation that is certain, of what was received; {certificate.inconclusive} scopes"
                 f" cannot be judged{aside}"
@@ -112,7 +76,34 @@ class Replay:
         return f"exhaustive scan: every violation of what was received{aside}"
 
 
-def replay(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None) -> Replay:
+@dataclass(frozen=True)
+class Comparison:
+    """The same rule over another window, which `label` names as it was asked for."""
+
+    label: str
+    certificate: Certificate
+    first_violation_at: datetime | None
+    last_violation_at: datetime | None
+
+
+def share_violated(certificate: Certificate) -> float | None:
+    """Of the scopes that could be judged, how many are violated; None when none could be."""
+    judged = certificate.violated + certificate.satisfied
+    return certificate.violated / judged if judged else None
+
+
+def compared(connection: duckdb.DuckDBPyConnection, answer: Replay, windows: Sequence[tuple[str, Window]]) -> Replay:
+    """The answer, with the same rule replayed over other windows beside it."""
+    comparisons = []
+    for label, window in windows:
+        other = replay(connection, answer.rule, window)
+        comparisons.append(Comparison(label, other.certificate, other.first_violation_at, other.last_violation_at))
+    return replace(answer, comparisons=tuple(comparisons))
+
+
+def replay(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None, *, with_investigation: bool = False
+) -> Replay:
     """Judge every scope of the window.
 
     Parameters
@@ -121,6 +112,8 @@ def replay(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | N
         Has the schemas staging and intermediate; audit is used when it is there.
     window
         Scopes whose first span is in it; everything when None.
+    with_investigation
+        Whether the four questions are answered, too; that reads the spans of the window once more.
 
     Raises
     ------
@@ -135,11 +128,14 @@ def replay(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | N
     query = to_sql(verdicts_query(rule, source), pretty=False)
     try:
         # A temporary table lives in memory even when the connection only reads.
-        connection.execute(f"create or replace temp table {_RESULT} as {query}")
+        connection.execute(f"create or replace temp table {RESULT} as {query}")
         try:
-            return _answer(connection, rule, window, source, began)
+            answer = _answer(connection, rule, certify(connection, rule, window, source, began))
+            if with_investigation:
+                answer = replace(answer, investigation=investigate(connection, rule, window))
+            return answer
         finally:
-            connection.execute(f"drop table if exists {_RESULT}")
+            _drop_result(connection)
     except duckdb.Error as error:
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
 
@@ -151,10 +147,9 @@ def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | 
     return f"{sql};\n\n{rows[0][1] if rows else ''}"
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, source: Source, began: float) -> Replay:
-    certificate = _certificate(connection, rule, window, source, began)
+def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Certificate) -> Replay:
     spans = connection.execute(
-        f"select min(first_span_at), max(last_span_at) from {_RESULT} where verdict = 'violated'"  # noqa: S608
+        f"select min(first_span_at), max(last_span_at) from {RESULT} where verdict = 'violated'"  # noqa: S608
     ).fetchall()
     first, last = spans[0]
     return Replay(
@@ -165,6 +160,12 @@ def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, s
         first_violation_at=first,
         last_violation_at=last,
     )
+
+
+def _drop_result(connection: duckdb.DuckDBPyConnection) -> None:
+    # What was interrupted may have left the connection in a state in which nothing can be dropped; it is closed then.
+    with contextlib.suppress(duckdb.Error):
+        connection.execute(f"drop table if exists {RESULT}")
 
 
 def _source(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
@@ -181,7 +182,8 @@ def _source(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
         "span": frozenset(name for table, name in found if table == "staging.stg_spans"),
         "log": frozenset(name for table, name in found if table == "staging.stg_logs"),
     }
-    return Source(columns=columns, start=window.start, end=window.end)
+    inside = window.recordable
+    return Source(columns=columns, start=inside.start, end=inside.end)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, verdict: str) -> pa.Table:
@@ -197,82 +199,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, verdict: str) -> pa.Table:
                 'span_id': lower(lpad(to_hex(one.span_id), 16, '0'))
             }}) as witness,
             reported::varchar as reported
-        from {_RESULT}
+        from {RESULT}
         where verdict = ?
         order by first_span_at, scope_key
     """  # noqa: S608
     return connection.sql(query, params=[verdict]).to_arrow_table()
-
-
-def _certificate(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, source: Source, began: float
-) -> Certificate:
-    counts = dict(connection.execute(f"select verdict, count(*) from {_RESULT} group by all").fetchall())  # noqa: S608
-    reasons = connection.execute(
-        f"select reason, count(*) from {_RESULT} where verdict = 'inconclusive' group by all order by all"  # noqa: S608
-    ).fetchall()
-    traces, complete, spans, logs, first, last = _scanned(connection, window)
-    judged = sum(counts.values())
-    grouped = rule.scope_kind == "group"
-    return Certificate(
-        rule_id=rule.id,
-        meaning_hash=rule.meaning_hash,
-        window_asked=window,
-        window_available=(first, last),
-        spans_scanned=spans,
-        logs_scanned=logs,
-        traces_scanned=traces,
-        traces_complete=complete,
-        traces_incomplete=traces - complete,
-        records_quarantined=_quarantined(connection),
-        null_keys=_one(connection, to_sql(null_keys_query(rule, source))) if grouped else None,
-        violated=counts.get("violated", 0),
-        satisfied=counts.get("satisfied", 0),
-        inconclusive=counts.get("inconclusive", 0),
-        # A trace of which only logs came has a verdict but is no trace that was scanned.
-        not_applicable=None if grouped else max(0, traces - judged),
-        unsettled=_unsettled(connection, rule) if grouped else None,
-        inconclusive_reasons=dict(reasons),
-        undetectable_loss_note=UNDETECTABLE_LOSS,
-        engine=f"duckdb {duckdb.__version__}",
-        code_version=__version__,
-        seconds=time.perf_counter() - began,
-    )
-
-
-def _scanned(connection: duckdb.DuckDBPyConnection, window: Window) -> tuple[Any, ...]:
-    """Traces, complete ones, their spans and logs in the window; the first and last trace there is at all."""
-    query = """
-        select
-            count(*) filter (inside), count(*) filter (inside and is_complete),
-            coalesce(sum(span_count) filter (inside), 0)::bigint, coalesce(sum(log_count) filter (inside), 0)::bigint,
-            min(started_at), max(ended_at)
-        from (
-            select
-                *,
-                started_at >= coalesce($start, started_at)
-                and started_at < coalesce($end, 'infinity'::timestamp) as inside
-            from intermediate.int_traces
-        )
-    """
-    rows = connection.execute(query, {"start": window.start, "end": window.end}).fetchall()
-    return tuple(rows[0])
-
-
-def _unsettled(connection: duckdb.DuckDBPyConnection, rule: Rule) -> int:
-    """Groups that end less than a gap before the last span there is: what arrives next may belong to them."""
-    query = f"""
-        select count(*) from {_RESULT}
-        where epoch_ns(last_span_at) + ? > (select max(epoch_ns(started_at)) from staging.stg_spans)
-    """  # noqa: S608
-    return _one(connection, query, [rule.judgement.gap_ns])
-
-
-def _quarantined(connection: duckdb.DuckDBPyConnection) -> int | None:
-    query = "select count(*) from information_schema.tables where table_schema = 'audit' and table_name = 'quarantine'"
-    return _one(connection, "select count(*) from audit.quarantine") if _one(connection, query) else None
-
-
-def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[Any] | None = None) -> int:
-    """The one number of a query. Results are fetched whole: an open one blocks the connection."""
-    return int(connection.execute(query, parameters or []).fetchall()[0][0])

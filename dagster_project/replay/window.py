@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 _UNITS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 7 * 86_400}
+# Recorded times count nanoseconds in 64 bits, which reach from 1677 to 2262: beyond, nothing can be recorded.
+EARLIEST = datetime(1677, 9, 22)
+LATEST = datetime(2262, 4, 11)
 
 
 class WindowError(ValueError):
@@ -27,6 +30,14 @@ class Window:
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise WindowError(f"the window ends ({self.end}) before it starts ({self.start})")
 
+    @property
+    def recordable(self) -> Window:
+        """The part of it in which anything can be recorded, as bounds that the engine can compare with."""
+        start = None if self.start is None or self.start <= EARLIEST else min(self.start, LATEST)
+        end = None if self.end is None or self.end > LATEST else max(self.end, EARLIEST)
+        # What begins at the end of recordable time holds nothing, and needs no end to say so.
+        return Window(start, None if start is not None and end is not None and start >= end else end)
+
 
 def parse_window(start: str | None, end: str | None, now: datetime) -> Window:
     """The window between two moments as people write them; None leaves an end open.
@@ -37,6 +48,21 @@ def parse_window(start: str | None, end: str | None, now: datetime) -> Window:
         Says which text is no moment and what one looks like.
     """
     return Window(*(None if moment is None else parse_moment(moment, now) for moment in (start, end)))
+
+
+def parse_range(text: str, now: datetime) -> Window:
+    """The window of `120 days ago..90 days ago`; an end that is left out is open.
+
+    Raises
+    ------
+    WindowError
+        Says what a window looks like.
+    """
+    start, dots, end = text.partition("..")
+    if not dots or not (start.strip() or end.strip()):
+        raise WindowError(f"`{text}` is no window: write two moments with `..` between them, such as "
+                          "`120 days ago..90 days ago`")  # fmt: skip
+    return parse_window(start.strip() or None, end.strip() or None, now)
 
 
 def parse_moment(text: str, now: datetime) -> datetime:

@@ -1,0 +1,137 @@
+"""A replay as a table for terminals, JSON, CSV or Parquet.
+
+Layout only: what was found and how sure it is, `query` says. HTML is made by `site.replayed`, with the site's pages.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from dagster_project.replay.formats.answers import as_json, certificate_json
+from dagster_project.replay.formats.cells import as_csv, inert, rows_as_csv, rows_as_json
+from dagster_project.replay.formats.terminal import WIDE, as_table, pack_table
+from dagster_project.replay.query import Replay
+
+FORMATS: Final = ("table", "json", "csv", "parquet", "html")
+SUFFIXES: Final = {"json": ".json", "csv": ".csv", "parquet": ".parquet", "html": "", "table": ".txt"}
+
+
+class FormatNotSupported(ValueError):
+    """The format is none that a replay can be written in, or cannot go where it was asked to."""
+
+
+def render(replay: Replay, format_: str) -> str:
+    """The replay as text, for the formats `table`, `json` and `csv`.
+
+    Raises
+    ------
+    FormatNotSupported
+        For anything else; Parquet is written with `export`, HTML by `site.replayed`.
+    """
+    if format_ == "table":
+        console = Console(width=WIDE, file=io.StringIO(), record=True)
+        console.print(as_table(replay, console.width))
+        return console.export_text()
+    if format_ == "json":
+        return json.dumps(as_json(replay), indent=2, ensure_ascii=False) + "\n"
+    if format_ == "csv":
+        return as_csv(replay)
+    raise _refused(format_)
+
+
+def export(replay: Replay, format_: str, path: Path) -> None:
+    """Write the replay to a file, which is there whole or not at all.
+
+    Raises
+    ------
+    FormatNotSupported
+        For a format that is no file's.
+    """
+    with written_aside(path) as aside:
+        if format_ == "parquet":
+            pq.write_table(_with_certificate(replay), aside)
+        else:
+            aside.write_text(render(replay, format_), encoding="utf-8")
+
+
+def format_of(path: Path) -> str:
+    """The format that the name of a file says; CSV when it has no ending.
+
+    Raises
+    ------
+    FormatNotSupported
+        For an ending that is no format's.
+    """
+    ending = path.suffix.lower().lstrip(".")
+    found = {"": "csv", "txt": "table"}.get(ending, ending)
+    if found not in FORMATS:
+        raise _refused(ending)
+    return found
+
+
+def require_known(format_: str) -> None:
+    """Refuse what is no format before anything is asked of the engine.
+
+    Raises
+    ------
+    FormatNotSupported
+        Names the formats there are.
+    """
+    if format_ not in FORMATS:
+        raise _refused(format_)
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` when the block ends well, and goes when not."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _refused(format_: str) -> FormatNotSupported:
+    if format_ == "parquet":
+        return FormatNotSupported("parquet is no text: write it to a file with `--export FILE`")
+    if format_ == "html":
+        return FormatNotSupported("html is a folder of pages: name it with `--format html --export DIR`")
+    return FormatNotSupported(f"`{format_}` is no format; write one of: {', '.join(FORMATS)}")
+
+
+def _with_certificate(replay: Replay) -> pa.Table:
+    """The violations, with the certificate in the metadata of the file."""
+    table = replay.violations
+    certificate = json.dumps(certificate_json(replay.certificate)).encode()
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"hindcast.certificate": certificate})
+
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "FormatNotSupported",
+    "as_csv",
+    "as_json",
+    "as_table",
+    "certificate_json",
+    "export",
+    "format_of",
+    "inert",
+    "pack_table",
+    "render",
+    "require_known",
+    "rows_as_csv",
+    "rows_as_json",
+    "written_aside",
+]

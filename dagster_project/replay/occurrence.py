@@ -1,0 +1,155 @@
+"""Whether what a rule names occurs in what was received: a misspelt attribute is null everywhere, and no rule complains of it.
+
+Says so with the nearest name that does occur. Changes no verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from dagster_project.replay.tables import SAMPLED_SPANS, Tables, bounds, looked_at, rows, tables_of, within
+from dagster_project.replay.window import Window
+from dagster_project.rule_language.attributes import fields_of
+from dagster_project.rule_language.model import Comparison, Constant, Field
+from dagster_project.rule_language.rule_file import Rule
+from dagster_project.wording import did_you_mean, visible
+
+_MOST_NAMES = 5_000
+# The intrinsic fields that name things, with their columns.
+_NAMED = {"name": ("span_name", "a span"), "service": ("service_name", "a service")}
+
+
+def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, spans: int) -> list[str]:
+    """A sentence for each span name, service and attribute that the rule names and that does not occur.
+
+    Parameters
+    ----------
+    spans
+        How many the window holds. Names are looked up in all of them; attributes in all when they are few, else in
+        some of several days and of the spans that the rule names.
+    """
+    if not spans:
+        return []
+    tables = tables_of(connection)
+    found = []
+    for name in sorted(_NAMED):
+        found += _unknown_names(connection, rule, window, name)
+    found += _unknown_attributes(connection, tables, rule, window, spans)
+    return found
+
+
+def _unknown_names(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, name: str) -> list[str]:
+    column, thing = _NAMED[name]
+    asked = _constants(rule, name)
+    if not asked:
+        return []
+    query = f"select distinct {column} as name from staging.stg_spans where {within('started_at')} limit {_MOST_NAMES}"  # noqa: S608
+    known = {one["name"] for one in rows(connection, query, bounds(window)) if one["name"] is not None}
+    if len(known) >= _MOST_NAMES:
+        return []
+    return [_said(f"no span of the window is of {thing} `{word}`", word, known) for word in sorted(asked - known)]
+
+
+def _unknown_attributes(
+    connection: duckdb.DuckDBPyConnection, tables: Tables, rule: Rule, window: Window, spans: int
+) -> list[str]:
+    found = []
+    for entity, table, what in (("span", "staging.stg_spans", "spans"), ("log", "staging.stg_logs", "log records")):
+        for origin, column in (("attribute", "attributes"), ("resource", "resource_attributes")):
+            asked = {
+                one.key for one in fields_of(rule.judgement) if one.entity == entity and one.origin == origin
+            }  # fmt: skip
+            if not asked or not tables.has(table, column):
+                continue
+            known, looked, is_sample = (
+                _span_keys(connection, rule, window, spans, column)
+                if entity == "span"
+                else _log_keys(connection, window, column)
+            )
+            of = (
+                f"{looked:,} {what} of the window that were looked at"
+                if is_sample
+                else f"{looked:,} {what} of the window"
+            )
+            kind = "a resource attribute" if origin == "resource" else "an attribute"
+            found += [
+                _said(f"none of the {of} has {kind} `{word}`", word, known) for word in sorted(asked - known) if looked
+            ]
+    return found
+
+
+def _span_keys(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, spans: int, column: str
+) -> tuple[set[str], int, bool]:
+    """The keys that occur, in how many spans they were looked for, and whether those are not all."""
+    looked = looked_at(connection, window, spans)
+    known, number = _keys(connection, looked.query, window, column)
+    names = sorted(_constants(rule, "name"))
+    if looked.is_sample and names:
+        # A rare span is in no sample; those that the rule names are looked at by their name.
+        more, count = _keys(
+            connection,
+            f"select {column} from staging.stg_spans where {within('started_at')}"  # noqa: S608
+            f" and list_contains($names::varchar[], span_name) limit {SAMPLED_SPANS}",
+            window,
+            column,
+            names=names,
+        )
+        known, number = known | more, number + count
+    return known, number, looked.is_sample
+
+
+def _log_keys(connection: duckdb.DuckDBPyConnection, window: Window, column: str) -> tuple[set[str], int, bool]:
+    most = SAMPLED_SPANS * 16
+    query = f"select {column} from staging.stg_logs where {within('occurred_at')} limit {most}"  # noqa: S608
+    known, number = _keys(connection, query, window, column)
+    return known, number, number == most
+
+
+def _keys(
+    connection: duckdb.DuckDBPyConnection, query: str, window: Window, column: str, **values: Any
+) -> tuple[set[str], int]:
+    found = rows(
+        connection,
+        f"""
+        with looked as (select {column} as held from ({query}))
+        select key, (select count(*) from looked) as looked
+        from (select distinct unnest(json_keys(held)) as key from looked)
+        union all select null, (select count(*) from looked)
+        limit {_MOST_NAMES}
+        """,  # noqa: S608
+        {**bounds(window), **values},
+    )
+    return {one["key"] for one in found if one["key"] is not None}, found[0]["looked"]
+
+
+def _constants(rule: Rule, name: str) -> set[str]:
+    """What the rule asks the intrinsic field of a span to be equal to."""
+    return {
+        str(one.right.value)
+        for one in _comparisons(rule.judgement)
+        if one.op == "=="
+        and isinstance(one.left, Field)
+        and isinstance(one.right, Constant)
+        and (one.left.entity, one.left.origin, one.left.key) == ("span", "intrinsic", name)
+    }
+
+
+def _comparisons(node: Any) -> Iterator[Comparison]:
+    if isinstance(node, Comparison):
+        yield node
+    elif dataclasses.is_dataclass(node) and not isinstance(node, type):
+        for part in dataclasses.fields(node):
+            yield from _comparisons(getattr(node, part.name))
+    elif isinstance(node, tuple):
+        for child in node:
+            yield from _comparisons(child)
+
+
+def _said(sentence: str, word: str, known: set[str]) -> str:
+    hint = did_you_mean(word, known)
+    return visible(sentence) + (f"; {visible(hint, 600)}" if hint else "")
