@@ -131,6 +131,9 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
     if found == "`(`" and before:
         hint = did_you_mean(before.group(1), (*FUNCTIONS, "exists", "missing", "baseline", *ENTITIES))
         return ExpressionError(f"`{before.group(1)}` is no function of this language", before.start(1), position, hint)
+    if position < len(text) and _awaits_set(error):
+        hint = "a condition on items stands after `where`: any(x where amount > 1)"
+        return ExpressionError("a set of spans or logs is expected here", position, hint=hint)
     if re.match(r"\d", text[position:]):
         number = cast("re.Match[str]", re.match(r"[\w.]+", text[position:])).group()
         return ExpressionError(
@@ -143,6 +146,12 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
         quote = "the string does not end" if text[position] == '"' else "strings are written in double quotes"
         return ExpressionError(quote, position)
     return ExpressionError(f"did not expect {found} here", position, hint=_hint_at(text, position))
+
+
+def _awaits_set(error: UnexpectedInput) -> bool:
+    """Whether the parser stopped where only a selector or the name of a set can stand."""
+    allowed = getattr(error, "allowed", None) or getattr(error, "accepts", None) or ()
+    return "ENTITY" in allowed and "NUMBER" not in allowed
 
 
 def _offset(error: UnexpectedInput) -> int:

@@ -13,6 +13,11 @@ def number(value):
     return tree.Value(Decimal(value), "number")
 
 
+def baseline(same_hour, at_least):
+    past = tree.Baseline(7 * 86_400 * 10**9, same_hour, at_least)
+    return tree.Compare(">", tree.Call("count", NAME("a"), None, None), past)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -72,17 +77,18 @@ def test_text_becomes_a_tree(text, expected):
         ("a > 1e400", 4, "too large", ""),
         ("a > 0.3ns", 4, "whole number of nanoseconds", ""),
         ("a > 1000000d", 4, "292 years", ""),
-        ("any(a >> b)", 6, "not in this version: `>>` (structure)", ""),
-        ("any(a << b)", 6, "not in this version: `<<` (structure)", ""),
-        ("any(a ~ b)", 6, "not in this version: `~`", ""),
-        ("a before b", 2, "not in this version: `before` (order)", ""),
-        ("a followed by b within 5s", 2, "not in this version: `followed` (order)", ""),
-        ("count(x) > 3 per 1m", 13, "not in this version: `per` (rates)", ""),
-        ("p95(s.duration) > 1s", 0, "not in this version: `p95` (quantiles)", ""),
-        ("avg(s.duration) > 1s", 0, "not in this version: `avg`", ""),
-        ("metric(x)", 0, "not in this version: `metric` (joins with metrics)", ""),
-        ("any(event(x))", 4, "not in this version: `event` (span events)", ""),
-        ("all(q: q.a == root.a)", 5, "not in this version: `name: condition` (equality across spans)", ""),
+        ("any(x where a >> b)", 15, "did not expect `>`", "any(a >> b)"),
+        ("any(x where a ~ b)", 14, "did not expect `~`", "structure stands between sets"),
+        ("any(x where near(y))", 12, "`near` is no function", ""),
+        ("any(a near b)", 12, "did not expect `)`", ""),
+        ("any(a == b)", 6, "no `==` between sets", "a condition stands after `where`"),
+        ("a before count(b)", 9, "a set is expected on each side of an order", "let"),
+        ("a.middle before b", 0, "a set is expected on each side of an order", "a.end before b.start"),
+        ("a before b within 0.3ns", 18, "whole number of nanoseconds", ""),
+        ("count(x) > 3 per minute", 17, "did not expect `minute`", ""),
+        ("count(x) by service > baseline(7d, at least 1.5)", 44, "`at least` takes a whole number", ""),
+        ("p96(s.duration) > 1s", 0, "`p96` is no function", "`p9"),
+        ("metrics(x)", 0, "`metrics` is no function", "`metric`"),
         ("not " * 60 + "a", None, "nested deeper than 50", "let"),
         ("(a + " * 60 + "a" + ")" * 60 + " > 1", None, "nested deeper than 50", "let"),
     ],
@@ -94,6 +100,55 @@ def test_mistakes_say_where_and_what(text, offset, message, hint):
     assert hint in raised.value.hint
     if offset is not None:
         assert raised.value.start == offset
+
+
+SET = tree.Name("a"), tree.Name("b")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("any(a > b)", tree.Structured(">", False, *SET)),
+        ("any(a !>> b)", tree.Structured(">>", True, *SET)),
+        ("any(a ~ b)", tree.Structured("~", False, *SET)),
+        ("any(a unless b)", tree.Unless(*SET)),
+        ("any(a near b within 5s)", tree.Joined("near", *SET, 5 * 10**9, None)),
+        ("any(a after b within 1m on anything)", tree.Joined("after", *SET, 60 * 10**9, ())),
+        ('any(a near b within 1m on trace, "k.x")', tree.Joined("near", *SET, 60 * 10**9, ("trace", "k.x"))),
+        ("any(a > b > a)", tree.Structured(">", False, tree.Structured(">", False, *SET), NAME("a"))),
+        ("any(a > (b > a))", tree.Structured(">", False, NAME("a"), tree.Structured(">", False, *SET[::-1]))),
+        ("any(a < (b where c))", tree.Structured("<", False, NAME("a"), tree.Filtered(NAME("b"), NAME("c")))),
+    ],
+)
+def test_sets(text, expected):
+    made = parse(text)
+    assert isinstance(made, tree.Call)
+    assert made.items == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a before b", tree.Ordered("before", NAME("a"), "start", NAME("b"), "start", None)),
+        ("a.end before b within 5s", tree.Ordered("before", NAME("a"), "end", NAME("b"), "start", 5 * 10**9)),
+        ("a followed by b.end", tree.Ordered("followed by", NAME("a"), "start", NAME("b"), "end", None)),
+        ("all(q: x)", tree.Call("all", NAME("q"), None, NAME("x"))),
+        ("all(q in a > b: x)", tree.Call("all", tree.Structured(">", False, *SET), None, NAME("x"), "q")),
+        ("max(a.b) by c, d > 1", tree.Compare(">", tree.Call("max", NAME("a"), "b", None, by=("c", "d")), number(1))),
+        ("count(a) > 1 per 1s", tree.Compare(">", tree.Call("count", NAME("a"), None, None), number(1), 10**9)),
+        ("count(a) > baseline(7d)", baseline(False, None)),
+        ("count(a) > baseline(7d, same hour)", baseline(True, None)),
+        ("count(a) > baseline(7d, at least 5)", baseline(False, 5)),
+        ("count(a) > baseline(7d, same hour, at least 5)", baseline(True, 5)),
+    ],
+)
+def test_scope_conditions(text, expected):
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize("word", ["after", "near", "by", "on", "per", "before", "within", "unless", "baseline", "min"])
+def test_words_of_the_language_may_be_attributes(word):
+    assert parse(f"any(a where {word} > 1)").condition == tree.Compare(">", NAME(word), number(1))
 
 
 def test_brackets_without_nesting_are_no_depth():
