@@ -6,16 +6,16 @@ Knows the fields of the file and their forms. Expressions are parsed by `parser`
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
-from dagster_project.rule_language import patterns
+from dagster_project.rule_language import betrace, patterns
 from dagster_project.rule_language.attributes import SPAN, entities_of
 from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors
+from dagster_project.rule_language.inline_text import one_key_a_line
 from dagster_project.rule_language.item_sets import Bindings, resolve_items
 from dagster_project.rule_language.limits import MAX_BINDINGS
 from dagster_project.rule_language.meaning import meaning_hash
@@ -41,6 +41,7 @@ FIELDS: Final = (
 SEVERITIES: Final = ("critical", "high", "medium", "low")
 STATUSES: Final = ("active", "shadow", "retired")
 INLINE_PATH: Final = "<in line>"
+_CONDITIONS: Final = ("when", "always", "never", "detect")
 
 _ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -72,6 +73,7 @@ class Rule:
     expressions: Mapping[str, str]
     examples: tuple[Example, ...]
     content: bytes
+    assumed: tuple[str, ...] = ()  # what a condition in another tool's syntax left open
 
     @property
     def scope_kind(self) -> Literal["trace", "group", "hour"]:
@@ -105,7 +107,7 @@ def read_inline(text: str) -> Rule:
     RuleErrors
         With everything that is wrong with it.
     """
-    return _Reader(YamlText(INLINE_PATH, _one_key_a_line(text)), inline=True).rule()
+    return _Reader(YamlText(INLINE_PATH, one_key_a_line(text, FIELDS)), inline=True).rule()
 
 
 @dataclass
@@ -116,6 +118,7 @@ class _Reader:
     inline: bool = False
     errors: list[RuleError] = field(default_factory=list)
     values: dict[str, Node] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     def rule(self) -> Rule:
         root = self.source.root()
@@ -145,6 +148,7 @@ class _Reader:
             expressions=expressions,
             examples=() if self.inline else self._examples(root),
             content=self.source.text.encode("utf-8", "surrogatepass"),
+            assumed=self.assumed,
         )
         if self.errors:
             raise RuleErrors(self.errors)
@@ -202,7 +206,12 @@ class _Reader:
     def _judgement(self, root: Node) -> tuple[Judgement, Mapping[str, str]]:
         bindings = self._bindings()
         skew_ns = self._duration("skew", DEFAULT_SKEW_NS)
-        parts = {name: self._condition(name, bindings, skew_ns) for name in ("when", "always", "never", "detect")}
+        translated = self._translated()
+        if translated is None:
+            said = {name for name in _CONDITIONS if name in self.values}
+            parts = {name: self._condition(name, bindings, skew_ns) for name in said}
+        else:
+            parts = {name: resolve_condition(parse(text), bindings, skew_ns) for name, text in translated.items()}
         report = self._report(bindings)
         group_by, gap_ns, scope = self._grouping(root, bindings.by)
         for unused in binding_names(bindings.items, bindings.used):
@@ -211,11 +220,29 @@ class _Reader:
         self._check_keys(judgement)
         return judgement, dict(self._as_written())
 
+    def _translated(self) -> dict[str, str] | None:
+        """The conditions that a condition of BeTrace stands for, as texts of this language; None when there is none."""
+        keyword: betrace.Keyword = "assert" if "assert" in self.values else "detect"
+        node = self.values.get(keyword)
+        if node is None or not isinstance(node.value, str):
+            return None
+        if keyword == "detect" and not betrace.looks_like_betrace(node.value):
+            return None
+        for other in ("let", *_CONDITIONS):
+            if other in self.values and other != keyword:
+                self._complain(f"`{other}` beside a condition of BeTrace, which stands alone", self.values[other])
+        with self._expression(node):
+            made = betrace.translate(node.value, keyword)
+            parts = {"when": made.when, "always": made.always, "never": made.never}
+            self.assumed = made.assumed
+            return {name: text for name, text in parts.items() if text is not None}
+        return {}
+
     def _as_written(self) -> Iterator[tuple[str, str]]:
         let = self.values["let"].value if "let" in self.values else None
         if isinstance(let, dict):
             yield "let", "\n".join(f"{word}: {str(value.value).strip()}" for word, (_, value) in let.items())
-        for name in ("when", "always", "never", "detect"):
+        for name in (*_CONDITIONS, "assert"):
             if name in self.values:
                 yield name, str(self.values[name].value).strip()
 
@@ -226,14 +253,14 @@ class _Reader:
         report: tuple[Reported, ...],
     ) -> Judgement:
         """Violation = when and (not always or never), or detect alone."""
-        when, always, never, detect = (parts[name] for name in ("when", "always", "never", "detect"))
-        if "detect" in self.values:
+        when, always, never, detect = (parts.get(name) for name in _CONDITIONS)
+        if "detect" in parts:
             for other in ("when", "always", "never"):
                 if other in self.values:
                     message = f"`{other}` beside `detect`; detect stands alone"
                     self._complain(message, self.values[other], "write `when` and `never` instead of `detect`")
             return Judgement(ALWAYS_TRUE, detect or ALWAYS_TRUE, "detect", (), 0, report)
-        if "always" not in self.values and "never" not in self.values:
+        if not {"always", "never", "assert", "detect"} & {*parts, *self.values}:
             self._complain("the rule says nothing: `always`, `never` or `detect` is missing", root)
         bad = [Negation(always)] if always else []
         clause: Literal["always", "never", "always or never"] = "always"
@@ -367,38 +394,3 @@ class _Reader:
                     f"no test has the verdict `{verdict}`", node, "a rule needs one of each to show that it can fail"
                 )
         return tuple(examples)
-
-
-def _one_key_a_line(text: str) -> str:
-    """Put each `key:` that stands outside quotes and brackets on a line of its own, as YAML wants it.
-
-    Expressions become blocks, in which colons and hashes are plain characters.
-    """
-    parts: list[tuple[str, str]] = []
-    depth, start, key = 0, 0, ""
-    for token in re.finditer(r'"(?:\\.|[^"\\])*"|[\[({]|[\])}]|\b([a-z_]+)\s*:(?=\s)', text):
-        if token.group() in {"(", "[", "{"}:
-            depth += 1
-        elif token.group() in {")", "]", "}"}:
-            depth -= 1
-        elif depth == 0 and token.group(1) in FIELDS:
-            parts.append((key, _dedented(text[start : token.start()])))
-            key, start = token.group(1), token.end()
-    parts.append((key, _dedented(text[start:])))
-    return "\n".join(_inline_entry(key, value) for key, value in parts if key or value)
-
-
-def _dedented(value: str) -> str:
-    return textwrap.dedent(value.strip("\n")).strip()
-
-
-def _inline_entry(key: str, value: str) -> str:
-    if not key:
-        return value
-    is_block = "\n" in value or (key in {"let", "report"} and value[:1] != "{")
-    is_expression = key in {"when", "always", "never", "detect"} and value[:1] not in {"|", ">", "'", '"'}
-    if is_expression and value:
-        indented = value.replace("\n", "\n  ")
-        return f"{key}: |-\n  {indented}"
-    # A mapping in braces or a plain value stays beside its key; one of several lines goes below it.
-    return f"{key}: {value}" if not is_block else f"{key}:\n{textwrap.indent(value, '  ')}"
