@@ -1,0 +1,320 @@
+"""The gate from files to exit code: what is new, what is accepted, what is known again in another run."""
+
+import gzip
+import json
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from dagster_project.cli.app import app
+from dagster_project.gate.outcome import Policy
+from dagster_project.gate.run import Request, run
+from tests.gate.conftest import RULE, span
+
+TODAY = date(2024, 6, 1)
+CHARGE = span("payment.charge", service="checkout", currency="EUR", order_id="o-8812")
+
+
+@pytest.fixture
+def command(rules):
+    def invoke(*arguments):
+        return CliRunner().invoke(app, ["gate", *map(str, arguments)])
+
+    return invoke
+
+
+@pytest.fixture
+def gate(rules):
+    def judge(*paths, policy=None, **given):
+        names = given.pop("rules", [str(rules)])
+        return run(Request(list(paths), names, policy or Policy(), given.pop("today", TODAY), **given))
+
+    return judge
+
+
+def fingerprints(outcome):
+    return {one.finding.fingerprint for one in outcome.reviewed}
+
+
+# --- exit codes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_violation_stops_the_pipeline(command, traces, rules):
+    found = command("--traces", traces(CHARGE), "--rules", rules)
+    assert found.exit_code == 1
+    assert "charge-is-approved (high)" in found.stdout
+    assert "1 violation at checkout: payment.charge" in found.stdout
+    assert "rules/payments/charge-is-approved.yml:9" in found.stdout
+
+
+def test_nothing_new_is_well(command, traces, rules):
+    approved = span("approval.granted", number=2, parent=1)
+    assert command("--traces", traces(CHARGE, approved), "--rules", rules).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--rules", "no-such-rule"], ["--traces", "absent.jsonl"], ["--baseline", "absent.json"], ["--update-baseline"],
+    ["--format", "yaml"],
+])  # fmt: skip
+def test_what_cannot_be_used_is_an_error_of_its_own(command, traces, arguments, rules):
+    found = command("--traces", traces(CHARGE), "--rules", rules, *arguments)
+    assert found.exit_code == 2, found.output
+
+
+def test_a_broken_rule_is_told_with_its_place(command, traces, rules):
+    (rules / "payments/charge-is-approved.yml").write_text(RULE.replace("any(span", "anyy(span", 1))
+    found = command("--traces", traces(CHARGE), "--rules", rules)
+    assert found.exit_code == 2
+    assert "rules/payments/charge-is-approved.yml:8:" in found.stderr
+
+
+def test_a_file_of_which_nothing_can_be_read_is_an_error(command, tmp_path, rules):
+    noise = tmp_path / "noise.bin"
+    noise.write_bytes(b"\x00\x01 this is no telemetry")
+    found = command("--traces", noise, "--rules", rules)
+    assert found.exit_code == 2
+    assert "noise.bin" in found.stderr
+
+
+def test_nothing_to_judge_is_not_well_unless_it_may_be(command, traces, rules):
+    empty = traces(name="empty.otlp.jsonl")
+    empty.write_text('{"resourceSpans": []}\n')
+    assert command("--traces", empty, "--rules", rules).exit_code == 3
+    assert command("--traces", empty, "--rules", rules, "--allow-empty").exit_code == 0
+
+
+def test_refused_records_are_counted_and_told(command, traces, rules):
+    path = traces(*[span("other", trace=n) for n in range(1, 40)])
+    path.write_text(path.read_text() + "{broken\n")
+    found = command("--traces", path, "--rules", rules)
+    assert found.exit_code == 0
+    assert "1 record refused" in found.stdout
+    assert "line 40" in found.stdout
+
+
+def test_the_command_starts_alone_and_has_the_same_exit_codes(traces, rules, tmp_path):
+    """The short way that `hindcast gate` takes does not import dbt, Dagster, pandas or Great Expectations."""
+    code = (
+        "import sys; sys.argv[0] = 'hindcast'\n"
+        "from dagster_project.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: code = ended.code\n"
+        "late = {'dagster', 'dbt', 'pandas', 'great_expectations', 'plotly'} & set(sys.modules)\n"
+        "assert not late, late\n"
+        "sys.exit(code)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "gate", "--traces", traces(CHARGE), "--rules", rules], cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    usage = [sys.executable, "-c", code, "gate", "--no-such-option"]
+    assert subprocess.run(usage, cwd=tmp_path, capture_output=True, check=False).returncode == 2
+
+
+# --- what is read ---------------------------------------------------------------------------------------------------
+
+
+def test_packed_files_and_folders_and_other_formats_are_read(gate, traces, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(traces(CHARGE).read_bytes()))
+    zipkin = [{
+        "traceId": "00000000000000000000000000000abc", "id": "000000000000000a", "name": "payment.charge",
+        "timestamp": 1_700_000_000_000_000, "duration": 10, "localEndpoint": {"serviceName": "checkout"},
+    }]  # fmt: skip
+    (folder / "zipkin.json").write_text(json.dumps(zipkin))
+    outcome = gate(folder)
+    assert {file.format for file in outcome.telemetry.files} == {"otlp_traces", "zipkin"}
+    assert sum(one.finding.scopes for one in outcome.reviewed) == 2
+
+
+def test_a_span_that_was_sent_twice_counts_once(gate, traces):
+    outcome = gate(traces(CHARGE, CHARGE))
+    assert (outcome.telemetry.spans, outcome.telemetry.repeats) == (1, 1)
+
+
+def test_logs_are_judged_with_the_traces(gate, traces, tmp_path, rules):
+    said = RULE.replace("charge-is-approved", "no-error").replace(
+        'any(span("approval.granted"))', "none(log(severity >= error))"
+    )
+    (rules / "payments/no-error.yml").write_text(said)
+    logs = tmp_path / "logs.jsonl"
+    record = {
+        "timeUnixNano": str(1_700_000_000 * 10**9),
+        "severityNumber": 17,
+        "traceId": f"{1:032x}",
+        "body": {"stringValue": "no"},
+    }
+    logs.write_text(json.dumps({"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": [record]}]}]}) + "\n")
+    assert gate(traces(CHARGE), rules=["rules/payments/no-error.yml"]).exit_code == 0
+    assert gate(traces(CHARGE), logs, rules=["rules/payments/no-error.yml"]).exit_code == 1
+
+
+# --- which rules ----------------------------------------------------------------------------------------------------
+
+
+def test_rules_are_named_by_domain_id_file_or_folder(gate, traces, rules, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/sources.yml").write_text("sources: []\n")
+    broken = rules / "search"
+    broken.mkdir()
+    (broken / "broken.yml").write_text("id: broken\n")
+    path = traces(CHARGE)
+    for name in ("payments", "charge-is-approved", "rules/payments", "rules/payments/charge-is-approved.yml"):
+        assert [one.rule.id for one in gate(path, rules=[name]).judged] == ["charge-is-approved"]
+    assert len(gate(path, rules=["payments", "charge-is-approved"]).judged) == 1
+
+
+def test_a_shadow_rule_is_shown_and_stops_nothing(gate, traces, rules):
+    file = rules / "payments/charge-is-approved.yml"
+    file.write_text(RULE.replace("severity: high", "severity: high\nstatus: shadow"))
+    outcome = gate(traces(CHARGE))
+    assert (int(outcome.exit_code), outcome.states) == (0, {"shown": 1})
+
+
+def test_a_retired_rule_is_judged_only_by_name(gate, traces, rules):
+    file = rules / "payments/charge-is-approved.yml"
+    file.write_text(RULE.replace("severity: high", "severity: high\nstatus: retired"))
+    assert not gate(traces(CHARGE)).judged
+    assert gate(traces(CHARGE), rules=[str(file)]).exit_code == 1
+
+
+def test_severity_says_what_may_stop_the_pipeline(gate, traces):
+    path = traces(CHARGE)
+    assert gate(path, policy=Policy(severity="high")).exit_code == 1
+    assert gate(path, policy=Policy(severity="critical")).exit_code == 0
+
+
+def test_what_cannot_be_judged_stops_the_pipeline_when_asked(gate, traces):
+    orphan = span("payment.charge", parent=77)
+    assert gate(traces(orphan)).exit_code == 0
+    outcome = gate(traces(orphan), policy=Policy(fail_on="inconclusive"))
+    assert outcome.exit_code == 1
+    (found,) = outcome.reviewed
+    assert found.finding.place == ("the root span is missing",)
+
+
+# --- fingerprints ---------------------------------------------------------------------------------------------------
+
+
+def test_another_run_has_the_same_fingerprints(gate, traces):
+    first = fingerprints(gate(traces(CHARGE)))
+    later = span("payment.charge", trace=777, number=5, service="checkout", at_ms=9000, currency="EUR", order_id="o-1")
+    assert (
+        fingerprints(gate(traces(later, span("payment.charge", trace=778, service="checkout", currency="EUR"))))
+        == first
+    )
+
+
+@pytest.mark.parametrize("other", [
+    span("payment.charge", service="kiosk", currency="EUR"),
+    span("payment.charge", service="checkout", currency="USD"),
+])  # fmt: skip
+def test_another_place_or_meaningful_value_has_another(gate, traces, other):
+    first = fingerprints(gate(traces(CHARGE)))
+    assert fingerprints(gate(traces(other))).isdisjoint(first)
+
+
+def test_ids_inside_names_do_not_count_and_versions_do(gate, traces, rules):
+    file = rules / "payments/charge-is-approved.yml"
+    file.write_text(RULE.replace("payment.charge", "POST*").replace("name: POST*", "name: POST /x"))
+
+    def of(name):
+        return fingerprints(gate(traces(span(name))))
+
+    assert of("POST /v1/orders/1234") == of("POST /v1/orders/9") == of("POST /v1/orders/77")
+    assert of("POST /v1/orders/1234") != of("POST /v2/orders/1234")
+    assert of("POST /o/6f1b7c0a-1111-2222-3333-444455556666") == of("POST /o/7a1b7c0a-1111-2222-3333-444455556667")
+
+
+def test_another_meaning_has_another_fingerprint_and_another_title_has_not(gate, traces, rules):
+    file = rules / "payments/charge-is-approved.yml"
+    first = fingerprints(gate(traces(CHARGE)))
+    file.write_text(RULE.replace("A charge is approved", "Charges are approved"))
+    assert fingerprints(gate(traces(CHARGE))) == first
+    file.write_text(RULE.replace('any(span("approval.granted"))', 'any(span("approval.*"))'))
+    assert fingerprints(gate(traces(CHARGE))).isdisjoint(first)
+
+
+# --- the baseline ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_accepted_stops_nothing_and_what_is_new_does(gate, traces, tmp_path):
+    file = tmp_path / "baseline.json"
+    known = traces(CHARGE)
+    assert gate(known, baseline_file=file, update_baseline=True).exit_code == 0
+    assert gate(known, baseline_file=file).exit_code == 0
+    both = traces(CHARGE, span("payment.charge", trace=2, service="kiosk", currency="EUR"))
+    outcome = gate(both, baseline_file=file)
+    assert outcome.exit_code == 1
+    assert outcome.states == {"known": 1, "new": 1}
+
+
+def test_an_expired_acceptance_counts_again(gate, traces, tmp_path):
+    file = tmp_path / "baseline.json"
+    gate(traces(CHARGE), baseline_file=file, update_baseline=True)
+    last = TODAY + timedelta(days=90)
+    assert gate(traces(CHARGE), baseline_file=file, today=last).exit_code == 0
+    outcome = gate(traces(CHARGE), baseline_file=file, today=last + timedelta(days=1))
+    assert outcome.exit_code == 1
+    assert "expired on 2024-08-30" in outcome.reviewed[0].remark
+
+
+def test_an_update_keeps_what_people_wrote(gate, traces, tmp_path):
+    file = tmp_path / "baseline.json"
+    gate(traces(CHARGE), baseline_file=file, update_baseline=True)
+    document = json.loads(file.read_text())
+    assert document["accepted"][0]["owner"] == "payments"
+    document["accepted"][0] |= {"reason": "migrated in Q3", "owner": "checkout", "expires": None}
+    file.write_text(json.dumps(document))
+    gate(traces(CHARGE), baseline_file=file, update_baseline=True)
+    (entry,) = json.loads(file.read_text())["accepted"]
+    assert (entry["reason"], entry["owner"], entry["expires"]) == ("migrated in Q3", "checkout", None)
+
+
+def test_more_than_was_accepted_counts(gate, traces, tmp_path):
+    file = tmp_path / "baseline.json"
+    gate(traces(CHARGE), baseline_file=file, update_baseline=True)
+    document = json.loads(file.read_text())
+    document["accepted"][0]["at_most"] = 1
+    file.write_text(json.dumps(document))
+    again = span("payment.charge", trace=2, service="checkout", currency="EUR")
+    assert gate(traces(CHARGE), baseline_file=file).exit_code == 0
+    outcome = gate(traces(CHARGE, again), baseline_file=file)
+    assert outcome.exit_code == 1
+    assert "at most 1, found 2" in outcome.reviewed[0].remark
+
+
+def test_stale_acceptances_are_told(gate, traces, command, tmp_path, rules):
+    file = tmp_path / "baseline.json"
+    gate(traces(CHARGE), baseline_file=file, update_baseline=True)
+    fine = traces(CHARGE, span("approval.granted", number=2, parent=1))
+    found = command("--traces", fine, "--rules", rules, "--baseline", file)
+    assert found.exit_code == 0
+    assert "accepted and not seen: charge-is-approved" in found.stdout
+
+
+ENTRY = {"rule": "a", "fingerprint": "f", "reason": "r", "owner": "o", "expires": None}
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[", "no JSON"),
+    ("{}", "version"),
+    ('{"version": 1, "accepted": {}}', "a list"),
+    (json.dumps({"version": 1, "accepted": [{"rule": "a"}]}), "entry 1: `fingerprint` is missing"),
+    (json.dumps({"version": 1, "accepted": [ENTRY | {"reason": ""}]}), "`reason`"),
+    (json.dumps({"version": 1, "accepted": [ENTRY | {"expires": "soon"}]}), "soon"),
+    (json.dumps({"version": 1, "accepted": [ENTRY | {"x": 1}]}), "`x`"),
+    (json.dumps({"version": 1, "accepted": [ENTRY | {"at_most": True}]}), "`at_most`"),
+    (json.dumps({"version": 1, "accepted": [ENTRY, ENTRY]}), "stands there twice"),
+])  # fmt: skip
+def test_a_baseline_that_is_none_is_refused(command, traces, rules, tmp_path, text, said):
+    file = tmp_path / "baseline.json"
+    file.write_text(text)
+    found = command("--traces", traces(CHARGE), "--rules", rules, "--baseline", file)
+    assert found.exit_code == 2
+    assert said in found.stderr
