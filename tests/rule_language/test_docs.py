@@ -1,4 +1,4 @@
-"""Every example of docs/rules.md is read, and every rule in it is run."""
+"""Every example of docs/rules.md and of the cookbook is read, and every rule in them is run."""
 
 import json
 import re
@@ -9,19 +9,23 @@ import pytest
 from dagster_project.replay import rule_tests
 from dagster_project.rule_language import load_catalogue, read_inline
 
-TEXT = (Path(__file__).parents[2] / "docs/rules.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "rules.md").read_text(encoding="utf-8")
+COOKBOOK = (DOCS / "rules-cookbook.md").read_text(encoding="utf-8")
 LET = 'let: {charge: span("payment.charge"), error_log: log(severity >= error)}'
 
 
-def blocks(kind):
-    return re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL)
+def blocks(kind, text=TEXT):
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
 
 
 def lines(kind):
     return [line for block in blocks(kind) for line in block.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("text", blocks("yaml rule"), ids=lambda text: text.split()[1])
+@pytest.mark.parametrize(
+    "text", [*blocks("yaml rule"), *blocks("yaml rule", COOKBOOK)], ids=lambda text: text.split()[1]
+)
 def test_rules_of_the_document_pass_their_tests(text):
     identity = text.split()[1]
     catalogue = load_catalogue({f"rules/docs/{identity}.yml": text})
@@ -53,6 +57,10 @@ def test_scope_conditions_of_the_document_are_read(text):
     ]
     let = "let:\n" + "".join(f"  {part}\n" for part in bound) if bound else ""
     read_inline(f"{let}always: {text}")
+
+
+def test_the_cookbook_has_twenty_patterns():
+    assert len(blocks("yaml rule", COOKBOOK)) >= 20
 
 
 def test_the_document_has_examples_of_each_kind():
