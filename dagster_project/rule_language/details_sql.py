@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from dagster_project.rule_language import model
+from dagster_project.rule_language.aggregates_sql import QUANTILES, aggregate
+from dagster_project.rule_language.limits import MAX_WITNESS_SPANS
 from dagster_project.rule_language.model import Type
 from dagster_project.rule_language.planner import Plan
 from dagster_project.rule_language.rule_file import RESERVED_REPORT_NAME
@@ -19,12 +21,12 @@ from dagster_project.rule_language.sql_nodes import (
     call,
     cast,
     column,
-    data_type,
     every_of,
     filtered,
     item_row,
     joined,
     not_null,
+    of,
     same,
     select,
     sorted_set,
@@ -32,10 +34,9 @@ from dagster_project.rule_language.sql_nodes import (
     table,
     text,
 )
-from dagster_project.rule_language.witness_sql import WitnessSql
+from dagster_project.rule_language.witness_sql import WitnessSql, full_from
 
-# Beyond it a sum of decimals with nine places could overflow 38 digits; such a sum is null instead.
-_LARGEST_SUMMAND = 10**18
+_COUNTS_NULLS = {"sum", "avg", "min", "max", *QUANTILES}
 
 
 @dataclass
@@ -62,6 +63,7 @@ class DetailsSql:
                 order=exp.Order(expressions=[exp.Ordered(this=part.copy(), nulls_first=False) for part in order]),
             )
             columns.append(aliased(window, f"g{number}"))
+        columns += [column(full_from(*one), "a") for one in sorted(witness.lists.stretches)]
         query = select(*columns).from_(table("items", ITEM), copy=False)
         query = joined(query, "INNER", table("judged", "a"), same(ITEM, "a", *self.scope))
         return query.where(exp.NEQ(this=column("verdict", "a"), expression=text("satisfied")), copy=False)
@@ -81,15 +83,21 @@ class DetailsSql:
                 columns.append(
                     aliased(filtered(exp.Min(this=item_row(ITEM)), every_of([self._has_value(one), of_value])), name)
                 )
+        for number, count in sorted(witness.lists.stretches):
+            matches = column(f"t{self.made.set_of(self.made.rates[number].items)}", ITEM)
+            inside = of(exp.GTE, column("at", ITEM), column(full_from(number, count), ITEM))
+            shown = min(count, MAX_WITNESS_SPANS)
+            earliest = call("min", item_row(ITEM), exp.Literal.number(shown))
+            columns.append(aliased(filtered(earliest, every_of([matches, inside])), f"l{number}_{count}"))
         for number, reported in enumerate(self.made.judgement.report):
             columns.append(aliased(self._reported(reported), f"r{number}"))
-            if reported.function == "sum" and reported.field is not None:
+            if reported.function in _COUNTS_NULLS and reported.field is not None:
                 columns.append(aliased(self._skipped(reported, reported.field), f"s{number}"))
         grouping = [column(name, ITEM) for name in self.scope]
         return select(*columns).from_(table("shown", ITEM), copy=False).group_by(*grouping, copy=False)
 
     def reported(self) -> exp.Expression:
-        """The reported values as one JSON object, in the order of the rule; sums say how many items had no value."""
+        """The reported values as one JSON object, in the order of the rule; aggregates say how many items had no value."""
         arguments: list[exp.Expression] = []
         skipped: list[exp.Expression] = []
         for number, reported in enumerate(self.made.judgement.report):
@@ -97,7 +105,7 @@ class DetailsSql:
             if reported.function in {"count", "distinct"}:
                 value = call("coalesce", value, exp.Literal.number(0))
             arguments += [text(reported.name), value]
-            if reported.function == "sum":
+            if reported.function in _COUNTS_NULLS:
                 skipped += [text(reported.name), call("coalesce", column(f"s{number}", "r"), exp.Literal.number(0))]
         if skipped:
             arguments += [text(RESERVED_REPORT_NAME), call("json_object", *skipped)]
@@ -116,8 +124,10 @@ class DetailsSql:
         value: exp.Expression = column(f"f{self.made.field_of(reported.field)}", ITEM)
         if reported.function == "distinct":
             return filtered(exp.Count(this=exp.Distinct(expressions=[value])), matches)
-        if reported.function == "sum":
-            return _exact_sum(value, matches, reported.field.type)
+        if reported.function != "first":
+            found = aggregate(reported.function, value, matches, reported.field.type)
+            # The mean of moments in time is refused; sums and means of durations are nanoseconds.
+            return _shown_value(found, reported.field.type)
         ordered = struct({**{name: column(name, ITEM) for name in ("at", "trace_id", "span_id")}, "v": value})
         earliest = filtered(exp.Min(this=ordered), every_of([matches, not_null(value.copy())]))
         return _shown_value(
@@ -128,20 +138,6 @@ class DetailsSql:
         matches = column(f"t{self.made.set_of(reported.items)}", ITEM)
         missing = exp.Paren(this=exp.Is(this=column(f"f{self.made.field_of(read)}", ITEM), expression=exp.null()))
         return filtered(exp.Count(this=exp.Star()), every_of([matches, missing]))
-
-
-def _exact_sum(value: exp.Expression, matches: exp.Expression, type_: Type) -> exp.Expression:
-    """A sum that no order of rows changes: decimals are exact; null where one summand is too large for them."""
-    if type_ is Type.DURATION:
-        return filtered(exp.Sum(this=value), matches)
-    bound = exp.Literal.number(_LARGEST_SUMMAND)
-    exact = exp.TryCast(this=value.copy(), to=data_type("DECIMAL(38, 9)"))
-    too_large = exp.GTE(this=exp.Abs(this=value.copy()), expression=bound.copy())
-    refused = filtered(exp.Count(this=exp.Star()), every_of([matches.copy(), exp.Paren(this=too_large)]))
-    none_refused = exp.EQ(this=refused, expression=exp.Literal.number(0))
-    fits = exp.LT(this=exp.Abs(this=value.copy()), expression=bound.copy())
-    guarded = exp.Case().when(fits, exact, copy=False)
-    return exp.Case().when(none_refused, cast(filtered(exp.Sum(this=guarded), matches.copy()), "DOUBLE"), copy=False)
 
 
 def _shown_value(value: exp.Expression, type_: Type) -> exp.Expression:

@@ -1,7 +1,7 @@
 """Conditions on a whole scope → SQL over its counters, as what is possible under detectable loss.
 
-A condition becomes a pair: can it be true, can it be false, for some way in which the lost spans may have been. Counts
-become intervals. The counters of `sql` count what is sure; a loss opens them upwards.
+A condition becomes a pair: can it be true, can it be false, for some way in which the lost spans may have been.
+Quantities become intervals (`quantity_sql`). The counters of `counting_sql` count what is sure; a loss opens them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ from decimal import Decimal
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.item_sql import number
-from dagster_project.rule_language.planner import Plan, compare, quantities
-from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, one_of, text
+from dagster_project.rule_language.planner import Plan, compare, may_be_lost, quantities
+from dagster_project.rule_language.quantity_sql import LOST, Interval, QuantitySql
+from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, integer, is_null, of, one_of, text
 from dagster_project.rule_language.syntax import CompareOp
 
-LOST = "has_loss"
 OPPOSITE: dict[CompareOp, CompareOp] = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 MIRRORED: dict[CompareOp, CompareOp] = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+UNDECIDED = {
+    "order": "order within clock skew",
+    "baseline": "too few records for a baseline",
+    "aggregate": "nothing to aggregate",
+}
+"""Why a scope cannot be judged of which nothing was lost."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +36,21 @@ class Possible:
     false: exp.Expression
 
 
-@dataclass(frozen=True)
-class Interval:
-    """The least and the greatest value that a quantity can have; the greatest may be infinite."""
-
-    low: exp.Expression
-    high: exp.Expression
-
-
 def is_two_or_more_enough(made: Plan, distinct: model.Distinct) -> bool:
     """Whether 0, 1 or more decides every comparison of this count of values: smallest <> largest then does."""
     return all(
-        _decided_by_two(one, distinct) for one in _comparisons(made.judgement.when) + _comparisons(made.judgement.bad)
+        _decided_by_two(one, distinct) for one in comparisons(made.judgement.when) + comparisons(made.judgement.bad)
     )
 
 
-def _comparisons(node: model.Condition) -> list[model.QuantityComparison]:
+def comparisons(node: model.Condition) -> list[model.QuantityComparison]:
+    """The comparisons of quantities in a condition."""
     if isinstance(node, model.QuantityComparison):
         return [node]
     if isinstance(node, model.Negation):
-        return _comparisons(node.operand)
+        return comparisons(node.operand)
     if isinstance(node, (model.Conjunction, model.Disjunction)):
-        return [one for operand in node.operands for one in _comparisons(operand)]
+        return [one for operand in node.operands for one in comparisons(operand)]
     return []
 
 
@@ -66,9 +65,7 @@ def _decided_by_two(comparison: model.QuantityComparison, distinct: model.Distin
     return all(compare(op, value, bound) is outcome for value in (Decimal(3), bound, bound + 1) if value >= 2)
 
 
-def against_number(
-    comparison: model.QuantityComparison, quantity: model.Count | model.Distinct
-) -> tuple[CompareOp, Decimal | None]:
+def against_number(comparison: model.QuantityComparison, quantity: model.Measured) -> tuple[CompareOp, Decimal | None]:
     """The comparison read as `quantity op number`; the number is None when it is not of that form."""
     if comparison.left == quantity and isinstance(comparison.right, model.Number):
         return comparison.op, comparison.right.value
@@ -98,17 +95,19 @@ class ScopeSql:
         if isinstance(node, model.Some):
             sure = self._counter(f"n{self.made.set_of(node.items)}")
             return Possible(
-                one_of([exp.Paren(this=exp.GT(this=sure, expression=_zero())), *self._loss(node.items)]),
-                exp.Paren(this=exp.EQ(this=sure.copy(), expression=_zero())),
+                one_of([of(exp.GT, sure, _zero()), *self._loss(node.items)]),
+                of(exp.EQ, sure, _zero()),
             )
         if isinstance(node, model.Every):
             against = self._counter(f"x{self.made.everies.index(node)}")
             return Possible(
-                exp.Paren(this=exp.EQ(this=against, expression=_zero())),
-                one_of([exp.Paren(this=exp.GT(this=against.copy(), expression=_zero())), *self._loss(node.items)]),
+                of(exp.EQ, against, _zero()),
+                one_of([of(exp.GT, against, _zero()), *self._loss(node.kept)]),
             )
+        if isinstance(node, model.Ordered):
+            return self._ordered(node)
         if isinstance(node, model.QuantityComparison):
-            return _compared(node.op, self.interval(node.left), self.interval(node.right))
+            return self._quantities(node)
         raise TypeError(f"{type(node).__name__} says nothing of a scope")
 
     def sure(self, node: model.Condition, *, wanted: bool) -> exp.Expression:
@@ -116,40 +115,44 @@ class ScopeSql:
         possible = self.possible(node)
         return exp.Not(this=exp.Paren(this=possible.false if wanted else possible.true))
 
-    def interval(self, quantity: model.Quantity) -> Interval:
-        """The values that a quantity can have."""
-        if isinstance(quantity, model.Number):
-            return Interval(number(quantity.value), number(quantity.value))
-        if isinstance(quantity, model.Linear):
-            return self._linear(quantity)
-        name = f"n{self.made.set_of(quantity.items)}"
-        if isinstance(quantity, model.Distinct):
-            name = f"d{self.made.distincts.index(quantity)}"
-        low = cast(self._counter(name), "DOUBLE")
-        loss = self._loss(quantity.items)
-        if not loss:
-            return Interval(low, low.copy())
-        return Interval(low, exp.Case().when(loss[0], _infinity(), copy=False).else_(low.copy(), copy=False))
+    def why_undecided(self) -> exp.Expression:
+        """The reason why a scope without losses cannot be judged; the first that applies."""
+        case = exp.Case()
+        for number in range(len(self.made.baselines)):
+            case = case.when(is_null(self._counter(f"b{number}")), text(UNDECIDED["baseline"]), copy=False)
+        for number in range(len(self.made.orders)):
+            undecided = of(exp.GT, self._counter(f"undecided{number}"), _zero())
+            case = case.when(undecided, text(UNDECIDED["order"]), copy=False)
+        return (
+            case.else_(text(UNDECIDED["aggregate"]), copy=False)
+            if case.args.get("ifs")
+            else text(UNDECIDED["aggregate"])
+        )
 
-    def _linear(self, quantity: model.Linear) -> Interval:
-        left, right = self.interval(quantity.left), self.interval(quantity.right)
-        if quantity.op == "+":
-            return Interval(_of(exp.Add, left.low, right.low), _of(exp.Add, left.high, right.high))
-        if quantity.op == "-":
-            return Interval(_of(exp.Sub, left.low, right.high), _of(exp.Sub, left.high, right.low))
-        factor, scaled = (quantity.left, right) if isinstance(quantity.left, model.Number) else (quantity.right, left)
-        if not isinstance(factor, model.Number):
-            raise TypeError("a product of two counts; resolve refuses it")
-        kind = exp.Mul if quantity.op == "*" else exp.Div
-        low, high = (_of(kind, bound, number(factor.value)) for bound in (scaled.low, scaled.high))
-        return Interval(low, high) if factor.value > 0 else Interval(high, low)
+    def _ordered(self, node: model.Ordered) -> Possible:
+        """A lost partner may settle a counterexample; a lost item may be one."""
+        number = self.made.orders.index(node)
+        against = of(exp.GT, self._counter(f"against{number}"), _zero())
+        undecided = of(exp.GT, self._counter(f"undecided{number}"), _zero())
+        none = of(exp.EQ, self._counter(f"against{number}"), _zero())
+        return Possible(
+            one_of([none, *self._loss(node.partners)]),
+            one_of([against, undecided, *self._loss(node.quantified)]),
+        )
+
+    def _quantities(self, node: model.QuantityComparison) -> Possible:
+        left, right, may_be_null = QuantitySql(self.made, self.table).sides(node)
+        possible = _compared(node.op, left, right)
+        if not may_be_null:
+            return possible
+        return Possible(*(call("coalesce", part, exp.true()) for part in (possible.true, possible.false)))
 
     def _counter(self, name: str) -> exp.Expression:
         return column(name, self.table)
 
     def _loss(self, items: model.Items) -> list[exp.Expression]:
-        """Only the loss of spans can be detected; log records are what was received."""
-        return [column(LOST, self.table)] if items.entity == "span" else []
+        """Whether something was lost that may have been in the set, or decided what is in it."""
+        return [column(LOST, self.table)] if may_be_lost(items) else []
 
 
 def _compared(op: CompareOp, left: Interval, right: Interval) -> Possible:
@@ -160,26 +163,18 @@ def _compared(op: CompareOp, left: Interval, right: Interval) -> Possible:
         equal = _compared("==", left, right)
         return Possible(equal.false, equal.true)
     if op == "==":
-        overlap = every_of([_of(exp.LTE, left.low, right.high), _of(exp.LTE, right.low, left.high)])
+        overlap = every_of([of(exp.LTE, left.low, right.high), of(exp.LTE, right.low, left.high)])
         single = every_of(
-            [_of(exp.EQ, left.low, left.high), _of(exp.EQ, right.low, right.high), _of(exp.EQ, left.low, right.low)]
+            [of(exp.EQ, left.low, left.high), of(exp.EQ, right.low, right.high), of(exp.EQ, left.low, right.low)]
         )
         return Possible(overlap, exp.Paren(this=exp.Not(this=single)))
     if op == "<":
-        return Possible(_of(exp.LT, left.low, right.high), _of(exp.GTE, left.high, right.low))
-    return Possible(_of(exp.LTE, left.low, right.high), _of(exp.GT, left.high, right.low))
-
-
-def _of(kind: type[exp.Binary], left: exp.Expression, right: exp.Expression) -> exp.Expression:
-    return exp.Paren(this=kind(this=left.copy(), expression=right.copy()))
+        return Possible(of(exp.LT, left.low, right.high), of(exp.GTE, left.high, right.low))
+    return Possible(of(exp.LTE, left.low, right.high), of(exp.GT, left.high, right.low))
 
 
 def _zero() -> exp.Expression:
-    return exp.Literal.number(0)
-
-
-def _infinity() -> exp.Expression:
-    return cast(text("Infinity"), "DOUBLE")
+    return integer(0)
 
 
 def empty_list(type_: str) -> exp.Expression:

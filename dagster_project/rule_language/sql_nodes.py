@@ -166,3 +166,44 @@ def sorted_set(name: str) -> exp.Expression:
     """The values that occur, each once, in order."""
     value = column(name, ITEM)
     return call("list_sort", call("list_distinct", call("list", value)))
+
+
+def integer(value: int) -> exp.Expression:
+    """A whole number."""
+    literal = exp.Literal.number(abs(value))
+    return exp.Neg(this=literal) if value < 0 else literal
+
+
+def of(kind: type[exp.Binary], left: exp.Expression, right: exp.Expression) -> exp.Expression:
+    """`(left <kind> right)`, of copies: the same part may stand in several places."""
+    return exp.Paren(this=kind(this=left.copy(), expression=right.copy()))
+
+
+def is_null(expression: exp.Expression) -> exp.Expression:
+    """`(expression is null)`."""
+    return exp.Paren(this=exp.Is(this=expression.copy(), expression=exp.null()))
+
+
+def star(table: str) -> exp.Expression:
+    """All columns of a part of the query."""
+    return exp.Column(this=exp.Star(), table=exp.to_identifier(table, quoted=True))
+
+
+def part_of(row: exp.Expression, name: str) -> exp.Expression:
+    """A field of a struct."""
+    return exp.Dot(this=row, expression=exp.to_identifier(name))
+
+
+def stretch(
+    function: exp.Expression, partition: list[exp.Expression], at: exp.Expression, start: int, end: int
+) -> exp.Expression:
+    """An aggregate over the rows of a partition whose `at` is from `start` to `end` away from the row's own."""
+    spec = exp.WindowSpec(kind="RANGE", **_side("start", start), **_side("end", end))
+    order = exp.Order(expressions=[exp.Ordered(this=at.copy(), nulls_first=False)])
+    return exp.Window(this=function, partition_by=[one.copy() for one in partition], order=order, spec=spec)
+
+
+def _side(name: str, away: int) -> dict[str, object]:
+    if away == 0:
+        return {name: "CURRENT ROW"}
+    return {name: exp.Literal.number(abs(away)), f"{name}_side": "PRECEDING" if away < 0 else "FOLLOWING"}

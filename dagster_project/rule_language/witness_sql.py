@@ -1,7 +1,8 @@
 """Which spans show that a scope violates a rule: the canonical witness, as SQL over the lists of a plan.
 
-any → the earliest match; all → the earliest counterexample; count > n → the first n + 1; distinct → the earliest spans
-of the first two values; absence → the witness of `when`. Ties go by (start, trace, span).
+any → the earliest match; all, order → the earliest counterexample; count > n → the first n + 1, with `per` those of the
+earliest such stretch; distinct → the earliest spans of the first two values; other quantities → the earliest item of
+each set; absence → the witness of `when`. Ties go by (start, trace, span).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlglot import exp
 
 from dagster_project.rule_language import model
 from dagster_project.rule_language.limits import MAX_WITNESS_SPANS
-from dagster_project.rule_language.planner import Plan, compare, quantities
+from dagster_project.rule_language.planner import Plan, compare, items_of, quantities
 from dagster_project.rule_language.scope_sql import OPPOSITE, ScopeSql, against_number, empty_list, joined_lists
 from dagster_project.rule_language.sql_nodes import call, column
 from dagster_project.rule_language.syntax import CompareOp
@@ -30,6 +31,7 @@ class WitnessLists:
     firsts: dict[int, int] = field(default_factory=dict)  # set → how many of its earliest items
     counterexamples: set[int] = field(default_factory=set)  # positions in plan.everies
     values: set[int] = field(default_factory=set)  # positions in plan.distincts
+    stretches: set[tuple[int, int]] = field(default_factory=set)  # positions in plan.rates, with how many items
 
 
 @dataclass
@@ -62,6 +64,8 @@ class WitnessSql:
             return self._firsts(node.items, 1) if wanted else None
         if isinstance(node, model.Every):
             return None if wanted else self._counterexample(node)
+        if isinstance(node, model.Ordered):
+            return None if wanted else self._out_of_order(node)
         if isinstance(node, model.QuantityComparison):
             op = node.op if wanted else OPPOSITE[node.op]
             return self._of_comparison(model.QuantityComparison(op, node.left, node.right))
@@ -85,8 +89,10 @@ class WitnessSql:
         counted = quantities(comparison.left) + quantities(comparison.right)
         one = counted[0]
         op, bound = against_number(comparison, one)
-        if bound is None:
-            return self._together([self._firsts(part.items, 1) for part in dict.fromkeys(counted)])
+        if bound is None or isinstance(one, (model.Aggregate, model.Baseline)):
+            return self._together([self._firsts(items, 1) for items in dict.fromkeys(map(items_of, counted))])
+        if isinstance(one, model.Rate):
+            return self._stretch(one, needed_of(comparison, one)) if _needs(op, bound) > 0 else None
         if isinstance(one, model.Distinct):
             return (
                 self._two_values(one) if _needs(op, bound) >= 2 or op == "!=" else self._values_of_few(op, bound, one)
@@ -121,10 +127,35 @@ class WitnessSql:
         )
         return call("coalesce", taken, _none())
 
+    def _stretch(self, rate: model.Rate, count: int) -> exp.Expression:
+        """The first items of the earliest stretch that holds so many."""
+        number = self.made.rates.index(rate)
+        self.lists.stretches.add((number, count))
+        return call("coalesce", column(f"l{number}_{count}", self.lists_table), _none())
+
+    def _out_of_order(self, node: model.Ordered) -> exp.Expression:
+        """The earliest item without a partner; where there is no partner at all, the earliest item."""
+        number = self.made.orders.index(node)
+        found = column(f"first_against{number}", self.scope.table)
+        missing = exp.Is(this=found, expression=exp.null())
+        alone = self._firsts(node.quantified, 1)
+        return exp.Case().when(missing, alone, copy=False).else_(exp.Array(expressions=[found.copy()]), copy=False)
+
     def _counterexample(self, node: model.Every) -> exp.Expression:
         number = self.made.everies.index(node)
         self.lists.counterexamples.add(number)
         return _listed(column(f"y{number}", self.lists_table))
+
+
+def full_from(number: int, count: int) -> str:
+    """The column that says where the earliest stretch with so many items of a rate begins."""
+    return f"full{number}_{count}"
+
+
+def needed_of(comparison: model.QuantityComparison, rate: model.Rate) -> int:
+    """The fewest items in a stretch that make the comparison true; 1 where that is no plain number."""
+    op, bound = against_number(comparison, rate)
+    return max(1, _needs(op, bound)) if bound is not None else 1
 
 
 def _listed(one: exp.Expression) -> exp.Expression:
