@@ -104,7 +104,7 @@ class BaselineSql:
             aliased(cast(call("to_json", column("service_name", "o")), "VARCHAR"), "service"),
             aliased(call("unnest", hours), HOUR),
         ]
-        query = select(*columns).from_(self.scan.source.table("incidents", "o"), copy=False)
+        query = select(*columns).from_(self.scan.source.table("tickets", "o"), copy=False)
         return query.where(not_null(column("started_at", "o")), copy=False).distinct(copy=False)
 
     def _is_calm(self, service: exp.Expression | None, hour: exp.Expression) -> exp.Expression:

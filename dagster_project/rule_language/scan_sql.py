@@ -42,6 +42,7 @@ TABLES = {
     "logs": ("staging", "stg_logs"),
     "shapes": ("intermediate", "int_trace_shape"),
     "traces": ("intermediate", "int_traces"),
+    "tickets": ("staging", "stg_incidents"),
 }
 
 
@@ -93,15 +94,17 @@ class Scan:
     @property
     def keys(self) -> list[str]:
         """The columns that name a scope's group; for traces, the trace itself."""
-        return [f"k{number}" for number in range(len(self.rule.judgement.group_by))] or ["trace_id"]
+        if not self.grouped:
+            return ["trace_id"]
+        return [f"k{number}" for number in range(len(self.rule.judgement.group_by))]
 
     @property
     def grouped(self) -> bool:
-        return bool(self.rule.judgement.group_by)
+        return self.rule.judgement.scope is not model.Scope.TRACE
 
     @property
     def can_lose(self) -> bool:
-        return "span" in self.made.entities
+        return self.made.can_lose
 
     def related(self) -> list[tuple[str, exp.Expression]]:
         """The named parts of the query that conditions on items refer to, in order."""
@@ -166,6 +169,10 @@ class Scan:
                 aliased(cast(column(kind, alias) if kind else exp.null(), "VARCHAR"), "kind"),
                 aliased(column(ended, alias), "ended_at"),
             ]
+        if self.made.orders:
+            ended_at = column("ended_at" if entity == "span" else "occurred_at", alias)
+            kind: exp.Expression = column("kind", alias) if entity == "span" else exp.null()
+            columns += [aliased(cast(kind, "VARCHAR"), "kind"), aliased(ended_at, "ended_at")]
         if self.grouped:
             columns += [aliased(value, f"k{number}") for number, value in enumerate(self._key_values(entity))]
         for number, items in enumerate(self.made.sets):
@@ -223,7 +230,7 @@ class Scan:
         if not self.grouped:
             return [exp.GTE(this=column(name, ALIASES[entity]), expression=start)]
         # One gap earlier tells whether a group's first item in the window continues an older group.
-        earliest = exp.Sub(this=call("epoch_ns", start), expression=exp.Literal.number(self.rule.judgement.gap_ns))
+        earliest = exp.Sub(this=call("epoch_ns", start), expression=exp.Literal.number(self.made.back_ns))
         return [exp.GTE(this=call("epoch_ns", column(name, ALIASES[entity])), expression=exp.Paren(this=earliest))]
 
     # Candidates: the scopes in which the rule can apply at all.
