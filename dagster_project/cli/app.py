@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from dagster_project import __version__
-from dagster_project.cli import backfill, gate, keeping, loading, nights, project, quarantine, queries, rules, sources
+from dagster_project.cli import (
+    backfill,
+    bench,
+    gate,
+    keeping,
+    loading,
+    nights,
+    project,
+    quarantine,
+    queries,
+    rules,
+    sources,
+)
 from dagster_project.cli.terminal import stdout
 
 EXIT_CODES = (
@@ -40,5 +52,5 @@ def options(
     """Options before the command."""
 
 
-for group in (nights, loading, backfill, sources, quarantine, keeping, queries, gate, rules, project):
+for group in (nights, loading, backfill, sources, quarantine, keeping, queries, gate, rules, project, bench):
     group.register(app)

@@ -42,9 +42,9 @@ class Shape:
     """What the telemetry looks like.
 
     A trace has five spans on average (4 to 6; deep ones a chain of `depth`) and takes a fraction of a second, long ones
-    35 to 60 minutes. Three in ten place an order and reserve stock, one in ten each refunds, refreshes a cache, logs in.
-    Other names follow Zipf's law (exponent 1) over 300 operations of 30 services. An order has four traces, half an hour
-    apart, each with one charge; of one order in 200 one charge is a retry with the same intent, which is no violation.
+    35 to 60 minutes. Three in ten place an order and reserve stock, one in ten each refunds, refreshes a cache, logs
+    in. Other names follow Zipf's law (exponent 1) over 300 operations of 30 services. An order has four traces, half an
+    hour apart, each with one charge; of one order in 200 one charge is a retry with the same intent, no violation.
     Every span has six attributes.
 
     Parameters
@@ -307,8 +307,8 @@ _TRUTH_OF_GROUPS: Final = (
 def generate(connection: duckdb.DuckDBPyConnection, shape: Shape, said: Callable[[int, int], None] = silent) -> None:
     """Fill an empty database with the tables of a warehouse, and `truth.*` with what was planted.
 
-    Spans are laid out by day, service, name and start, as in a warehouse. Memory does not grow with the shape: about two
-    million spans are made at a time.
+    Spans are laid out by day, service, name and start, as in a warehouse. Memory does not grow with the shape: about
+    two million spans are made at a time.
 
     Parameters
     ----------

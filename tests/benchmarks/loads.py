@@ -11,12 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +24,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import baselines  # noqa: E402
 import generators  # noqa: E402
-
-Figures = dict[str, float]
+from measuring import Clock, Figures, middle, row  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def landing(case: Case, file: Path) -> Figures:
         connect(Path(folder) / "benchmark.duckdb", memory_limit=MEMORY_LIMIT) as connection,
     ):
         migrate(connection)
-        clock = _Clock()
+        clock = Clock()
         (outcome,) = land(connection, [InputFile(file, FORMATS[case.format])]).files
         figures = clock.figures()
         connection.execute("checkpoint")
@@ -102,30 +98,9 @@ def landing(case: Case, file: Path) -> Figures:
 
 def baseline(case: Case, file: Path) -> Figures:
     """The case's baseline, on the same file."""
-    clock = _Clock()
+    clock = Clock()
     rows = case.baseline(file)
     return clock.figures() | {"rows": rows}
-
-
-class _Clock:
-    """Wall time and CPU time from here on; the peak of memory is the process's."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def figures(self) -> Figures:
-        return {
-            "seconds": time.perf_counter() - self._wall,
-            "cpu_seconds": time.process_time() - self._cpu,
-            "peak_mib": _peak_mib(),
-        }
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # `ru_maxrss` begins with what the parent had
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -147,7 +122,7 @@ def main() -> None:
 
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, median of {asked.repeats}, load average {load:.1f} at the start\n")  # noqa: T201
-    print(_row(*COLUMNS), _row(*("---" for _ in COLUMNS)), sep="\n")  # noqa: T201
+    print(row(*COLUMNS), row(*("---" for _ in COLUMNS)), sep="\n")  # noqa: T201
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.files or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +154,8 @@ def _line(case: Case, folder: Path, rows: int, repeats: int) -> str:
         case.make(part, rows)
         part.rename(file)
     runs = [(_fresh("landing", case, file), _fresh("baseline", case, file)) for _ in range(repeats)]
-    ours, theirs = _middle([run for run, _ in runs]), _middle([run for _, run in runs])
-    return _row(
+    ours, theirs = middle([run for run, _ in runs]), middle([run for _, run in runs])
+    return row(
         *(case.name, f"{ours['rows']:,.0f}", f"{ours['refused']:,.0f}", f"{ours['bytes'] / 1e6:,.0f}"),
         *(f"{ours['seconds']:.2f}", f"{ours['rows'] / ours['seconds']:,.0f}", f"{ours['cpu_seconds']:.2f}"),
         *(f"{ours['cpu_seconds'] / ours['rows'] * 1e6:.2f}", f"{ours['peak_mib']:,.0f}"),
@@ -193,21 +168,11 @@ def _line(case: Case, folder: Path, rows: int, repeats: int) -> str:
     )
 
 
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _fresh(what: str, case: Case, file: Path) -> Figures:
     command = [sys.executable, __file__, "--measure", what, "--only", case.name, "--file", str(file)]
     answer = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found: Figures = json.loads(answer.stdout)
     return found
-
-
-def _middle(runs: list[Figures]) -> Figures:
-    """The median run, by seconds."""
-    middle = statistics.median_low(run["seconds"] for run in runs)
-    return next(run for run in runs if run["seconds"] == middle)
 
 
 if __name__ == "__main__":
