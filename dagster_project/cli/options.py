@@ -20,7 +20,7 @@ def _checked_size(value: str) -> str:
     if found is None:
         raise typer.BadParameter(f"`{value}` is no size; write one such as 2GiB or 800MB")
     if float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]] < LEAST_MEMORY_BYTES:
-        raise typer.BadParameter(f"{value} is too little to load with; give 256MiB or more")
+        raise typer.BadParameter(f"{value} is too little to work with; give 256MiB or more")
     return value.strip()
 
 
@@ -43,5 +43,14 @@ MemoryLimitOption = Annotated[
         "--memory-limit",
         callback=_checked_size,
         help=f"What the warehouse may hold in memory, such as 2GiB; {landing.MEMORY_LIMIT} loads any file.",
+    ),
+]
+QueryMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        callback=lambda value: None if value is None else _checked_size(value),
+        help="What a replay may hold in memory, such as 2GiB; most of the machine when not given.",
+        show_default=False,
     ),
 ]

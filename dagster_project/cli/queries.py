@@ -1,25 +1,41 @@
-"""`hindcast query`: one rule over what is published, now; a rule of the catalogue or one typed in line."""
+"""`hindcast query`: rules over what is published, now; rules of the catalogue or one typed in line."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import getpid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import duckdb
 import typer
+from rich.status import Status
 
-from dagster_project import rule_language
-from dagster_project.cli.options import GenerationOption, ProjectOption
-from dagster_project.cli.rules import rule_named
+from dagster_project.cli import INTERRUPTED, asked
+from dagster_project.cli.options import GenerationOption, ProjectOption, QueryMemoryOption
 from dagster_project.cli.terminal import stderr, stdout
-from dagster_project.replay import formats
-from dagster_project.replay.query import Replay, replay
-from dagster_project.replay.window import parse_window
+from dagster_project.replay import formats, occurrence, running
+from dagster_project.replay.certificate import received
+from dagster_project.replay.query import Replay, ReplayFailed, compared, replay
+from dagster_project.replay.window import Window, parse_window
 from dagster_project.rule_language import Rule
+from dagster_project.rule_language.parser import parse_duration
 from dagster_project.settings import Project, find_project
-from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
 from dagster_project.warehouse.generations import Generation
+from dagster_project.wording import counted, percent, utc
+
+T = TypeVar("T")
+TIMED_OUT = 124  # what timeout(1) says of a command that it stopped
+MOST_PAGES = 200
+EXIT_CODES = (
+    "Exit codes: 0 no violation; 1 violations; 2 a rule, an option or a replay failed; 124 stopped by --timeout; "
+    "130 interrupted."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,56 +43,281 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog='[bold]Examples:[/] hindcast query --rule payment-idempotency --start "90 days ago"\n\n'
         "hindcast query -e 'when: any(span(status = error))  always: none(log(severity >= fatal))'\n\n"
-        "hindcast query --rule no-unhandled-exception --format csv --export scope.csv"
+        'hindcast query --rule payment-idempotency --start "30 days ago" --compare-with "120 days ago..90 days ago"\n\n'
+        "hindcast query --rule no-unhandled-exception --format html --export scope/\n\n" + EXIT_CODES
     )(query)
 
 
+@dataclass(frozen=True)
+class _Which:
+    """The rules that are asked for."""
+
+    rule_ids: tuple[str, ...]
+    domains: tuple[str, ...]
+    is_all: bool
+    expression: str | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of the command."""
+
+    which: _Which
+    window: tuple[str | None, str | None]
+    compare_with: tuple[str, ...]
+    format: str
+    export: Path | None
+    pages: int
+    timeout_seconds: float | None
+    memory_limit: str | None
+    generation: str | None
+    project_dir: Path | None
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of each rule, and over what."""
+
+    options: _Options
+    project: Project
+    generation: Generation
+    connection: duckdb.DuckDBPyConnection
+    window: Window
+    comparisons: list[tuple[str, Window]]
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text.strip()) / 1e9
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if seconds <= 0:
+        raise typer.BadParameter("give a rule some time, such as 60s")
+    return seconds
+
+
 def query(
-    rule_id: Annotated[
-        str | None, typer.Option("--rule", help="Id of a rule of the project.", show_default=False)
+    rule_ids: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="Id of a rule of the project; may be repeated.", show_default=False),
     ] = None,
     expression: Annotated[
         str | None, typer.Option("-e", "--expression", help="A rule typed in line, as YAML.", show_default=False)
     ] = None,
+    domains: Annotated[
+        list[str] | None, typer.Option("--domain", help="All rules of a folder of rules/.", show_default=False)
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All rules of the project.")] = False,
     start: Annotated[
         str | None,
         typer.Option(help="Scopes that begin from here on: '90 days ago', a date, a time.", show_default=False),
     ] = None,
     end: Annotated[str | None, typer.Option(help="Scopes that begin before: 'now', …", show_default=False)] = None,
+    compare_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Replay it over another window, too: '120 days ago..90 days ago', or the id of an incident.",
+            show_default=False,
+        ),
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(formats.FORMATS)}.")] = "table",
-    export: Annotated[Path | None, typer.Option(help="Write to this file.", show_default=False)] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write to this file; a folder for html and for several rules.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Pages of single violations that html has at most.")] = MOST_PAGES,
+    timeout: Annotated[
+        str | None, typer.Option(help="Stop a rule after so long, such as 60s.", show_default=False)
+    ] = None,
+    memory_limit: QueryMemoryOption = None,
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
 ) -> None:
-    """Replay one rule over the published telemetry. Exit code 1 when it is violated. Never waits for a writer."""
-    project = find_project(project_dir)
-    rule = _rule(project, rule_id, expression)
-    window = parse_window(start, end, datetime.now(UTC))
-    found = generations.find(project.generations_dir, generation)
-    with generations.open_generation(found) as connection, stderr.status(f"replaying {rule.id}"):
-        answer = replay(connection, rule, window)
-    _write(answer, found, format_, export)
-    raise typer.Exit(1 if answer.certificate.violated else 0)
+    """Replay rules over the published telemetry. Exit code 1 when one is violated. Never waits for a writer."""
+    try:
+        code = _asked(
+            _Options(
+                which=_Which(tuple(rule_ids or ()), tuple(domains or ()), all_, expression),
+                window=(start, end),
+                compare_with=tuple(compare_with or ()),
+                format=_format(format_, export),
+                export=export,
+                pages=limit,
+                timeout_seconds=_seconds(timeout),
+                memory_limit=memory_limit,
+                generation=generation,
+                project_dir=project_dir,
+            )
+        )
+    except KeyboardInterrupt:
+        stderr.print("interrupted: nothing was written", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(code)
 
 
-def _rule(project: Project, rule_id: str | None, expression: str | None) -> Rule:
-    if (rule_id is None) == (expression is None):
-        raise typer.BadParameter("name a rule with --rule, or type one with -e; one of the two")
-    if expression is not None:
-        return rule_language.read_inline(expression)
-    catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
-    return rule_named(catalogue, str(rule_id))
+def _asked(options: _Options) -> int:
+    now = datetime.now(UTC)
+    window = parse_window(*options.window, now)
+    project = find_project(options.project_dir)
+    which = options.which
+    rules = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
+    is_pack = len(rules) > 1 or bool(which.domains) or which.is_all
+    generation = generations.find(project.generations_dir, options.generation)
+    with generations.open_generation(generation) as connection, running.limited(connection, options.memory_limit):
+        others = asked.windows(connection, options.compare_with, now)
+        question = _Question(options, project, generation, connection, window, others)
+        code = _pack(question, rules) if is_pack else _one(question, rules[0])
+    as_of = f", as of {utc(generation.as_of)}" if generation.as_of else ""
+    stderr.print(f"generation {generation.id}{as_of}", style="dim", highlight=False, soft_wrap=True)
+    return code
 
 
-def _write(answer: Replay, generation: Generation, format_: str, export: Path | None) -> None:
-    if export is not None:
-        formats.export(answer, format_ if format_ != "table" else export.suffix.lstrip(".") or "csv", export)
-        stderr.print(f"{answer.certificate.violated:,} violations in {export}", highlight=False, soft_wrap=True)
-    elif format_ == "table":
-        stdout.print(formats.as_table(answer, stdout.width))
-    else:
-        # Not through rich: a pipe gets the text as it is.
-        typer.echo(formats.render(answer, format_), nl=False)
-    stderr.print(
-        f"generation {generation.id}, as of {generation.as_of:%Y-%m-%d %H:%M} UTC", style="dim", highlight=False
+def _format(format_: str, export: Path | None) -> str:
+    formats.require_known(format_)
+    if export is None and format_ in {"html", "parquet"}:
+        formats.refuse_without_file(format_)
+    return formats.format_of(export) if format_ == "table" and export is not None and export.suffix else format_
+
+
+def _one(question: _Question, rule: Rule) -> int:
+    """One rule: its answer, as it was asked for."""
+    try:
+        answer = _answered(question, rule, with_investigation=question.options.format in {"table", "json", "html"})
+        if question.options.export is not None:
+            # A file without an ending gets what spreadsheets read, as before.
+            format_ = (
+                "csv"
+                if question.options.format == "table" and not question.options.export.suffix
+                else question.options.format
+            )
+            _export(question, answer, format_, question.options.export)
+            stderr.print(
+                f"{counted(answer.certificate.violated, 'violation')} in {question.options.export}",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+        elif question.options.format == "table":
+            stdout.print(formats.as_table(answer, stdout.width))
+        else:
+            # Not through rich: a pipe gets the text as it is.
+            typer.echo(formats.render(answer, question.options.format), nl=False)
+    except running.TimedOut as stopped:
+        _complain(_stopped(question, rule, stopped))
+        return TIMED_OUT
+    return 1 if answer.certificate.violated else 0
+
+
+def _pack(question: _Question, rules: Sequence[Rule]) -> int:
+    """Several rules: a line each, and a file each in the folder that was named. One that fails stops itself."""
+    format_ = "csv" if question.options.format == "table" else question.options.format
+    if question.options.export is None and question.options.format != "table":
+        raise formats.FormatNotSupported("several rules are exported to a folder: name it with `--export DIR`")
+    answers: list[Replay] = []
+    failures: list[tuple[str, str]] = []
+    with _folder_aside(question.options.export) as folder:
+        for rule in rules:
+            try:
+                answer = _answered(question, rule, with_investigation=format_ in {"json", "html"})
+                if folder is not None:
+                    _export(question, answer, format_, folder / f"{rule.id}{formats.SUFFIXES[format_]}")
+            except running.TimedOut as stopped:
+                failures.append((rule.id, _stopped(question, rule, stopped)))
+            except ReplayFailed as failed:
+                failures.append((rule.id, str(failed)))
+            else:
+                answers.append(answer)
+    stdout.print(formats.pack_table(answers, failures))
+    if question.options.export is not None:
+        stderr.print(f"{counted(len(answers), 'answer')} in {question.options.export}", highlight=False, soft_wrap=True)
+    if failures:
+        return 2
+    return 1 if any(answer.certificate.violated for answer in answers) else 0
+
+
+def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> Replay:
+    """The answer, with its comparisons; what the rule names and nobody sent is warned of."""
+
+    def work() -> tuple[Replay, list[str]]:
+        answer = replay(question.connection, rule, question.window, with_investigation=with_investigation)
+        answer = compared(question.connection, answer, question.comparisons)
+        spans = answer.certificate.spans_scanned
+        return answer, occurrence.complaints(question.connection, rule, question.window, spans)
+
+    answer, complaints = _watched(question, f"replaying {rule.id}", work)
+    for complaint in complaints:
+        stderr.print(f"{rule.id}: {complaint}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    return answer
+
+
+def _watched(question: _Question, doing: str, work: Callable[[], T]) -> T:
+    with stderr.status(doing) as status:
+        return running.run(
+            question.connection,
+            work,
+            timeout_seconds=question.options.timeout_seconds,
+            listener=_telling(status, doing),
+        )
+
+
+def _telling(status: Status, doing: str) -> running.Listener:
+    def listener(seconds: float, share: float | None) -> None:
+        read = "" if share is None else f", {percent(share)} of this step"
+        status.update(f"{doing}: {seconds:.0f} s{read}")
+
+    return listener
+
+
+def _export(question: _Question, answer: Replay, format_: str, target: Path) -> None:
+    if format_ != "html":
+        formats.export(answer, format_, target)
+        return
+    from dagster_project.policy.policy import load_policy  # noqa: PLC0415 - takes pydantic and jinja: for pages only
+    from dagster_project.site import replayed  # noqa: PLC0415
+
+    link = load_policy(question.project.policy_file).trace_link if question.project.policy_file.is_file() else None
+    _watched(
+        question,
+        "writing pages",
+        lambda: replayed.write(
+            question.connection, answer, target, question.generation, trace_link=link, most_pages=question.options.pages
+        ),
     )
+
+
+def _stopped(question: _Question, rule: Rule, stopped: running.TimedOut) -> str:
+    """What is known of a rule that was stopped: how far the engine had come, and in how much."""
+    there = received(question.connection, question.window)
+    come = "" if stopped.share is None else f" at about {percent(stopped.share)} of its current step,"
+    return (
+        f"{rule.id}: stopped after {stopped.seconds:.3g} s (--timeout),{come} over {there['spans']:,} spans and"
+        f" {there['logs']:,} log records of {there['traces']:,} traces on"
+        f" {counted(there['days'], 'day')}; nothing of it is judged. "
+        "Narrow the window with --start and --end, or give it more time"
+    )
+
+
+def _complain(sentence: str) -> None:
+    stderr.print(sentence, style="bold red", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _folder_aside(target: Path | None) -> Iterator[Path | None]:
+    """A folder to fill; when the block ends well its entries are moved into `target`, which may have others."""
+    if target is None:
+        yield None
+        return
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"{target} is a file: several rules are exported to a folder")
+    aside = target.with_name(f".{target.name}.{getpid()}.partial")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        target.mkdir(parents=True, exist_ok=True)
+        for made in sorted(aside.iterdir()):
+            place = target / made.name
+            if place.is_dir():
+                shutil.rmtree(place)
+            made.rename(place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

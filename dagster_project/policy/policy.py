@@ -5,6 +5,7 @@ Clocks are named here because comparisons choose one; what each measures, `fct_i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +88,20 @@ class Policy(StrictModel):
     ticket_statuses: dict[Meaning, tuple[Spelling, ...]] | None = Field(
         default=None, description="None: as the dbt project has them."
     )
+    trace_link: str | None = Field(
+        default=None, description="Address of a trace in the tracing tool, with {trace_id}; None: pages have no link."
+    )
+
+    @field_validator("trace_link")
+    @classmethod
+    def _is_address(cls, link: str | None) -> str | None:
+        if link is None:
+            return None
+        if re.fullmatch(r"https?://[^\s{}\"'<>\\]+\{trace_id\}[^\s{}\"'<>\\]*", link) is None:
+            raise ValueError(
+                f"{link!r} is no address of a trace: write one such as https://jaeger.example/trace/{{trace_id}}"
+            )
+        return link
 
     @field_validator("severities")
     @classmethod

@@ -145,7 +145,7 @@ def certify(
         f"select verdict, reason, count(*) from {RESULT} group by all order by all"  # noqa: S608
     ).fetchall()
     counts = {kind: sum(n for verdict, _, n in verdicts if verdict == kind) for kind, _, _ in verdicts}
-    scanned = _scanned(connection, window)
+    scanned = received(connection, window)
     grouped = rule.scope_kind != "trace"
     log_only = None if grouped else _log_only(connection)
     judged = sum(counts.values())
@@ -186,7 +186,7 @@ def certify(
     )
 
 
-def _scanned(connection: duckdb.DuckDBPyConnection, window: Window) -> Row:
+def received(connection: duckdb.DuckDBPyConnection, window: Window) -> Row:
     """Traces, complete ones, their spans, logs and days in the window; the first and last trace there is at all."""
     query = f"""
         select
@@ -388,4 +388,4 @@ def _sampled(sampling: Sampling) -> str:
     return "what was received is a sample: " + "; ".join(words)
 
 
-__all__ = ["RESULT", "UNDETECTABLE_LOSS", "Certificate", "Looked", "Sampling", "certify", "rests_on"]
+__all__ = ["RESULT", "UNDETECTABLE_LOSS", "Certificate", "Looked", "Sampling", "certify", "received", "rests_on"]

@@ -1,4 +1,4 @@
-"""The four questions of an investigation, asked of the violations of one replay: who, when, how far, and together with what.
+"""The four questions of an investigation, asked of the violations of one replay: who, when, how far, with what else.
 
 Queries over the verdicts and the staged tables; every list has a bound, and says how long it would be.
 """
@@ -95,7 +95,7 @@ class BlastRadius:
 
 @dataclass(frozen=True)
 class Investigation:
-    """The answers. `incidents` have `violations` in their window; `outside_incidents` are in none (None: no incidents)."""
+    """The answers. `incidents` have `violations` in their window; `outside_incidents` are in none (None: not known)."""
 
     reported: tuple[ReportedValues, ...]
     timeline: Timeline
@@ -291,8 +291,9 @@ def _touched(connection: duckdb.DuckDBPyConnection, names: Sequence[str], condit
             select {keys}, count(distinct violation_id) as violations, count(distinct trace_id) as traces
             from {_SPANS} where {condition} group by all
         ) as t
-        full join (select {keys}, sum(received)::bigint as received from {_RECEIVED} where {condition} group by all) as r
-            using ({keys})
+        full join (
+            select {keys}, sum(received)::bigint as received from {_RECEIVED} where {condition} group by all
+        ) as r using ({keys})
         """,  # noqa: S608
         keys,
     )
@@ -373,9 +374,9 @@ def _incidents(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[t
     found = rows(
         connection,
         f"""
-        select i.incident_id, i.title, i.severity, i.service_name, i.started_at, n.violations
+        select i.incident_id, i.title, i.severity, i.service_name, i.started_at, n.until, n.violations
         from (
-            select w.incident_id, count(*) as violations
+            select w.incident_id, max(w.window_until) as until, count(distinct v.violation_id) as violations
             from {windows} as w inner join {RESULT} as v on {overlaps}
             where v.verdict = 'violated' group by all
         ) as n

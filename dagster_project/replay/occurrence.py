@@ -1,10 +1,11 @@
-"""Whether what a rule names occurs in what was received: a misspelt attribute is null everywhere, and no rule complains of it.
+"""Whether what a rule names occurs in what was received: a misspelt attribute is null everywhere, and stops no rule.
 
 Says so with the nearest name that does occur. Changes no verdict.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +16,13 @@ from dagster_project.replay.tables import SAMPLED_SPANS, Tables, bounds, looked_
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.attributes import fields_of
 from dagster_project.rule_language.model import Comparison, Constant, Field
+from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.wording import did_you_mean, visible
 
 _MOST_NAMES = 5_000
 # The intrinsic fields that name things, with their columns.
-_NAMED = {"name": ("span_name", "a span"), "service": ("service_name", "a service")}
+_NAMED = {"name": ("span_name", "is called"), "service": ("service_name", "is of the service")}
 
 
 def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, spans: int) -> list[str]:
@@ -51,7 +53,7 @@ def _unknown_names(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Wi
     known = {one["name"] for one in rows(connection, query, bounds(window)) if one["name"] is not None}
     if len(known) >= _MOST_NAMES:
         return []
-    return [_said(f"no span of the window is of {thing} `{word}`", word, known) for word in sorted(asked - known)]
+    return _said(f"no span of the window {thing}", asked, known)
 
 
 def _unknown_attributes(
@@ -60,9 +62,7 @@ def _unknown_attributes(
     found = []
     for entity, table, what in (("span", "staging.stg_spans", "spans"), ("log", "staging.stg_logs", "log records")):
         for origin, column in (("attribute", "attributes"), ("resource", "resource_attributes")):
-            asked = {
-                one.key for one in fields_of(rule.judgement) if one.entity == entity and one.origin == origin
-            }  # fmt: skip
+            asked = {one.key for one in _fields(rule) if one.entity == entity and one.origin == origin}
             if not asked or not tables.has(table, column):
                 continue
             known, looked, is_sample = (
@@ -76,9 +76,8 @@ def _unknown_attributes(
                 else f"{looked:,} {what} of the window"
             )
             kind = "a resource attribute" if origin == "resource" else "an attribute"
-            found += [
-                _said(f"none of the {of} has {kind} `{word}`", word, known) for word in sorted(asked - known) if looked
-            ]
+            if looked:
+                found += _said(f"none of the {of} has {kind}", asked, known)
     return found
 
 
@@ -127,6 +126,16 @@ def _keys(
     return {one["key"] for one in found if one["key"] is not None}, found[0]["looked"]
 
 
+def _fields(rule: Rule) -> list[Field]:
+    """Every field that the rule reads of spans and logs, and its keys as spans carry them."""
+    keys: list[Field] = []
+    for key in rule.judgement.group_by:
+        # A key of another form than a field of spans has none to look for.
+        with contextlib.suppress(ValueError):
+            keys.append(group_key(key, "span"))
+    return [*fields_of(rule.judgement), *keys]
+
+
 def _constants(rule: Rule, name: str) -> set[str]:
     """What the rule asks the intrinsic field of a span to be equal to."""
     return {
@@ -150,6 +159,13 @@ def _comparisons(node: Any) -> Iterator[Comparison]:
             yield from _comparisons(child)
 
 
-def _said(sentence: str, word: str, known: set[str]) -> str:
-    hint = did_you_mean(word, known)
-    return visible(sentence) + (f"; {visible(hint, 600)}" if hint else "")
+def _said(begin: str, asked: set[str], known: set[str]) -> list[str]:
+    """A sentence for each word that has a near one, and one for all the others."""
+    far, said = [], []
+    for word in sorted(asked - known):
+        hint = did_you_mean(word, known)
+        if hint:
+            said.append(f"{begin} `{visible(word, 80)}`; {visible(hint, 600)}")
+        else:
+            far.append(f"`{visible(word, 80)}`")
+    return [*said, *([f"{begin} {', '.join(far)}"] if far else [])]

@@ -136,6 +136,11 @@ def replay(
             return answer
         finally:
             _drop_result(connection)
+    except duckdb.OutOfMemoryException as error:
+        raise ReplayFailed(
+            f"{rule.path}: the rule `{rule.id}` needs more memory or disk than it was given: narrow the window, or"
+            f" raise --memory-limit ({str(error).splitlines()[0]})"
+        ) from error
     except duckdb.Error as error:
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
 

@@ -82,7 +82,7 @@ def run(
     def working() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it was asked for
+        except BaseException as error:  # whatever it is, it is raised where it was asked for
             errors.append(error)
 
     thread = threading.Thread(target=working, name="hindcast-query", daemon=True)

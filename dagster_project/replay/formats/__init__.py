@@ -19,7 +19,7 @@ from rich.console import Console
 
 from dagster_project.replay.formats.answers import as_json, certificate_json
 from dagster_project.replay.formats.cells import as_csv, inert, rows_as_csv, rows_as_json
-from dagster_project.replay.formats.terminal import WIDE, as_table, pack_table
+from dagster_project.replay.formats.terminal import WIDE, as_table, certificate_lines, pack_table
 from dagster_project.replay.query import Replay
 
 FORMATS: Final = ("table", "json", "csv", "parquet", "html")
@@ -91,6 +91,17 @@ def require_known(format_: str) -> None:
         raise _refused(format_)
 
 
+def refuse_without_file(format_: str) -> None:
+    """Say where the answer goes in a format that is no text.
+
+    Raises
+    ------
+    FormatNotSupported
+        Always.
+    """
+    raise _refused(format_)
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes the place of `path` when the block ends well, and goes when not."""
@@ -125,10 +136,12 @@ __all__ = [
     "as_json",
     "as_table",
     "certificate_json",
+    "certificate_lines",
     "export",
     "format_of",
     "inert",
     "pack_table",
+    "refuse_without_file",
     "render",
     "require_known",
     "rows_as_csv",

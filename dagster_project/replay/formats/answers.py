@@ -1,4 +1,4 @@
-"""A replay as plain values for JSON: the violations, the four answers, and what they rest on. Times are ISO 8601 in UTC."""
+"""A replay as plain values for JSON: the violations, the four answers, what they rest on. Times are ISO 8601 in UTC."""
 
 from __future__ import annotations
 
