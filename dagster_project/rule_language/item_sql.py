@@ -1,52 +1,53 @@
-"""Conditions and values of one span or log record → SQL expressions, three-valued.
+"""Conditions and values of one item → SQL expressions, three-valued.
 
 The SQL keeps Kleene's logic: null is unknown. Where attributes were dropped a missing one may be anything, so `exists`
-is null there too; what is true (or false) nevertheless stays so whatever the lost values were.
+is null there too; what is true (or false) nevertheless stays so whatever the lost values were. What is said of other
+items (relations, the root, the parent) comes in through `Beside`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import Protocol
 
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.attributes import column_type, fields_of, promoted_column
+from dagster_project.rule_language.attributes import PROMOTED, column_type, promoted_column
+from dagster_project.rule_language.entity_sql import ALIASES, ENTITY_TABLES, ended_at, field_column, started_at
 from dagster_project.rule_language.model import ENUMERATIONS, Type
 from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, is_true, one_of, text
 from dagster_project.rule_language.syntax import Entity
+from dagster_project.rule_language.value_sql import (
+    COMPARISONS,
+    constant,
+    json_value,
+    like,
+    needs_whole_numbers,
+    number,
+    together,
+    whole_comparison,
+)
 
-ALIASES: dict[Entity, str] = {"span": "s", "log": "l"}
+__all__ = ["ALIASES", "SHAPE", "TRACE", "Beside", "ItemSql", "json_value", "number", "own_parts"]
+
 SHAPE, TRACE = "h", "c"
+ROOT, PARENT = "rt", "pt"
+"""The aliases of what is known of the root and of the parent of an item."""
 
-_COLUMNS: dict[tuple[Entity, str], str] = {
-    ("span", "name"): "span_name",
-    ("span", "service"): "service_name",
-    ("span", "version"): "service_version",
-    ("span", "kind"): "kind",
-    ("span", "status"): "status_code",
-    ("span", "duration"): "duration_ns",
-    ("span", "start"): "started_at",
-    ("span", "end"): "ended_at",
-    ("log", "service"): "service_name",
-    ("log", "severity"): "severity_number",
-    ("log", "body"): "body",
-    ("log", "start"): "occurred_at",
-    ("log", "end"): "occurred_at",
-}
-
-_COMPARISONS: dict[str, type[exp.Binary]] = {
-    "==": exp.EQ,
-    "!=": exp.NEQ,
-    "<": exp.LT,
-    "<=": exp.LTE,
-    ">": exp.GT,
-    ">=": exp.GTE,
-}
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ARITHMETIC: dict[str, type[exp.Binary]] = {"+": exp.Add, "-": exp.Sub, "*": exp.Mul, "/": exp.Div}
+
+
+class Beside(Protocol):
+    """What stands in other rows than the item's own."""
+
+    def related(self, node: model.Related | model.Nearby, entity: Entity) -> exp.Expression:
+        """Whether the item is so related: true, false, or null where what was lost may tell."""
+
+    def value(self, field: model.Field) -> exp.Expression:
+        """A field of the root or of the parent."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,21 @@ class ItemSql:
     ----------
     columns
         Per entity the promoted columns that the tables have; None when all are there, as in generated models.
+    beside
+        Gives what stands in other rows; None where nothing of the kind is said.
     """
 
     columns: Mapping[Entity, Set[str]] | None = None
+    beside: Beside | None = None
 
-    def condition(self, node: model.Condition) -> exp.Expression:  # noqa: PLR0911  # one return a kind of node
+    def condition(self, node: model.Condition, entity: Entity) -> exp.Expression:  # noqa: PLR0911  # one a kind of node
         """A three-valued boolean."""
         if isinstance(node, model.Negation):
-            return exp.Paren(this=exp.Not(this=self.condition(node.operand)))
+            return exp.Paren(this=exp.Not(this=self.condition(node.operand, entity)))
         if isinstance(node, model.Conjunction):
-            return every_of([self.condition(operand) for operand in node.operands])
+            return every_of([self.condition(operand, entity) for operand in node.operands])
         if isinstance(node, model.Disjunction):
-            return one_of([self.condition(operand) for operand in node.operands])
+            return one_of([self.condition(operand, entity) for operand in together(node.operands)])
         if isinstance(node, model.Comparison):
             return self._comparison(node)
         if isinstance(node, model.Membership):
@@ -76,67 +80,91 @@ class ItemSql:
         if isinstance(node, model.PatternFound):
             return call("regexp_matches", self.value(node.term), text(node.pattern))
         if isinstance(node, model.GlobMatched):
-            return self._glob(node)
+            return like(self.value(node.term), node.glob)
         if isinstance(node, model.Presence):
-            return self._presence(node)
+            return self._presence(node, entity)
         if isinstance(node, model.Truth):
             return self.value(node.term)
+        if isinstance(node, model.Member):
+            return self._member(node, entity)
+        if isinstance(node, (model.Related, model.Nearby)) and self.beside is not None:
+            return self.beside.related(node, entity)
         raise TypeError(f"{type(node).__name__} says nothing of one item")
 
     def value(self, term: model.Term) -> exp.Expression:
         """A value of the type that the model gives it: durations and times are nanoseconds, severities words."""
         if isinstance(term, model.Constant):
-            return _constant(term)
+            return constant(term)
         if isinstance(term, model.Calculation):
             return self._calculation(term)
+        if term.of != "item":
+            if self.beside is None:
+                raise TypeError(f"nothing is known of the {term.of} here")
+            return self.beside.value(term)
         if term.origin == "intrinsic":
             return self._intrinsic(term)
         return self._attribute(term)
 
     def may_be_lost(self, node: object, entity: Entity) -> exp.Expression:
         """Whether an unknown here may come from something that was lost, rather than never there."""
-        reasons: list[exp.Expression] = []
-        read = list(fields_of(node))
-        if entity == "span" and any(field.origin == "attribute" for field in read):
-            reasons.append(_dropped())
-        if any(field.key in {"depth", "children"} and field.origin == "intrinsic" for field in read):
-            reasons.append(exp.Not(this=is_true(column("is_complete", TRACE))))
-        return one_of(reasons)
+        reasons: dict[str, exp.Expression] = {}
+        for part in own_parts(node, entity):
+            if isinstance(part, model.Field):
+                for reason in _losses(part, entity):
+                    reasons.setdefault(reason.sql("duckdb"), reason)
+            else:
+                # What is said of other items is unknown by loss only.
+                related = self.condition(part, entity)
+                if not isinstance(related, exp.Boolean):
+                    unknown = exp.Paren(this=exp.Is(this=related, expression=exp.null()))
+                    reasons.setdefault(unknown.sql("duckdb"), unknown)
+        return one_of(list(reasons.values()))
+
+    def _member(self, node: model.Member, entity: Entity) -> exp.Expression:
+        inside = self.condition(node.items.condition, entity)
+        case = exp.Case().when(inside, exp.true(), copy=False)
+        lost = self.may_be_lost(node.items.condition, entity)
+        if lost != exp.false():
+            unknown = exp.Is(this=inside.copy(), expression=exp.null())
+            case = case.when(every_of([exp.Paren(this=unknown), lost]), exp.null(), copy=False)
+        return case.else_(exp.false(), copy=False)
 
     def _comparison(self, node: model.Comparison) -> exp.Expression:
         if isinstance(node.left, model.Constant):
             node = model.Comparison(_FLIPPED[node.op], node.right, node.left)  # type: ignore[arg-type]
         if node.left.type is Type.SEVERITY and isinstance(node.right, model.Constant):
-            return self._severity(node.op, str(node.right.value))
+            return self._severity(node.op, node.left, str(node.right.value))
         left, right = (self._finite(term) for term in (node.left, node.right))
-        return exp.Paren(this=_COMPARISONS[node.op](this=left, expression=right))
+        plain = exp.Paren(this=COMPARISONS[node.op](this=left, expression=right))
+        if needs_whole_numbers(node.left, node.right):
+            sent = (self._sent(node.left), self._sent(node.right))
+            return whole_comparison(node.op, plain, (left, right), sent)
+        return plain
 
-    def _severity(self, op: str, word: str) -> exp.Expression:
+    def _severity(self, op: str, term: model.Term, word: str) -> exp.Expression:
         """Each word stands for four numbers of OpenTelemetry; 0 is no severity."""
         first = 1 + 4 * ENUMERATIONS[Type.SEVERITY].index(word)
-        number = _severity_number()
+        number_ = _severity_number()
         if op in {"==", "!="}:
-            between = exp.Between(this=number, low=exp.Literal.number(first), high=exp.Literal.number(first + 3))
+            between = exp.Between(this=number_, low=exp.Literal.number(first), high=exp.Literal.number(first + 3))
             return exp.Paren(this=between if op == "==" else exp.Not(this=exp.Paren(this=between)))
         bound = first if op in {">=", "<"} else first + 3
-        return exp.Paren(this=_COMPARISONS[op](this=number, expression=exp.Literal.number(bound)))
+        return exp.Paren(this=COMPARISONS[op](this=number_, expression=exp.Literal.number(bound)))
 
     def _membership(self, node: model.Membership) -> exp.Expression:
         if node.term.type is Type.SEVERITY:
-            return one_of([self._severity("==", str(value.value)) for value in node.values])
-        values = [_constant(value) for value in node.values]
-        return exp.Paren(this=exp.In(this=self._finite(node.term), expressions=values))
+            return one_of([self._severity("==", node.term, str(value.value)) for value in node.values])
+        large = [value for value in node.values if needs_whole_numbers(node.term, value)]
+        parts = [self._comparison(model.Comparison("==", node.term, value)) for value in large]
+        values = [constant(value) for value in node.values if value not in large]
+        if values:
+            parts.append(exp.Paren(this=exp.In(this=self._finite(node.term), expressions=values)))
+        return one_of(parts)
 
-    def _glob(self, node: model.GlobMatched) -> exp.Expression:
-        escaped = "".join("\\" + character if character in "%_\\" else character for character in node.glob)
-        pattern = text(escaped.replace("*", "%").replace("?", "_"))
-        like = exp.Like(this=self.value(node.term), expression=pattern)
-        return exp.Paren(this=exp.Escape(this=like, expression=text("\\")))
-
-    def _presence(self, node: model.Presence) -> exp.Expression:
+    def _presence(self, node: model.Presence, entity: Entity) -> exp.Expression:
         missing = exp.Is(this=self.value(node.field), expression=exp.null())
         case = exp.Case().when(exp.Not(this=exp.Paren(this=missing)), exp.Boolean(this=node.present), copy=False)
-        lost = self.may_be_lost(node.field, node.field.entity)
+        lost = self.may_be_lost(node.field, entity)
         if lost != exp.false():
             case = case.when(lost, exp.null(), copy=False)
         return case.else_(exp.Boolean(this=not node.present), copy=False)
@@ -156,74 +184,84 @@ class ItemSql:
         left, right = (cast(self.value(side), "DOUBLE") for side in (term.left, term.right))
         divisor: exp.Expression = right
         if term.op == "/":
-            divisor = exp.Nullif(this=right, expression=exp.Literal.number(0))
+            # Infinity stays infinite in every other calculation, and is found at the end; below a line it would vanish.
+            checked = cast(self._finite(term.right), "DOUBLE") if isinstance(term.right, model.Calculation) else right
+            divisor = exp.Nullif(this=checked, expression=exp.Literal.number(0))
         return exp.Paren(this=_ARITHMETIC[term.op](this=left, expression=divisor))
 
     def _intrinsic(self, field: model.Field) -> exp.Expression:
-        alias = ALIASES[field.entity]
         if field.key == "is_root":
-            return exp.Paren(this=exp.Is(this=column("parent_span_id", alias), expression=exp.null()))
+            return exp.Paren(this=exp.Is(this=column("parent_span_id", ALIASES["span"]), expression=exp.null()))
         if field.key in {"depth", "children"}:
             # A lost span may have been a child, or have stood above.
             counted = column("depth" if field.key == "depth" else "child_count", SHAPE)
             return cast(exp.Case().when(column("is_complete", TRACE), counted, copy=False), "DOUBLE")
         if field.type is Type.SEVERITY:
             return _severity_word()
-        base = column(_COLUMNS[field.entity, field.key], alias)
-        return call("epoch_ns", base) if field.type is Type.TIME else base
+        if field.type is Type.TIME:
+            return call("epoch_ns", (started_at if field.key == "start" else ended_at)(field.entity))
+        stored = field_column(field.entity, field.key)
+        return cast(stored, "VARCHAR") if field.key == "linked_trace_id" else stored
 
     def _attribute(self, field: model.Field) -> exp.Expression:
         """The promoted column where there is one, else the same value out of the JSON."""
-        alias = ALIASES[field.entity]
         name = promoted_column(field.key, column_type(field.type))
         has_column = self.columns is None or name in self.columns.get(field.entity, frozenset())
-        if field.origin == "attribute" and has_column:
-            return column(name, alias)
-        document = column("attributes" if field.origin == "attribute" else "resource_attributes", alias)
-        return json_value(document, field.key, field.type)
+        if field.origin == "attribute" and field.entity in PROMOTED and has_column:
+            return column(name, ALIASES[field.entity])
+        return json_value(_document(field), field.key, field.type)
+
+    def _sent(self, term: model.Term) -> tuple[exp.Expression, str] | int:
+        """Where an attribute was sent; of a constant, the whole number that it is."""
+        if isinstance(term, model.Field):
+            return _document(term), term.key
+        if isinstance(term, model.Constant):
+            return int(term.value)
+        raise TypeError("a calculation was not sent")
 
 
-def json_value(document: exp.Expression, key: str, type_: Type) -> exp.Expression:
-    """One attribute of a JSON object as a type; null when it is missing, null or of another type.
-
-    Says what the macro `promoted_column` of the dbt project says; a test holds the two together.
-    """
-    pointer = text("/" + key.replace("~", "~0").replace("/", "~1"))
-    kind = call("json_type", document, pointer)
-    extracted = call("json_extract", document.copy(), pointer.copy())
-    if type_ is Type.NUMBER:
-        numbers = [text(name) for name in ("UBIGINT", "BIGINT", "HUGEINT", "UHUGEINT", "DOUBLE")]
-        return exp.Case().when(exp.In(this=kind, expressions=numbers), cast(extracted, "DOUBLE"), copy=False)
-    if type_ is Type.TEXT:
-        value: exp.Expression = call("json_extract_string", document.copy(), pointer.copy())
-        return exp.Case().when(exp.EQ(this=kind, expression=text("VARCHAR")), value, copy=False)
-    if type_ is Type.BOOLEAN:
-        return exp.Case().when(exp.EQ(this=kind, expression=text("BOOLEAN")), cast(extracted, "BOOLEAN"), copy=False)
-    return exp.Case().when(exp.NEQ(this=kind, expression=text("NULL")), cast(extracted, "VARCHAR"), copy=False)
+def own_parts(node: object, entity: Entity) -> Iterator[model.Field | model.Related | model.Nearby]:
+    """The fields and relations that decide a condition on one item: not what is said of the items it is related to."""
+    if isinstance(node, (model.Field, model.Related, model.Nearby)):
+        yield node
+    elif isinstance(node, model.Member):
+        yield from own_parts(node.items.condition, entity)
+    elif isinstance(node, (model.Conjunction, model.Disjunction)):
+        for operand in node.operands:
+            yield from own_parts(operand, entity)
+    else:
+        for name in ("operand", "left", "right", "term", "field"):
+            if hasattr(node, name):
+                yield from own_parts(getattr(node, name), entity)
 
 
-def number(value: Decimal) -> exp.Expression:
-    """A number as the engine's double."""
-    literal = exp.Literal.number(f"{abs(value)}")
-    return cast(exp.Neg(this=literal) if value < 0 else literal, "DOUBLE")
+def _losses(field: model.Field, entity: Entity) -> list[exp.Expression]:
+    """Why this field may lack its value only because it was lost."""
+    if field.of == "item":
+        if field.origin == "attribute" and entity == "span":
+            return [_dropped(column("dropped_attributes_count", ALIASES["span"]))]
+        if field.origin == "intrinsic" and field.key in {"depth", "children"}:
+            return [exp.Not(this=is_true(column("is_complete", TRACE)))]
+        return []
+    if field.of == "root":
+        missing: exp.Expression = exp.Paren(this=exp.Is(this=column("trace_id", ROOT), expression=exp.null()))
+        if entity == "log":
+            here = exp.Is(this=column("trace_id", ALIASES["log"]), expression=exp.null())
+            missing = every_of([missing, exp.Not(this=exp.Paren(this=here))])
+    else:
+        missing = is_true(column("is_orphan", PARENT))
+    if field.origin != "attribute":
+        return [missing]
+    return [missing, is_true(_dropped(column("dropped", ROOT if field.of == "root" else PARENT)))]
 
 
-def _constant(constant: model.Constant) -> exp.Expression:
-    value = constant.value
-    if isinstance(value, bool):
-        return exp.Boolean(this=value)
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, Decimal):
-        return number(value)
-    literal = exp.Literal.number(abs(value))
-    return cast(exp.Neg(this=literal) if value < 0 else literal, "BIGINT")
+def _document(field: model.Field) -> exp.Expression:
+    name = ENTITY_TABLES[field.entity].document if field.origin == "attribute" else "resource_attributes"
+    return column(name, ALIASES[field.entity])
 
 
-def _dropped() -> exp.Expression:
-    return exp.Paren(
-        this=exp.GT(this=column("dropped_attributes_count", ALIASES["span"]), expression=exp.Literal.number(0))
-    )
+def _dropped(count: exp.Expression) -> exp.Expression:
+    return exp.Paren(this=exp.GT(this=count, expression=exp.Literal.number(0)))
 
 
 def _severity_number() -> exp.Expression:
