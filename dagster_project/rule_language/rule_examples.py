@@ -210,7 +210,7 @@ def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpa
     return [
         replace(
             one,
-            trace=f"{one.trace}.{number}" if is_new else one.trace,
+            trace=f"{one.trace}.{one.id}.{number}" if is_new else one.trace,
             # Each new trace has a root of its own; in one trace the first copy may be the root of the others.
             parent=one.parent
             if "parent" in entry or (one.parent and not is_new)
