@@ -1,0 +1,115 @@
+"""A long comparison of engine and oracle, by hand: `python tests/rule_language/fuzz_oracle.py --pairs 100000 --processes 2`.
+
+A pair is one rule over one recorded world of many scopes. Batches are seeded by their number and what is done is kept
+in a folder, so that a run goes on where it was stopped. A disagreement is shrunk and written as a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import engine
+from oracle_scopes import Judge
+from shrinking import shrunk, test_text
+from worlds import rule, world
+from written import rule_text
+
+from dagster_project.replay import scratch
+
+# A rule is compiled once and judged over each world of its batch.
+WORLDS, RULES, TRACES = 4, 15, 20
+_CONNECTIONS: list[Any] = []
+
+
+def batch(seed: int, number: int, found: str) -> dict[str, Any]:
+    """Compare one batch; how many pairs, what they exercised, and the files of disagreements."""
+    random = Random(f"{seed}/{number}")
+    while len(_CONNECTIONS) < WORLDS:
+        _CONNECTIONS.append(scratch.connect())
+    recorded = [world(random, TRACES) for _world in range(WORLDS)]
+    for connection, one in zip(_CONNECTIONS, recorded, strict=True):
+        engine.load(connection, one)
+    counts: Counter[str] = Counter()
+    files: list[str] = []
+    for place in range(RULES):
+        asked = rule(random)
+        sql = engine.compiled(asked)
+        for connection, one in zip(_CONNECTIONS, recorded, strict=True):
+            judge = Judge(asked, one)
+            difference: Any
+            try:
+                difference = engine.disagreement(connection, asked, judge, sql)
+            except Exception as error:
+                difference = str(error)
+            counts["pairs"] += 1
+            counts.update(f"{operator}\t{verdict}" for operator, verdict in judge.busy)
+            if difference is not None:
+                files.append(write(connection, asked, one, f"{seed}_{number}_{place}", Path(found)))
+                engine.load(connection, one)
+    return {"batch": number, "counts": counts, "files": files}
+
+
+def write(connection: Any, asked: Any, one: Any, name: str, folder: Path) -> str:
+    """Shrink a disagreement and write it as a test."""
+    smaller, its_world = shrunk(connection, asked, one, seconds=60)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"test_found_{name}.py"
+    path.write_text(test_text(smaller, its_world), encoding="utf-8")
+    print(f"disagreement: {path}\n{rule_text(smaller)}", flush=True)
+    return str(path)
+
+
+def report(counts: Counter[str]) -> None:
+    """Pairs that were not trivial, by operator and verdict."""
+    verdicts = ["violated", "satisfied", "inconclusive", "not applicable"]
+    operators = sorted({key.split("\t")[0] for key in counts if "\t" in key})
+    print(f"{'':>16}" + "".join(f"{verdict:>16}" for verdict in verdicts))
+    for operator in operators:
+        print(f"{operator:>16}" + "".join(f"{counts[f'{operator}\t{verdict}']:>16,}" for verdict in verdicts))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path(".oracle"), help="what is done, and disagreements")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    kept = asked.folder / f"done_{asked.seed}.jsonl"
+    done = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
+    counts: Counter[str] = Counter()
+    for one in done:
+        counts.update(one["counts"])
+    files = [file for one in done for file in one["files"]]
+    wanted = sorted(set(range(-(-asked.pairs // (WORLDS * RULES)))) - {one["batch"] for one in done})
+    before, started = counts["pairs"], time.monotonic()
+    with ProcessPoolExecutor(asked.processes) as pool, kept.open("a", encoding="utf-8") as file:
+        running = [pool.submit(batch, asked.seed, number, str(asked.folder)) for number in wanted]
+        for number, future in enumerate(as_completed(running), 1):
+            result = future.result()
+            counts.update(result["counts"])
+            files += result["files"]
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            if number % 25 == 0:
+                speed = (counts["pairs"] - before) / (time.monotonic() - started)
+                print(f"{counts['pairs']:,} pairs, {len(files)} disagree, {speed:.0f} pairs/s", flush=True)
+    report(counts)
+    print(f"{counts['pairs']:,} pairs, {len(files)} disagree")
+    return 1 if files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
