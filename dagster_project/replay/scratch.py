@@ -1,7 +1,7 @@
-"""An in-memory warehouse for a handful of spans and logs: the staged tables that generated SQL reads, without dbt.
+"""An in-memory warehouse for a handful of records: the staged tables that generated SQL reads, without dbt.
 
-For the tests of rules. The tables have the columns and the meaning that the dbt project documents; the shape of traces
-is walked level by level, which is right for few spans and slow for many.
+For the tests of rules. The tables have the columns that generated SQL reads, with the meaning that the dbt project
+documents; the shape of traces is `trace_shapes`' business.
 """
 
 from __future__ import annotations
@@ -15,8 +15,16 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from dagster_project.replay.trace_shapes import shapes
 from dagster_project.rule_language.model import ENUMERATIONS, Type
-from dagster_project.rule_language.rule_examples import Example
+from dagster_project.rule_language.rule_examples import (
+    Example,
+    ExampleDeploy,
+    ExampleLog,
+    ExampleMetric,
+    ExampleSpan,
+    ExampleTicket,
+)
 
 MIDNIGHT: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -26,68 +34,43 @@ _TABLES: Final = """
     create table staging.stg_spans (
         trace_id uuid, span_id ubigint, parent_span_id ubigint, service_name varchar, service_version varchar,
         span_name varchar, kind varchar, started_at timestamp_ns, ended_at timestamp_ns, started_on date,
-        duration_ns bigint, status_code varchar, dropped_attributes_count bigint, attributes json,
-        resource_attributes json
+        duration_ns bigint, status_code varchar, scope_name varchar, scope_version varchar,
+        dropped_attributes_count bigint default 0, dropped_events_count bigint default 0,
+        dropped_links_count bigint default 0, attributes json, resource_attributes json
     );
     create table staging.stg_logs (
         occurred_at timestamp_ns, occurred_on date, trace_id uuid, span_id ubigint, service_name varchar,
-        severity_number utinyint, body varchar, attributes json, resource_attributes json
+        severity_number utinyint, body varchar, scope_name varchar, attributes json, resource_attributes json
+    );
+    create table staging.stg_span_events (
+        trace_id uuid, span_id ubigint, kind varchar, position integer, event_name varchar, occurred_at timestamp_ns,
+        attributes json, dropped_attributes_count bigint default 0, started_on date
+    );
+    create table staging.stg_span_links (
+        trace_id uuid, span_id ubigint, kind varchar, position integer, linked_trace_id uuid, linked_span_id ubigint,
+        attributes json, dropped_attributes_count bigint default 0, started_on date
+    );
+    create table staging.stg_metric_points (
+        metric_name varchar, service_name varchar, labels json, observed_at timestamp, observed_on date, value double,
+        unit varchar
+    );
+    create table staging.stg_deploys (
+        deploy_id varchar, service_name varchar, version varchar, previous_version varchar, deployed_at timestamp,
+        commit_sha varchar, environment varchar, status varchar, is_rollback boolean
+    );
+    create table staging.stg_incidents (
+        incident_id varchar, title varchar, severity varchar, service_name varchar, team varchar, category varchar,
+        started_at timestamp, resolved_at timestamp
     );
     create table intermediate.int_trace_shape (
-        trace_id uuid, span_id ubigint, kind varchar, depth bigint, is_root boolean, is_orphan boolean,
-        is_cycle_cut boolean, child_count bigint
+        trace_id uuid, span_id ubigint, kind varchar, depth integer, nested_left bigint, nested_right bigint,
+        parent_left bigint, component_id bigint, is_root boolean, is_orphan boolean, is_cycle_cut boolean,
+        is_too_deep boolean, child_count bigint, subtree_size bigint
     );
     create table intermediate.int_traces (
         trace_id uuid, started_at timestamp_ns, ended_at timestamp_ns, started_on date, span_count bigint,
         log_count bigint, root_count bigint, orphan_count bigint, dropped_attributes_count bigint, is_complete boolean
     );
-"""
-
-# Who a child means by a span id that a client and a server share is the server, as in the dbt model.
-_SHAPE: Final = """
-    insert into intermediate.int_trace_shape
-    with recursive nodes as (
-        select
-            *, row_number() over (
-                partition by trace_id, span_id
-                order by list_position(['server', 'consumer', 'internal', 'unspecified', 'client', 'producer'], kind)
-            ) as preference
-        from staging.stg_spans
-    ),
-    linked as (
-        select
-            child.trace_id, child.span_id, child.kind, child.started_at, child.parent_span_id,
-            coalesce(caller.kind, parent.kind) as parent_kind,
-            case when caller.kind is not null then child.span_id else parent.span_id end as parent_id
-        from nodes as child
-        left join nodes as caller
-            on child.trace_id = caller.trace_id and child.span_id = caller.span_id
-            and child.kind in ('server', 'consumer') and caller.kind in ('client', 'producer')
-        left join nodes as parent
-            on child.trace_id = parent.trace_id and child.parent_span_id = parent.span_id and parent.preference = 1
-    ),
-    walk as (
-        select trace_id, span_id, kind, 0 as depth from linked where parent_id is null
-        union all
-        select linked.trace_id, linked.span_id, linked.kind, walk.depth + 1
-        from linked
-        inner join walk
-            on linked.trace_id = walk.trace_id and linked.parent_id = walk.span_id and linked.parent_kind = walk.kind
-    )
-    select
-        linked.trace_id, linked.span_id, linked.kind, walk.depth,
-        linked.parent_span_id is null and linked.parent_id is null as is_root,
-        linked.parent_span_id is not null and linked.parent_id is null as is_orphan,
-        walk.depth is null as is_cycle_cut,
-        (
-            select count(*) from linked as child
-            where
-                child.trace_id = linked.trace_id
-                and child.parent_id = linked.span_id
-                and child.parent_kind = linked.kind
-        ) as child_count
-    from linked
-    left join walk using (trace_id, span_id, kind)
 """
 
 _TRACES: Final = """
@@ -96,8 +79,8 @@ _TRACES: Final = """
         trace_id, min(started_at), max(ended_at), min(started_at)::date, count(*),
         (select count(*) from staging.stg_logs as logs where logs.trace_id = spans.trace_id),
         count(*) filter (is_root), count(*) filter (is_orphan), sum(dropped_attributes_count)::bigint,
-        count(*) filter (is_root) = 1 and count(*) filter (is_orphan) = 0
-        and count(*) filter (is_cycle_cut) = 0 and sum(dropped_attributes_count) = 0
+        count(*) filter (is_root) = 1 and count(*) filter (is_orphan or is_cycle_cut or is_too_deep) = 0
+        and sum(dropped_attributes_count + dropped_events_count + dropped_links_count) = 0
     from staging.stg_spans as spans
     inner join intermediate.int_trace_shape using (trace_id, span_id, kind)
     group by trace_id
@@ -113,11 +96,19 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, example: Example) -> None:
-    """Replace what is in the warehouse by the spans and logs of one test."""
-    for table in ("staging.stg_spans", "staging.stg_logs"):
-        connection.execute(f"delete from {table}")  # noqa: S608
-    _insert(connection, "staging.stg_spans", [_span_row(span) for span in example.spans])
-    _insert(connection, "staging.stg_logs", [_log_row(log) for log in example.logs])
+    """Replace what is in the warehouse by the records of one test."""
+    rows = {
+        "stg_spans": [_span_row(span) for span in example.spans],
+        "stg_logs": [_log_row(log) for log in example.logs],
+        "stg_span_events": [row for span in example.spans for row in _event_rows(span)],
+        "stg_span_links": [row for span in example.spans for row in _link_rows(span)],
+        "stg_metric_points": [_metric_row(point) for point in example.metrics],
+        "stg_deploys": [_deploy_row(deploy, number) for number, deploy in enumerate(example.deploys)],
+        "stg_incidents": [_ticket_row(ticket) for ticket in example.tickets],
+    }
+    for table, of_table in rows.items():
+        connection.execute(f"delete from staging.{table}")  # noqa: S608
+        _insert(connection, f"staging.{table}", of_table)
     derive(connection)
 
 
@@ -125,7 +116,13 @@ def derive(connection: duckdb.DuckDBPyConnection) -> None:
     """Work out the intermediate tables from the staged ones."""
     for table in ("intermediate.int_trace_shape", "intermediate.int_traces"):
         connection.execute(f"delete from {table}")  # noqa: S608
-    connection.execute(_SHAPE)
+    spans = connection.execute(
+        "select trace_id, span_id, parent_span_id, kind from staging.stg_spans"
+        " order by trace_id, started_at, span_id, kind"
+    ).fetchall()
+    connection.register("given", shapes(spans))
+    connection.execute("insert into intermediate.int_trace_shape by name select * from given")
+    connection.unregister("given")
     connection.execute(_TRACES)
 
 
@@ -155,11 +152,16 @@ def _moment(nanoseconds: int) -> pa.Scalar:
     return pa.scalar(int(MIDNIGHT.timestamp()) * 10**9 + nanoseconds, pa.timestamp("ns"))
 
 
+def _microsecond(nanoseconds: int) -> pa.Scalar:
+    """What stands beside traces is kept to the microsecond, as in the dbt models."""
+    return pa.scalar(int(MIDNIGHT.timestamp()) * 10**6 + nanoseconds // 1000, pa.timestamp("us"))
+
+
 def _day(nanoseconds: int) -> Any:
     return (MIDNIGHT + timedelta(microseconds=nanoseconds // 1000)).date()
 
 
-def _span_row(span: Any) -> dict[str, Any]:
+def _span_row(span: ExampleSpan) -> dict[str, Any]:
     return {
         "trace_id": str(trace_uuid(span.trace)),
         "span_id": pa.scalar(span_number(span.id), pa.uint64()),
@@ -173,13 +175,15 @@ def _span_row(span: Any) -> dict[str, Any]:
         "started_on": _day(span.at_ns),
         "duration_ns": span.duration_ns,
         "status_code": span.status,
+        "scope_name": span.scope,
+        "scope_version": span.scope_version,
         "dropped_attributes_count": span.dropped,
         "attributes": span.attributes,
         "resource_attributes": span.resource,
     }
 
 
-def _log_row(log: Any) -> dict[str, Any]:
+def _log_row(log: ExampleLog) -> dict[str, Any]:
     return {
         "occurred_at": _moment(log.at_ns),
         "occurred_on": _day(log.at_ns),
@@ -188,6 +192,81 @@ def _log_row(log: Any) -> dict[str, Any]:
         "service_name": log.service,
         "severity_number": 4 * ENUMERATIONS[Type.SEVERITY].index(log.severity) + 1,
         "body": log.body,
+        "scope_name": log.scope,
         "attributes": log.attributes,
         "resource_attributes": log.resource,
+    }
+
+
+def _event_rows(span: ExampleSpan) -> list[dict[str, Any]]:
+    return [
+        {
+            **_place(span, position),
+            "event_name": event.name,
+            "occurred_at": _moment(event.at_ns),
+            "attributes": event.attributes,
+        }
+        for position, event in enumerate(span.events, start=1)
+    ]
+
+
+def _link_rows(span: ExampleSpan) -> list[dict[str, Any]]:
+    return [
+        {
+            **_place(span, position),
+            "linked_trace_id": str(trace_uuid(link.trace)),
+            "linked_span_id": pa.scalar(span_number(link.span), pa.uint64()),
+            "attributes": link.attributes,
+        }
+        for position, link in enumerate(span.links, start=1)
+    ]
+
+
+def _place(span: ExampleSpan, position: int) -> dict[str, Any]:
+    """What ties an event or a link to its span."""
+    return {
+        "trace_id": str(trace_uuid(span.trace)),
+        "span_id": pa.scalar(span_number(span.id), pa.uint64()),
+        "kind": span.kind,
+        "position": position,
+        "started_on": _day(span.at_ns),
+    }
+
+
+def _metric_row(point: ExampleMetric) -> dict[str, Any]:
+    return {
+        "metric_name": point.name,
+        "service_name": point.service,
+        "labels": point.attributes,
+        "observed_at": _microsecond(point.at_ns),
+        "observed_on": _day(point.at_ns),
+        "value": point.value,
+        "unit": point.unit,
+    }
+
+
+def _deploy_row(deploy: ExampleDeploy, number: int) -> dict[str, Any]:
+    return {
+        "deploy_id": f"deploy {number + 1}",
+        "service_name": deploy.service,
+        "version": deploy.version,
+        "previous_version": deploy.previous_version,
+        "deployed_at": _microsecond(deploy.at_ns),
+        "commit_sha": deploy.commit,
+        "environment": deploy.environment,
+        "status": deploy.status,
+        "is_rollback": deploy.is_rollback,
+    }
+
+
+def _ticket_row(ticket: ExampleTicket) -> dict[str, Any]:
+    return {
+        "incident_id": ticket.id,
+        "title": ticket.title,
+        "severity": ticket.severity,
+        "service_name": ticket.service,
+        "team": ticket.team,
+        "category": ticket.category,
+        "started_at": _microsecond(ticket.at_ns),
+        "resolved_at": None if ticket.resolved_ns is None else _microsecond(ticket.resolved_ns),
     }

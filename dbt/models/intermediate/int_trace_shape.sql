@@ -324,6 +324,7 @@ final as (
         walked.depth,
         walked.nested_left,
         walked.nested_left + 2 * size.subtree_size - 1 as nested_right,
+        parents.nested_left as parent_left,
         components.component_id,
         linked.is_root,
         not linked.is_root and linked.parent_node is null as is_orphan,
@@ -344,6 +345,14 @@ final as (
         on
             walked.trace_id = components.trace_id
             and walked.top_node = components.top_node
+    left join path_0 as ties
+        on
+            linked.trace_id = ties.trace_id
+            and linked.node = ties.node
+    left join walked as parents
+        on
+            ties.trace_id = parents.trace_id
+            and ties.ancestor = parents.node
     left join children
         on
             linked.trace_id = children.trace_id
