@@ -62,10 +62,6 @@ class QuantitySql:
         factor, scaled = (quantity.left, right) if isinstance(quantity.left, model.Number) else (quantity.right, left)
         if not isinstance(factor, model.Number):
             raise TypeError("a product of two quantities; resolve refuses it")
-        if factor.value == 0:
-            # Infinity times nothing is no number.
-            nothing = exp.Case().when(exp.Not(this=is_null(scaled.low)), _constant(factor.value, whole), copy=False)
-            return Interval(nothing, nothing.copy())
         kind = exp.Mul if quantity.op == "*" else exp.Div
         low, high = (of(kind, bound, _constant(factor.value, whole)) for bound in (scaled.low, scaled.high))
         return Interval(low, high) if factor.value > 0 else Interval(high, low)
