@@ -1,0 +1,73 @@
+"""Statistics of generated tables, and how near their estimates are to what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.replay import table_statistics
+from dagster_project.rule_language import read_inline
+from dagster_project.rule_language.estimates import Statistics, estimate_rows
+from dagster_project.rule_language.planner import plan
+from dagster_project.scenarios import telemetry
+from dagster_project.scenarios.telemetry import Shape
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    made = duckdb.connect()
+    telemetry.generate(made, Shape(traces=80_000, days=10))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def statistics(connection: duckdb.DuckDBPyConnection) -> Statistics:
+    return table_statistics.measure(connection)
+
+
+@pytest.mark.parametrize(
+    ("selector", "condition"),
+    [
+        ('span("payment.charge")', "span_name = 'payment.charge'"),
+        ('span("payment.charge") where attempt > 1', "span_name = 'payment.charge' and attr__attempt__number > 1"),
+        ('span("auth.login") where result == "refused"', "attr__result__text = 'refused'"),
+        ('span(service = "stock", status = error)', "service_name = 'stock' and status_code = 'error'"),
+        ("span() where exists(order_id)", "attr__order_id__any is not null"),
+        ("span(is_root)", "parent_span_id is null"),
+        ('span("payment.charge", duration > 1m)', "span_name = 'payment.charge' and duration_ns > 60e9"),
+        ('span("payment.charge") where amount < 125', "attr__amount__number < 125"),
+    ],
+)
+def test_estimates_are_near_the_truth(connection, statistics, selector, condition):
+    there = connection.execute(f"select count(*) from staging.stg_spans where {condition}").fetchall()[0][0]
+    wanted = plan(read_inline(f"let:\n  x: {selector}\ndetect: any(x)").judgement).sets[0]
+    assert there > 0
+    assert there / 1.5 - 20 < estimate_rows(wanted, statistics) < 1.5 * there + 20
+
+
+def test_counts_by_name_are_exact(connection, statistics):
+    assert statistics.rows("span") == connection.execute("select count(*) from staging.stg_spans").fetchall()[0][0]
+    assert statistics.rows("log") == 0
+    assert "event" not in statistics.groups
+
+
+def test_they_are_kept_and_measured_again_when_damaged(connection, statistics, tmp_path: Path):
+    assert table_statistics.from_json(table_statistics.to_json(statistics)) == statistics
+    file = tmp_path / "statistics" / "generation.json"
+    first = table_statistics.kept(connection, file)
+    assert first == table_statistics.measure(connection), "the sample is the same each time"
+    with duckdb.connect() as empty:
+        assert table_statistics.kept(empty, file) == first, "what is kept is not measured again"
+    for damaged in (b"", b"[]", b'{"form": 0, "groups": {}}', file.read_bytes()[:-20]):
+        assert table_statistics.from_json(damaged) is None
+        file.write_bytes(damaged)
+        assert table_statistics.kept(connection, file) == first
+
+
+def test_an_empty_database_has_no_statistics():
+    with duckdb.connect() as empty:
+        assert table_statistics.measure(empty) == Statistics({})
