@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagster_project.rule_imports.example_traces import traces_for
-from dagster_project.rule_imports.imported import Decisions, Draft, Imported, Note, Refusal, TestTrace
+from dagster_project.rule_imports.imported import Decisions, Draft, Imported, Note, TestTrace
 from dagster_project.rule_imports.source_text import Document, documents, line_of, slug
 from dagster_project.rule_language.betrace import Block, looks_like_betrace, read_blocks, read_condition, translate
 from dagster_project.rule_language.errors import ExpressionError, RuleErrors
@@ -89,7 +89,7 @@ def _block(
 ) -> Imported:
     identity = str(about["id"])
     try:
-        blocks = read_blocks(text)
+        blocks = read_blocks(text, is_bad_alone=decisions.polarity == "detect")
         if not blocks:
             raise ExpressionError("there is no rule in the text: no `when {`", 0)
         if len(blocks) > 1:
@@ -102,7 +102,7 @@ def _block(
 def _draft(
     block: Block, line: int, about: Mapping[str, Any], decisions: Decisions, printed: tuple[TestTrace, ...]
 ) -> Draft:
-    parts = {"when": block.when, "always": block.always, "never": block.never}
+    parts = {"when": block.when, "always": block.always, "never" if block.when else "detect": block.never}
     bad = [deny(block.always)] if block.always is not None else []
     bad += [block.never] if block.never is not None else []
     whole = bad[0] if len(bad) == 1 else Joined("or", tuple(bad))
@@ -169,6 +169,8 @@ def _printed(document: Document, rule: Node) -> tuple[TestTrace, ...]:
 
 def _note(text: str, error: ExpressionError, line: int) -> Note:
     hint = f" ({error.hint})" if error.hint else ""
+    if error.message.startswith("`when` alone"):
+        hint = " (--polarity detect reads it as bad by itself)"
     return Note(line + line_of(text, error.start) - 1, f"{error.message}{hint}")
 
 
@@ -176,9 +178,3 @@ def _comment(text: str) -> str:
     """The last line of comment, as a title."""
     found = re.findall(r"^\s*(?://|#)\s*(\S[^\n]*)$", text, re.MULTILINE)
     return found[-1].strip()[:200] if found else ""
-
-
-def refusal_of(error: ExpressionError, text: str, line: int) -> Refusal:
-    """The error of an expression as a refusal at a line of the file."""
-    note = _note(text, error, line)
-    return Refusal(note.text, note.line)

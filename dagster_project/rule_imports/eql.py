@@ -309,7 +309,11 @@ class _Reader:
         kind = str(node.data)
         if kind in {"disjunction", "conjunction"}:
             join = any_of if kind == "disjunction" else all_of
-            return join([self._condition(part) for part in node.children])
+            joined = join([self._condition(part) for part in node.children])
+            listed = field_tests.needs_a_list(joined)
+            if listed is not None:
+                message = f"`{listed}` must have two values at once: a list there, which is compared as a whole here"raise self.refuse(node, message)
+            return joined
         if kind == "negated":
             return denied(self._condition(node.children[0]))
         if kind == "true":
@@ -378,7 +382,8 @@ class _Reader:
         if not any_case and not set("*?") & set(value):
             return field_tests.compared(name, "==", value, strict=True)
         pattern, example = field_tests.wildcard_pattern(value, any_case=any_case, escapes=False)
-        return field_tests.matching(name, pattern, strict=True, example=example)
+        test = field_tests.matching(name, pattern, strict=True, example=example)
+        return test if set("*?") & set(value) else field_tests.as_exact(test, name, value)
 
     def _regex(self, name: str, node: Any, *, any_case: bool) -> ItemCondition:
         value = self._value(node)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dagster_project.rule_imports.regex_samples import sample
 from dagster_project.rule_language.expression_text import (
     ABSENT,
-    AnyOf,
+    AllOf,
     Example,
     ItemCondition,
     Scalar,
     Test,
-    any_of,
     attribute,
     literal,
     text_literal,
@@ -41,7 +41,8 @@ def compared(name: str, op: str, value: Scalar, *, strict: bool) -> ItemConditio
     opposite = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
     written, field = literal(value), subject(name)
     test, deny = f"{field} {op} {written}", f"{field} {opposite[op]} {written}"
-    return Test(test, _denial(field, deny, strict), _valued(name, op, value), _valued(name, opposite[op], value))
+    exact = (name, value) if op == "==" else None
+    return Test(test, _denial(field, deny, strict), _valued(name, op, value), _valued(name, opposite[op], value), exact)
 
 
 def matching(name: str, pattern: str, *, strict: bool, example: str | None = None) -> ItemCondition:
@@ -53,6 +54,23 @@ def matching(name: str, pattern: str, *, strict: bool, example: str | None = Non
     return Test(
         f"{field} matches {text_literal(pattern)}", _denial(field, deny, strict), good, {_where(name): "-other-"}
     )
+
+
+def as_exact(test: ItemCondition, name: str, value: str) -> ItemCondition:
+    """The same test, marked as one that only this text passes, whatever its case."""
+    return replace(test, exact=(name, value.casefold())) if isinstance(test, Test) else test
+
+
+def needs_a_list(condition: ItemCondition) -> str | None:
+    """The field that must have two different values at once: a list there, which is compared as a whole here."""
+    wanted: dict[str, Scalar] = {}
+    for part in condition.parts if isinstance(condition, AllOf) else ():
+        if isinstance(part, Test) and part.exact is not None:
+            name, value = part.exact
+            spelled = value.casefold() if isinstance(value, str) else value
+            if wanted.setdefault(name, spelled) != spelled:
+                return name
+    return None
 
 
 def missing(name: str) -> Test:
@@ -138,13 +156,3 @@ def in_network(name: str, network: str, *, strict: bool) -> ItemCondition:
     return matching(
         name, pattern, strict=strict, example=str(parsed.network_address + (0 if parsed.num_addresses == 1 else 1))
     )
-
-
-def never() -> ItemCondition:
-    """What holds for no record."""
-    return AnyOf(())
-
-
-def either(conditions: Iterable[ItemCondition]) -> ItemCondition:
-    """One of the conditions holds."""
-    return any_of(list(conditions))

@@ -385,6 +385,11 @@ class _Reader:
             raise Refusal(f"`{name}` has an empty list", node.line)
         tests = [self._value(name, value, found) for value in values]
         joined = all_of(tests) if "all" in found else any_of(tests)
+        if field_tests.needs_a_list(joined) is not None:
+            message = (
+                f"`{name}` must have several values at once, so it is a list there; a list is compared as a whole here"
+            )
+            raise Refusal(message, node.line)
         return denied(joined) if "neq" in found else joined
 
     def _value(self, name: str, node: Node, modifiers: frozenset[str]) -> ItemCondition:
@@ -424,12 +429,8 @@ class _Reader:
             self.assume(NUMBERS)
             number = value if isinstance(value, bool) else Decimal(str(value))
             written = str(value).lower() if isinstance(value, bool) else str(value)
-            return field_tests.either(
-                [
-                    field_tests.compared(name, "==", number, strict=False),
-                    field_tests.compared(name, "==", written, strict=False),
-                ]
-            )
+            kinds = [field_tests.compared(name, "==", one, strict=False) for one in (number, written)]
+            return any_of(kinds)
         text = str(value)
         if text == "" and part is None:
             return field_tests.compared(name, "==", "", strict=False)
@@ -438,4 +439,5 @@ class _Reader:
         if any_case:
             self.assume(CASE)
         pattern, example = field_tests.wildcard_pattern(text, any_case=any_case, escapes=True)
-        return field_tests.matching(name, pattern, strict=False, example=example)
+        test = field_tests.matching(name, pattern, strict=False, example=example)
+        return test if set("*?") & set(text) else field_tests.as_exact(test, name, text)

@@ -66,9 +66,12 @@ class Translated:
 
 @dataclass(frozen=True)
 class Block:
-    """One `when {} always {} never {}`: the conditions, where it starts in the text, and what was assumed."""
+    """One `when {} always {} never {}`: the conditions, where it starts in the text, and what was assumed.
 
-    when: ScopeCondition
+    A `when` that stands alone and is bad by itself is in `never`, with no `when`.
+    """
+
+    when: ScopeCondition | None
     always: ScopeCondition | None
     never: ScopeCondition | None
     start: int
@@ -124,8 +127,15 @@ def read_condition(text: str) -> tuple[ScopeCondition, tuple[str, ...]]:
     return reader.scope(_only(_parsed(text, "condition"))), reader.assumed
 
 
-def read_blocks(text: str) -> tuple[Block, ...]:
+def read_blocks(text: str, *, is_bad_alone: bool = False) -> tuple[Block, ...]:
     """The rules of a text in the second dialect.
+
+    Parameters
+    ----------
+    text
+        One or several rules.
+    is_bad_alone
+        Whether a `when` without `always` and `never` says what is bad; without that it is refused.
 
     Raises
     ------
@@ -146,15 +156,18 @@ def read_blocks(text: str) -> tuple[Block, ...]:
         if condition is None:
             raise ExpressionError(f"`{clause} {{}}` is empty", *_at(clause))
         blocks[-1][str(clause)] = condition  # type: ignore[assignment]  # a tree, by the grammar
-    return tuple(_block(text, parts, start) for parts, start in zip(blocks, starts, strict=True))
+    return tuple(_block(text, parts, start, is_bad_alone) for parts, start in zip(blocks, starts, strict=True))
 
 
-def _block(text: str, parts: dict[str, _Branch | None], start: int) -> Block:
-    if "always" not in parts and "never" not in parts:
+def _block(text: str, parts: dict[str, _Branch | None], start: int, is_bad_alone: bool) -> Block:
+    is_alone = "always" not in parts and "never" not in parts
+    if is_alone and not is_bad_alone:
         message = "`when` alone says nothing: neither `always` nor `never` says what is wrong with it"
-        raise ExpressionError(message, start, start + 4, "BeTrace refuses it too, when it evaluates the rule")
+        raise ExpressionError(message, start, start + 4, "BeTrace's evaluator refuses it, too")
     reader = _Reader(text)
     read = {name: reader.scope(_only(tree)) for name, tree in parts.items() if tree is not None}
+    if is_alone:
+        return Block(None, None, read["when"], start, reader.assumed)
     return Block(read["when"], read.get("always"), read.get("never"), start, reader.assumed)
 
 

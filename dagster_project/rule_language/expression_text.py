@@ -106,6 +106,8 @@ class Test:
     denied: str
     example: Example | None = None
     counterexample: Example | None = None
+    exact: tuple[str, Scalar] | None = field(default=None, compare=False)
+    """The field and the one value that it asks for, when it asks for one."""
 
 
 @dataclass(frozen=True)
