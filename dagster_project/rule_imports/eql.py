@@ -312,7 +312,8 @@ class _Reader:
             joined = join([self._condition(part) for part in node.children])
             listed = field_tests.needs_a_list(joined)
             if listed is not None:
-                message = f"`{listed}` must have two values at once: a list there, which is compared as a whole here"raise self.refuse(node, message)
+                message = f"`{listed}` must have two values at once: a list there, which is compared as a whole here"
+                raise self.refuse(node, message)
             return joined
         if kind == "negated":
             return denied(self._condition(node.children[0]))
