@@ -113,7 +113,7 @@ def investigate(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Windo
         return Investigation(
             reported=tuple(_reported(connection, one.name, one.function) for one in rule.judgement.report),
             timeline=_timeline(connection, tables, window),
-            blast_radius=_blast_radius(connection, window),
+            blast_radius=_blast_radius(connection, tables, window),
             incidents=incidents,
             outside_incidents=outside,
         )
@@ -270,12 +270,12 @@ def _changes_before(connection: duckdb.DuckDBPyConnection, tables: Tables, first
 # How far.
 
 
-def _blast_radius(connection: duckdb.DuckDBPyConnection, window: Window) -> BlastRadius:
+def _blast_radius(connection: duckdb.DuckDBPyConnection, tables: Tables, window: Window) -> BlastRadius:
     return BlastRadius(
         services=_touched(connection, ("service_name",)),
         versions=_touched(connection, ("service_name", "service_version"), "service_version is not null"),
         places=_places(connection),
-        endpoints=_endpoints(connection, window),
+        endpoints=_endpoints(connection, tables, window),
     )
 
 
@@ -326,16 +326,29 @@ def _places(connection: duckdb.DuckDBPyConnection) -> dict[str, Ranked]:
     return found
 
 
-def _endpoints(connection: duckdb.DuckDBPyConnection, window: Window) -> Ranked:
+def _endpoints(connection: duckdb.DuckDBPyConnection, tables: Tables, window: Window) -> Ranked:
     """By the root span of traces; `received` counts traces here. A trace without a root has no endpoint."""
+    traces = "intermediate.int_traces"
+    if not tables.has(traces, "root_service_name", "root_span_name"):
+        traces = """(
+            select t.trace_id, t.started_at, r.service_name as root_service_name, r.span_name as root_span_name
+            from intermediate.int_traces as t left join (
+                select
+                    s.trace_id, min_by(s.service_name, s.started_at) as service_name,
+                    min_by(s.span_name, s.started_at) as span_name
+                from staging.stg_spans as s inner join intermediate.int_trace_shape as h
+                    on s.trace_id = h.trace_id and s.span_id = h.span_id and s.kind = h.kind
+                where h.is_root group by s.trace_id
+            ) as r on t.trace_id = r.trace_id
+        )"""
     return _ranked(
         connection,
         f"""
         select
-            t.root_service_name as service_name, t.root_span_name as span_name,
+            coalesce(t.root_service_name, '') as service_name, coalesce(t.root_span_name, '') as span_name,
             count(distinct v.violation_id) as violations, count(distinct v.trace_id) as traces,
             count(distinct t.trace_id) filter ({within("t.started_at")}) as received
-        from intermediate.int_traces as t left join {_TRACES} as v on t.trace_id = v.trace_id
+        from {traces} as t left join {_TRACES} as v on t.trace_id = v.trace_id
         where ({within("t.started_at")}) or v.trace_id is not null
         group by all
         """,  # noqa: S608

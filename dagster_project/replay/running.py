@@ -78,27 +78,31 @@ def run(
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    # Not the thread's own end: a join that Ctrl-C interrupts takes a thread for ended that still runs (CPython 3.11).
+    ended = threading.Event()
 
     def working() -> None:
         try:
             results.append(work())
         except BaseException as error:  # whatever it is, it is raised where it was asked for
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=working, name="hindcast-query", daemon=True)
     began = time.monotonic()
     thread.start()
     try:
-        while thread.is_alive():
+        while not ended.is_set():
             seconds = time.monotonic() - began
             share = _share(connection)
             if timeout_seconds is not None and seconds >= timeout_seconds:
                 raise TimedOut(seconds, share)
             if listener is not None:
                 listener(seconds, share)
-            thread.join(_LOOK_SECONDS)
+            ended.wait(_LOOK_SECONDS)
     except BaseException:
-        _stop(connection, thread)
+        _stop(connection, ended)
         raise
     if errors:
         raise errors[0]
@@ -110,11 +114,11 @@ def _share(connection: duckdb.DuckDBPyConnection) -> float | None:
     return percent / 100 if percent >= 0 else None
 
 
-def _stop(connection: duckdb.DuckDBPyConnection, thread: threading.Thread) -> None:
+def _stop(connection: duckdb.DuckDBPyConnection, ended: threading.Event) -> None:
     """Interrupt until the thread has ended: work of several statements goes on with the next one."""
-    while thread.is_alive():
+    while not ended.is_set():
         try:
             connection.interrupt()
-            thread.join(_LOOK_SECONDS / 2)
+            ended.wait(_LOOK_SECONDS / 2)
         except KeyboardInterrupt:  # somebody presses it twice
             continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -270,9 +271,7 @@ def _bar(span: Row, services: dict[str, int], begin: int, end: int, events: list
 
 def _ns(moment: Any) -> int:
     """A time without zone, which is UTC, in nanoseconds; to the microsecond, which is what Python keeps."""
-    from datetime import datetime  # noqa: PLC0415
-
-    since = moment - datetime(1970, 1, 1)
+    since: timedelta = moment - datetime(1970, 1, 1)
     return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 

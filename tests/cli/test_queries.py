@@ -1,0 +1,280 @@
+"""`hindcast query` over a small published generation, and over one that takes long enough to be stopped."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pyarrow.parquet as pq
+import pytest
+
+from dagster_project.replay import scratch
+from dagster_project.rule_language import load_catalogue
+from dagster_project.warehouse import lock
+from dagster_project.warehouse.connection import connect
+
+RULE = """
+id: {id}
+title: {id} holds
+severity: low
+owner: x
+never: any(span({name}))
+report: {{order: first(span({name}).order)}}
+tests:
+  - name: data
+    verdict: violated
+    spans:
+      - {{name: pay, service: shop, trace: t1, attributes: {{order: "=1+1"}}}}
+      - {{name: pay, service: shop, trace: t2, at: 2h, attributes: {{order: b}}}}
+      - {{name: look, service: shop, trace: t3, at: 3h}}
+      - {{name: {name}}}
+  - {{name: well, verdict: satisfied, spans: [{{name: other}}]}}
+"""
+
+
+def rule_text(rule_id="never-pay", name='"pay"'):
+    text = RULE.replace("      - {{name: {name}}}\n", "") if name == '"pay"' else RULE
+    return text.format(id=rule_id, name=name)
+
+
+def publish(project, connection, as_of="2024-01-02T00:00:00+00:00"):
+    """Write the tables of a connection as a generation, by hand: what makes one is tested elsewhere."""
+    folder = project.generations_dir / "0123456789ab"
+    folder.mkdir(parents=True)
+    found = connection.execute(
+        "select table_schema || '.' || table_name from information_schema.tables where table_schema <> 'main'"
+    ).fetchall()
+    parts = []
+    for (table,) in found:
+        connection.table(table).write_parquet(str(folder / f"{table}.parquet"))
+        parts.append({"table": table, "file": f"{table}.parquet", "rows": 0, "content_hash": ""})
+    manifest = {"id": folder.name, "as_of": as_of, "published_at": as_of, "parts": parts}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (project.generations_dir / "current").symlink_to(folder.name)
+
+
+@pytest.fixture
+def asked(hindcast):
+    """The command on a project with two rules and a generation of four spans."""
+    for rule_id, name in (("never-pay", '"pay"'), ("never-look", '"look"')):
+        file = hindcast.project.rules_dir / "shop" / f"{rule_id}.yml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(rule_text(rule_id, name))
+    connection = scratch.connect()
+    scratch.fill(connection, load_catalogue({"rules/x/never-pay.yml": rule_text()}).rules[0].examples[0])
+    publish(hindcast.project, connection)
+    connection.close()
+    return hindcast
+
+
+def test_a_violated_rule_is_exit_code_one(asked):
+    said = asked("query", "--rule", "never-pay", code=1)
+    assert "never-pay: 2 violated, 1 satisfied, 0 inconclusive, 0 not applicable" in said
+    assert "exhaustive scan: every violation of what was received" in said
+    assert "generation 0123456789ab, as of 2024-01-02 00:00:00 UTC" in said
+    assert "0 violated" in asked("query", "--rule", "never-pay", "--start", "2024-01-02")
+
+
+def test_json_has_the_four_answers(asked):
+    asked("query", "--rule", "never-pay", "--format", "json", "--compare-with", "2024-01-01T01:00..2024-01-02", code=1)
+    told = json.loads(asked.stdout)
+    assert (told["violations"], told["first_violation"]) == (2, "2024-01-01T00:00:00Z")
+    assert [one["order"] for one in told["affected"]] == ["=1+1", "b"]
+    assert [one["violations"] for one in told["timeline"]["per_hour"]] == [1, 1]
+    assert told["blast_radius"]["services"]["rows"][0]["violations"] == 2
+    assert told["correlation"]["comparisons"][0]["violations"] == 1
+    assert told["confidence_rests_on"][0].startswith("3 traces with 3 spans")
+
+
+def test_a_broken_file_blocks_only_its_own_rule(asked):
+    (asked.project.rules_dir / "shop/broken.yml").write_text("id: broken\nwhen: any(")
+    (asked.project.rules_dir / "shop/bytes.yml").write_bytes(b"\xff\xfe")
+    said = asked("query", "--rule", "never-look", code=1)
+    assert "left out: rules/shop/broken.yml:1:1:" in said
+    assert "left out: rules/shop/bytes.yml:1:1: not UTF-8" in said
+    assert "1 violated" in said
+
+
+def test_several_rules_are_a_summary_and_a_file_each(asked, tmp_path):
+    folder = tmp_path / "out"
+    said = asked("query", "--domain", "shop", "--export", str(folder), code=1)
+    assert said.index("never-pay") < said.index("never-look"), "most violations first"
+    assert sorted(file.name for file in folder.iterdir()) == ["never-look.csv", "never-pay.csv"]
+    rows = list(csv.DictReader((folder / "never-pay.csv").open()))
+    assert [row["order"] for row in rows] == ["'=1+1", "b"]
+    assert "never-look" in asked("query", "--all", "--rule", "never-pay", code=1)
+    asked("query", "--all", "--format", "parquet", "--export", str(folder), code=1)
+    assert pq.read_table(folder / "never-pay.parquet").num_rows == 2
+
+
+def test_a_rule_that_the_engine_gives_up_on_does_not_stop_the_others(asked, monkeypatch):
+    from dagster_project.cli import queries
+    from dagster_project.replay.query import ReplayFailed, replay
+
+    def failing(connection, rule, window, **options):
+        if rule.id == "never-look":
+            raise ReplayFailed("rules/shop/never-look.yml: no")
+        return replay(connection, rule, window, **options)
+
+    monkeypatch.setattr(queries, "replay", failing)
+    said = asked("query", "--all", code=2)
+    assert "failed: rules/shop/never-look.yml: no" in said
+    assert "never-pay 2 1 0" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "name a rule with --rule"),
+        (["-e", "never: any(span())", "--all"], "asked alone"),
+        (["--domain", "shopp"], "did you mean `shop`?"),
+        (["--rule", "never-pay", "--timeout", "soon"], "Invalid value"),
+        (["--rule", "never-pay", "--memory-limit", "1MB"], "too little"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(asked, options, message):
+    assert message in asked("query", *options, code=2)
+
+
+def run(hindcast, *arguments):
+    """The command in a process of its own, as a shell starts it."""
+    command = [sys.executable, "-c", "from dagster_project.cli import main; main()", *arguments]
+    environment = {**os.environ, "HINDCAST_PROJECT": str(hindcast.project.root), "COLUMNS": "200"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_a_mistake_in_a_typed_rule_is_shown_where_it_was_typed(asked):
+    done = run(asked, "query", "-e", "when: any(span(foo = 1)) always: anny(span())")
+    _, said = done.communicate(timeout=60)
+    assert done.returncode == 2
+    assert said.splitlines()[:4] == [
+        "<in line>:1:34: `anny` is no function of this language",
+        "    when: any(span(foo = 1)) always: anny(span())",
+        "    " + 33 * " " + "^",
+        "    did you mean `any`?",
+    ]
+
+
+@pytest.mark.parametrize("options", [["--format", "html"], ["--format", "parquet"], ["--format", "xlsx"]])
+def test_formats_that_are_no_text_want_a_place(asked, options):
+    done = run(asked, "query", "--rule", "never-pay", *options)
+    said = done.communicate(timeout=60)[1]
+    assert done.returncode == 2
+    assert len(said.splitlines()) == 1
+
+
+def test_it_answers_while_a_writer_holds_the_warehouse(asked):
+    project = asked.project
+    with lock.hold(project.lock_file, "a night"), connect(project.warehouse_file) as writer:
+        writer.execute("begin")
+        writer.execute("create table t as select 1")
+        done = run(asked, "query", "--rule", "never-pay", "--format", "csv")
+        out, _ = done.communicate(timeout=60)
+    assert done.returncode == 1
+    assert len(out.splitlines()) == 3
+
+
+SLOW = " or ".join(f"f{n} == {n}" for n in range(60))
+
+
+@pytest.fixture(scope="module")
+def many_spans():
+    """Spans enough for a rule of many conditions to take seconds."""
+    connection = scratch.connect()
+    connection.execute("""
+        insert into staging.stg_spans by name
+        select
+            md5(i::varchar)::uuid as trace_id, i as span_id, 'svc' as service_name, 'a' as span_name,
+            'internal' as kind, make_timestamp(1704067200000000 + i)::timestamp_ns as started_at,
+            make_timestamp(1704067200000000 + i)::timestamp_ns as ended_at, date '2024-01-01' as started_on,
+            1 as duration_ns, 'ok' as status_code, 0 as dropped_attributes_count,
+            '{"a": 1, "b": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "c": [1, 2, 3]}'::json as attributes,
+            '{}'::json as resource_attributes
+        from range(400000) as r(i)
+    """)
+    connection.execute("""
+        insert into intermediate.int_traces by name
+        select trace_id, started_at, ended_at, started_on, 1 as span_count, 0 as log_count, 1 as root_count,
+            0 as orphan_count, 0 as dropped_attributes_count, true as is_complete
+        from staging.stg_spans
+    """)
+    yield connection
+    connection.close()
+
+
+@contextmanager
+def watched(*folders):
+    """What the block adds to these folders."""
+    before = {file for folder in folders for file in folder.iterdir()}
+    added = []
+    yield added
+    added += [file for folder in folders for file in folder.iterdir() if file not in before]
+
+
+@pytest.mark.parametrize("format_", ["csv", "html"])
+def test_ctrl_c_leaves_nothing_and_says_so(hindcast, many_spans, tmp_path, format_, monkeypatch):
+    publish(hindcast.project, many_spans)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with watched(tmp_path, temporary, hindcast.project.root) as added:
+        done = run(hindcast, "query", "-e", f"never: any(span({SLOW}))", "--format", format_, "--export",
+                   str(tmp_path / "out.x"))  # fmt: skip
+        until = time.monotonic() + 60
+        while not list(temporary.iterdir()) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert list(temporary.iterdir()), "it has begun"
+        time.sleep(0.5)
+        assert done.poll() is None, "it is still running"
+        done.send_signal(signal.SIGINT)
+        out, said = done.communicate(timeout=20)
+    assert (done.returncode, out) == (130, ""), said
+    assert said.splitlines()[-1] == "interrupted: nothing was written"
+    assert len(said.splitlines()) == 1
+    assert added == []
+
+
+def test_a_rule_that_runs_too_long_is_stopped_with_what_it_had_scanned(hindcast, many_spans):
+    publish(hindcast.project, many_spans)
+    began = time.monotonic()
+    done = run(hindcast, "query", "-e", f"never: any(span({SLOW}))", "--timeout", "500ms")
+    _, said = done.communicate(timeout=60)
+    assert done.returncode == 124
+    assert "inline: stopped after 0.5" in said
+    assert "over 400,000 spans and 0 log records of 400,000 traces on 1 day; nothing of it is judged" in said
+    assert time.monotonic() - began < 30
+
+
+def test_html_is_refused_where_something_else_lies(asked, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("x")
+    done = run(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "mine"))
+    said = done.communicate(timeout=60)[1]
+    assert done.returncode == 2
+    assert "holds something else than a replay" in said
+    assert (tmp_path / "mine/thesis.txt").is_file()
+
+
+def test_html_takes_the_link_of_the_policy(asked, tmp_path):
+    policy = asked.project.policy_file
+    shutil.copyfile(__file__.replace("tests/cli/test_queries.py", "data/policy.yml"), policy)
+    policy.write_text(policy.read_text() + "\ntrace_link: https://jaeger.example/trace/{trace_id}\n")
+    asked("query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "out"), code=1)
+    (page, _) = sorted((tmp_path / "out/violations").iterdir())
+    trace = scratch.trace_uuid("t1").hex
+    assert f'href="https://jaeger.example/trace/{trace}"' in page.read_text()
+    policy.write_text(policy.read_text().replace("https://", "javascript://"))
+    done = run(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "out"))
+    assert "is no address of a trace" in done.communicate(timeout=60)[1]
+
+
+def test_an_incident_without_a_window_names_the_nearest(asked):
+    done = run(asked, "query", "--rule", "never-pay", "--compare-with", "INC-1")
+    said = done.communicate(timeout=60)[1]
+    assert done.returncode == 2
+    assert "`INC-1` is no incident with a window" in said
