@@ -1,8 +1,8 @@
 """What is said of other items → named parts of the query that items are joined with: relations, roots and parents.
 
 Every relation of a rule, however deep inside another, becomes one part `r<i>`, made by `kinship_sql` or `nearby_sql`.
-Which conditions mean what is `item_sql`'s business; here is which parts there are, in which order, and how an item finds
-its row in them.
+What conditions mean is `item_sql`'s business; here is which parts there are, in which order, and how an item finds its
+row in them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dagster_project.rule_language.domain_sql import Context, plain_parts
 from dagster_project.rule_language.entity_sql import ALIASES, SPAN_KEY, TableOf, from_entity
 from dagster_project.rule_language.item_sql import PARENT, ROOT, SHAPE, TRACE, ItemSql, own_parts
 from dagster_project.rule_language.model import LOSSABLE
-from dagster_project.rule_language.sql_nodes import column, every_of, is_true, joined, not_null, same, select, table
+from dagster_project.rule_language.sql_nodes import column, every_of, is_true, joined, same, select, table
 from dagster_project.rule_language.syntax import Entity
 
 BROKEN, BROKEN_ALIAS = "broken", "bk"
@@ -239,7 +239,7 @@ class Relations:
         return []
 
     def members(self, items: model.Items, *, unknown: bool) -> list[exp.Expression]:
-        """Conditions that keep the items of a set; with `unknown`, those too that may be in it but for what was lost."""
+        """Conditions that keep the items of a set; with `unknown`, those too that what was lost may put in it."""
         inside = self.item_sql.condition(items.condition, items.entity)
         if not unknown:
             return [inside]
@@ -264,7 +264,7 @@ class _Wanted:
 
 
 def looks_beside(node: object) -> bool:
-    """Whether a part of the model looks at more than the traces of its own scope, so that what arrives may change it."""
+    """Whether a part of the model looks at more than its own scope, so that what arrives elsewhere may change it."""
     if isinstance(node, model.Nearby) and "trace" not in node.on:
         return True
     if isinstance(node, tuple):
@@ -288,5 +288,3 @@ def _any_of(parts: list[exp.Expression]) -> exp.Expression:
 def _named(value: exp.Expression, name: str) -> exp.Alias:
     return exp.Alias(this=value, alias=exp.Identifier(this=name, quoted=True))
 
-
-__all__ = ["BROKEN", "Relations", "looks_beside", "not_null"]

@@ -149,8 +149,8 @@ class Scan:
         result = select(count).from_(
             exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("missing"))), copy=False
         )
-        for name, query in self.related():
-            result = result.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
+        for name, part in self.related():
+            result = result.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
         return result
 
     # Items: what some set of the rule matches.
