@@ -124,7 +124,7 @@ def replay(
     """
     began = time.perf_counter()
     window = window or Window()
-    source = _source(connection, window)
+    source = source_of(connection, window)
     query = to_sql(verdicts_query(rule, source), pretty=False)
     try:
         # A temporary table lives in memory even when the connection only reads.
@@ -147,7 +147,7 @@ def replay(
 
 def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None) -> str:
     """The SQL of a rule over this connection, and the engine's plan for it."""
-    sql = to_sql(verdicts_query(rule, _source(connection, window or Window())))
+    sql = to_sql(verdicts_query(rule, source_of(connection, window or Window())))
     rows = connection.execute(f"explain {sql}").fetchall()
     return f"{sql};\n\n{rows[0][1] if rows else ''}"
 
@@ -173,7 +173,7 @@ def _drop_result(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"drop table if exists {RESULT}")
 
 
-def _source(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
+def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
     """Which promoted columns the tables have: a rule typed in line may name attributes that no column was made for."""
     found = connection.execute(
         "select table_schema || '.' || table_name, column_name from information_schema.columns"
