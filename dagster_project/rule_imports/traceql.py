@@ -225,11 +225,10 @@ class _Reader:
         measure = self._measure(subject, number, stage)
         text = f"{function}({self._of(found)}.{measure}) {op} {number.text}"
         self.assume(EMPTY)
-        said = Said(
-            text,
-            *_measuring(found.items, "duration" if measure == "duration" else self._value(subject).example, op, number),
-        )
-        return replace(found, condition=_and(found.condition, said), text=None, items=None)
+        name = "duration" if measure == "duration" else self._value(subject).example
+        there = f"any({found.items.narrowed if found.items is not None else found.text}) and {text}"
+        said = Said(there, *_measuring(found.items, name, op, number), is_joined=True)
+        return replace(found, condition=_and(*found.of_trace, said), text=None, items=None)
 
     def _counted(self, found: _Found, inner: str, op: str, number: Decimal) -> _Found:
         count: ScopeCondition = Said(f"count({inner}) {op} {number:f}")

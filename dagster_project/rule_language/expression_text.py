@@ -211,11 +211,15 @@ class CountOf:
 
 @dataclass(frozen=True)
 class Said:
-    """A condition on a scope as text, with items that make it true or false when somebody knows them."""
+    """A condition on a scope as text, with items that make it true or false when somebody knows them.
+
+    `is_joined` when the text is itself an `and` or `or`.
+    """
 
     text: str
     makes_true: tuple[Items, ...] | None = None
     makes_false: tuple[Items, ...] | None = None
+    is_joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ def scope_text(condition: ScopeCondition, *, inside: bool = False) -> str:
     if isinstance(condition, CountOf):
         return f"count({condition.items.narrowed}) {condition.op} {condition.number:f}"
     if isinstance(condition, Said):
-        return condition.text
+        return f"({condition.text})" if inside and condition.is_joined else condition.text
     if isinstance(condition, Denied):
         return f"not ({scope_text(condition.part)})"
     joined = f" {condition.word} ".join(scope_text(part, inside=True) for part in condition.parts)
