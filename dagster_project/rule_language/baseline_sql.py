@@ -232,6 +232,7 @@ class BaselineSql:
         if self.baseline.back_ns < HOUR_NS:
             enough = exp.false()
         columns.append(aliased(exp.Case().when(enough, value, copy=False), "value"))
+        columns.append(aliased(exp.Not(this=exp.Paren(this=enough.copy())), "is_too_few"))
         query.set("expressions", columns)
         return query
 

@@ -83,7 +83,7 @@ class CountingSql:
         ]
         null = [
             *(f"a{number}" for number, one in enumerate(made.aggregates) if one.function != "sum"),
-            *(f"b{number}" for number in range(len(made.baselines))),
+            *(f"{name}{number}" for number in range(len(made.baselines)) for name in ("b", "few")),
             *(f"first_against{number}" for number in range(len(made.orders))),
             *(full_from(rate.number, needed) for rate in self.rates for needed in rate.needs),
         ]
@@ -120,6 +120,7 @@ class CountingSql:
             closer.append(name)
         for number in range(baselines):
             columns.append(aliased(column("value", f"baseline{number}"), f"b{number}"))
+            columns.append(aliased(column("is_too_few", f"baseline{number}"), f"few{number}"))
             closer.append(f"baseline{number}")
         query = query.from_(table("counted", COUNTED), copy=False)
         for name in closer:

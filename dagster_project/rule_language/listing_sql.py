@@ -175,7 +175,7 @@ class ListingSql:
 
     def _overlapping(self, rows: str, inner: str, outer: str) -> exp.Select:
         """Rows of a table with the key of the outer row and not further than one gap from it."""
-        gap = exp.Literal.number(self.scan.rule.judgement.gap_ns)
+        gap = cast(integer(self.scan.rule.judgement.gap_ns), "HUGEINT")
         first = part_of(column("first_item", SCOPE), "at")
         starts_before = exp.LTE(
             this=exp.Paren(this=exp.Sub(this=column("from_ns", "o"), expression=gap)),

@@ -9,7 +9,8 @@ turned) for `followed by`, so that a partner is always looked for before its ite
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -17,6 +18,7 @@ from dagster_project.rule_language import model
 from dagster_project.rule_language.ancestry_sql import AncestrySql
 from dagster_project.rule_language.planner import Plan
 from dagster_project.rule_language.sql_nodes import (
+    FAR_NS,
     ITEM,
     aliased,
     call,
@@ -41,7 +43,7 @@ from dagster_project.rule_language.sql_nodes import (
 from dagster_project.rule_language.syntax import Edge
 
 
-@dataclass(frozen=True)
+@dataclass
 class OrderSql:
     """One order of a plan over the scopes that `counted` has counted."""
 
@@ -50,9 +52,11 @@ class OrderSql:
     number: int
     table: Callable[[str, str | None], exp.Expression]
 
-    @property
+    @cached_property
     def order(self) -> model.Ordered:
-        return self.made.orders[self.number]
+        one = self.made.orders[self.number]
+        within = None if one.within_ns is None else min(one.within_ns, FAR_NS)
+        return replace(one, within_ns=within, skew_ns=min(one.skew_ns, FAR_NS))
 
     def counters(self) -> list[exp.Expression]:
         """What the first pass counts: the first partner, and the first and last item that needs one."""

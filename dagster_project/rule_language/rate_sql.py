@@ -13,6 +13,7 @@ from dagster_project.rule_language import model
 from dagster_project.rule_language.planner import Plan, quantities
 from dagster_project.rule_language.scope_sql import comparisons
 from dagster_project.rule_language.sql_nodes import (
+    FAR_NS,
     ITEM,
     aliased,
     call,
@@ -49,7 +50,7 @@ class RateSql:
         """How many items there are in the stretch that begins at each item."""
         at = call("epoch_ns", column("at", ITEM))
         partition = [column(name, ITEM) for name in self.scope]
-        held = stretch(exp.Count(this=exp.Star()), partition, at, 0, self.rate.per_ns)
+        held = stretch(exp.Count(this=exp.Star()), partition, at, 0, min(self.rate.per_ns, FAR_NS))
         chosen = f"t{self.made.set_of(self.rate.items)}"
         query = select(*partition, column("at", ITEM), aliased(held, "held")).from_(table("items", ITEM), copy=False)
         query = joined(query, "INNER", table("counted", "c"), same(ITEM, "c", *self.scope))

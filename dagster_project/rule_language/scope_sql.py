@@ -119,9 +119,14 @@ class ScopeSql:
         """The reason why a scope without losses cannot be judged; the first that applies."""
         case = exp.Case()
         for number in range(len(self.made.baselines)):
-            case = case.when(is_null(self._counter(f"b{number}")), text(UNDECIDED["baseline"]), copy=False)
+            case = case.when(self._counter(f"few{number}"), text(UNDECIDED["baseline"]), copy=False)
         for number in range(len(self.made.orders)):
-            undecided = of(exp.GT, self._counter(f"undecided{number}"), _zero())
+            undecided = every_of(
+                [
+                    of(exp.GT, self._counter(f"undecided{number}"), _zero()),
+                    of(exp.EQ, self._counter(f"against{number}"), _zero()),
+                ]
+            )
             case = case.when(undecided, text(UNDECIDED["order"]), copy=False)
         return (
             case.else_(text(UNDECIDED["aggregate"]), copy=False)

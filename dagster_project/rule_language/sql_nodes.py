@@ -194,6 +194,10 @@ def part_of(row: exp.Expression, name: str) -> exp.Expression:
     return exp.Dot(this=row, expression=exp.to_identifier(name))
 
 
+FAR_NS = 2**61
+"""Longer than all telemetry, 73 years; twice as much can still be added to a time."""
+
+
 def stretch(
     function: exp.Expression, partition: list[exp.Expression], at: exp.Expression, start: int, end: int
 ) -> exp.Expression:
