@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dagster_project import rule_language
-from dagster_project.cli import imports
+from dagster_project.cli import imports, rule_changes, suggest
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests
@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
     rules.command("list", epilog="[bold]Example:[/] hindcast rules list")(list_)
     rules.command(epilog="[bold]Example:[/] hindcast rules explain payment-idempotency")(explain)
     imports.register(rules)
+    suggest.register(rules)
+    rule_changes.register(rules)
     app.add_typer(rules, name="rules")
 
 
