@@ -305,6 +305,8 @@ class NightSummary:
     new: ViolationChange = ViolationChange(0)
     ongoing: ViolationChange = ViolationChange(0)
     gone: ViolationChange = ViolationChange(0)
+    suppressed: ViolationChange = ViolationChange(0)
+    shadow: ViolationChange = ViolationChange(0)
     failed_steps: tuple[FailedStep, ...] = ()
     warnings: tuple[FailedStep, ...] = ()
     is_first: bool = False

@@ -32,6 +32,9 @@ DESCRIPTIONS = {
 WRITTEN_BESIDE = {
     "audit.loads": "The load ledger: each file with its SHA-256, bytes, records read, landed and refused.",
     "audit.quarantine": "What was refused: file, line, record, reason, and the first 4 KiB of it.",
+    "audit.suppressions": "What people said of violations, as it holds on the day of the replay.",
+    "audit.verdict_history": "Verdicts that appeared, and what verdicts were before they changed; it only grows.",
+    "audit.rules_taken_out": "Rules that hit a limit of the engine and are left out of their plan group.",
 }
 
 

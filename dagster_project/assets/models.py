@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster looks at the annotation of `context` itself.
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
 from dagster_project.transformation import prepare, replay_window
+from dagster_project.warehouse import suppressions
 
 # Unit tests are the developers': they read no data, so a night would learn nothing from them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -56,6 +58,7 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
         with warehouse.writer("begin a replay") as connection:
             due = replay_window.due(connection, prepare.models_fingerprint(project), bound)
             replay_window.begin(connection)
+            suppressions.snapshot(connection, project.state_file, datetime.now(UTC).date())
         if due and due.full_refresh:
             first_day, last_day = due.first_day, due.last_day
         variables = {**_policy_vars(project), **replay_window.dbt_vars(first_day, last_day, bound=bound)}

@@ -19,6 +19,7 @@ from dagster_project.cli import (
     queries,
     rules,
     sources,
+    suppressions,
 )
 from dagster_project.cli.terminal import stdout
 
@@ -52,5 +53,18 @@ def options(
     """Options before the command."""
 
 
-for group in (nights, loading, backfill, sources, quarantine, keeping, queries, gate, rules, project, bench):
+for group in (
+    nights,
+    loading,
+    backfill,
+    sources,
+    quarantine,
+    keeping,
+    queries,
+    gate,
+    rules,
+    project,
+    suppressions,
+    bench,
+):
     group.register(app)

@@ -113,7 +113,9 @@ def _show(night: NightSummary) -> None:
     refused = sum(reason.records for reason in night.refused)
     reasons = ", ".join(f"{reason.reason} {reason.records:,}" for reason in night.refused)
     table.add_row("refused", escape(f"{refused:,}" + (f" ({reasons})" if reasons else "")))
-    for name, change in (("new", night.new), ("ongoing", night.ongoing), ("gone", night.gone)):
+    told = [("new", night.new), ("ongoing", night.ongoing), ("gone", night.gone)]
+    aside = [("suppressed", night.suppressed), ("in shadow", night.shadow)]
+    for name, change in told + [one for one in aside if one[1].total]:
         rules = ", ".join(f"{rule} {count:,}" for rule, count in change.by_rule)
         table.add_row(f"violations {name}", escape(f"{change.total:,}" + (f" ({rules})" if rules else "")))
     table.add_row("generation", night.generation or "none: nothing was published")

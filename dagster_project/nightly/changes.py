@@ -17,13 +17,19 @@ VIOLATIONS = "violations.fct_violations"
 # A morning page lists what one can read over coffee; the totals are always given, the rest is in the warehouse.
 LISTED = 50
 
+# What alerts is compared; what is suppressed or of a rule in shadow is counted apart. A violation is gone when it
+# stands no more, not when somebody suppressed it; one whose suppression has ended is new again.
 _LABELLED = """
     create or replace temp table violation_changes as
-    select 'new' as change, a.* from after_night as a anti join before_night as b using (violation_id)
+    with alerting_before as (from before_night where standing = 'alerting'),
+    alerting_after as (from after_night where standing = 'alerting')
+    select 'new' as change, a.* from alerting_after as a anti join alerting_before as b using (violation_id)
     union all
-    select 'ongoing' as change, a.* from after_night as a semi join before_night as b using (violation_id)
+    select 'ongoing' as change, a.* from alerting_after as a semi join alerting_before as b using (violation_id)
     union all
-    select 'gone' as change, b.* from before_night as b anti join after_night as a using (violation_id)
+    select 'gone' as change, b.* from alerting_before as b anti join after_night as a using (violation_id)
+    union all
+    select standing as change, a.* from after_night as a where standing <> 'alerting'
 """
 _COUNTED = """
     select change, rule_id, count(*) as violations
@@ -38,25 +44,44 @@ _LISTED = """
     qualify row_number() over (partition by change order by first_span_at desc, violation_id) <= $listed
     order by change, first_span_at desc, violation_id
 """
-_ALERTS = "status = 'active'"
 _COLUMNS = "violation_id, rule_id, title, severity, scope_key, first_span_at, service_names"
+CHANGES = ("new", "ongoing", "gone", "suppressed", "shadow")
 
 
 def violation_changes(after: Generation, before: Generation | None) -> dict[str, ViolationChange]:
     """The violations that are `new`, `ongoing` and `gone` in generation `after` against generation `before`.
 
-    Without a generation before, every violation is new. Rules in shadow are judged and alert nobody: theirs are not
-    among them.
+    Without a generation before, every violation that alerts is new. What is suppressed, and what rules in shadow find,
+    alerts nobody: those that stand are counted as `suppressed` and `shadow`.
     """
     with open_generation(after) as connection:
-        connection.table(VIOLATIONS).filter(_ALERTS).project(_COLUMNS).create_view("after_night")
+        _labelled(connection.table(VIOLATIONS)).create_view("after_night")
         earlier = [part for part in before.parts if part.table == VIOLATIONS] if before else []
         if before and earlier:
             files = [str(before.path / part.file) for part in earlier]
-            connection.read_parquet(files).filter(_ALERTS).project(_COLUMNS).create_view("before_night")
+            _labelled(connection.read_parquet(files)).create_view("before_night")
         else:
             connection.execute("create temp view before_night as from after_night limit 0")
         return _changes(connection)
+
+
+def _labelled(violations: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The columns that are told, and whether a violation alerts; generations of older versions know no suppressions."""
+    suppressed = "is_suppressed" if "is_suppressed" in violations.columns else "false"
+    standing = f"case when {suppressed} then 'suppressed' when status <> 'active' then 'shadow' else 'alerting' end"
+    return violations.project(f"{_COLUMNS}, {standing} as standing")
+
+
+def expired_suppressions(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """What has expired and not been removed, a sentence each: what it suppressed counts again."""
+    rows = connection.execute(
+        "select suppression_id, coalesce(violation_id, concat_ws(':', rule_id, scope_key)), owner, until"
+        " from audit.suppressions where not is_in_force order by suppression_id"
+    ).fetchall()
+    return tuple(
+        f"suppression {number} of {target} by {owner} expired on {until}: what it suppressed counts again"
+        for number, target, owner, until in rows
+    )
 
 
 def loads_since(connection: duckdb.DuckDBPyConnection, load_id: int) -> tuple[LoadedFile, ...]:
@@ -94,7 +119,7 @@ def _changes(connection: duckdb.DuckDBPyConnection) -> dict[str, ViolationChange
         listed[change].append(_line(*line))
     return {
         change: ViolationChange(sum(n for _, n in by_rule[change]), tuple(by_rule[change]), tuple(listed[change]))
-        for change in ("new", "ongoing", "gone")
+        for change in CHANGES
     }
 
 

@@ -108,6 +108,7 @@ def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> N
     is_published = _run_jobs(project, told, land=land)
     with _reading(project, "read the ledger") as connection:
         told.warnings.extend(_days_outside(connection, declaration.read(project.sources_file).first_day))
+        told.warnings.extend(FailedStep("suppressions", said) for said in changes.expired_suppressions(connection))
         night = replace(
             night,
             loads=changes.loads_since(connection, first_load),
@@ -125,6 +126,8 @@ def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> N
         new=found["new"],
         ongoing=found["ongoing"],
         gone=found["gone"],
+        suppressed=found["suppressed"],
+        shadow=found["shadow"],
         exit_code=NEW_VIOLATIONS if found["new"].total else SUCCESS,
     )
 

@@ -18,10 +18,10 @@ from sqlglot import exp
 from dagster_project import __version__
 from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.item_sql import ALIASES
-from dagster_project.rule_language.model import Baseline, Nearby, Scope
+from dagster_project.rule_language.model import ALWAYS_TRUE, Baseline, Nearby, Scope
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import TABLES, Scan, Source
-from dagster_project.rule_language.sql import RESULT_TYPES, to_sql, verdicts_query
+from dagster_project.rule_language.sql import RESULT_TYPES, null_keys_query, to_sql, verdicts_query
 from dagster_project.rule_language.sql_nodes import (
     aliased,
     call,
@@ -53,6 +53,8 @@ _CATALOGUE_TYPES = {
     "meaning_hash": "VARCHAR",
     "group_by": "VARCHAR[]",
     "scope_kind": "VARCHAR",
+    "gap_ns": "BIGINT",
+    "is_unconditional": "BOOLEAN",
     "file": "VARCHAR",
     "file_sha256": "VARCHAR",
     "file_bytes": "BIGINT",
@@ -78,6 +80,7 @@ def _files(catalogue: Catalogue) -> dict[str, str]:
     groups = plan_groups(catalogue)
     files = {
         f"{MODELS}/rule_catalogue.sql": _rule_catalogue(catalogue),
+        f"{MODELS}/rule_null_keys.sql": _null_keys_model(catalogue),
         f"{MODELS}/_generated__models.yml": _descriptions(groups),
         f"{MACROS}/plan_groups.sql": _plan_groups_macro(groups),
         f"{MACROS}/promoted_attributes.sql": _promoted_macro(catalogue),
@@ -218,7 +221,7 @@ def _touched_macro(name: str, rules: list[Rule]) -> str:
 def _touched_keys_query(rules: list[Rule]) -> str:
     """The keys of all items of touched traces, and of logs in the window: what arrived can change no group without one.
 
-    All items, not only those that a rule looks at: a trace that is no longer incomplete, or is now, carries the key, too.
+    All items, not only those that a rule looks at: a trace that became whole, or is so no more, carries the key, too.
     """
     if all(map(is_judged_whole, rules)):
         return to_sql(_nothing({"scope_key": "VARCHAR"}))
@@ -266,6 +269,22 @@ def _rule_catalogue(catalogue: Catalogue) -> str:
     return head + to_sql(union_all(selects)) + "\n"
 
 
+def _null_keys_model(catalogue: Catalogue) -> str:
+    """How many items lack the key that a rule groups by, a row a rule that groups."""
+    types = {"rule_id": "VARCHAR", "null_keys": "BIGINT"}
+    selects = []
+    for rule in catalogue.judged:
+        if rule.judgement.group_by:
+            counted = exp.Subquery(this=null_keys_query(rule, Source(table=_reference)), alias=_alias(0))
+            named = [
+                aliased(text(rule.id), "rule_id"),
+                aliased(cast(column("null_keys", "rule_0"), "BIGINT"), "null_keys"),
+            ]
+            selects.append(exp.Select(expressions=named).from_(counted, copy=False))
+    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
+    return head + to_sql(union_all(selects or [_nothing(types)])) + "\n"
+
+
 def _catalogue_row(rule: Rule) -> exp.Select:
     values: dict[str, str | tuple[str, ...]] = {
         "rule_id": rule.id,
@@ -279,6 +298,8 @@ def _catalogue_row(rule: Rule) -> exp.Select:
         "meaning_hash": rule.meaning_hash,
         "group_by": rule.judgement.group_by,
         "scope_kind": rule.scope_kind,
+        "gap_ns": str(rule.judgement.gap_ns),
+        "is_unconditional": "true" if rule.judgement.when == ALWAYS_TRUE else "false",
         "file": rule.path,
         "file_sha256": hashlib.sha256(rule.content).hexdigest(),
         "file_bytes": str(len(rule.content)),
@@ -345,6 +366,8 @@ def _descriptions(groups: dict[str, list[Rule]]) -> str:
     lines += [
         "  - name: rule_catalogue",
         "    description: One row a rule, retired ones included, as the rule files say.",
+        "  - name: rule_null_keys",
+        "    description: How many items that a rule looks at lack the key that it groups by.",
     ]
     for name, rules in groups.items():
         keys = rules[0].judgement.group_by if rules else ()

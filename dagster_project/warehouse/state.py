@@ -1,4 +1,4 @@
-"""What cannot be rebuilt from the sources: the ledger of nights, in `data/state/hindcast.sqlite`.
+"""What cannot be rebuilt from the sources: the ledger of nights and suppressions, in `data/state/hindcast.sqlite`.
 
 The warehouse can be deleted and built again from the sources; this file cannot. Written by Python only.
 """
@@ -21,6 +21,19 @@ MIGRATIONS = (
         exit_code integer,
         generation text,
         summary text            -- the NightSummary as JSON
+    )
+    """,
+    """
+    create table suppression (
+        suppression_id integer primary key autoincrement,
+        rule_id text,           -- null: of one violation
+        scope_key text,         -- null: every scope of the rule
+        violation_id text,
+        owner text not null,
+        reason text not null,
+        until text not null,    -- the last day on which it holds
+        created_at text not null,
+        removed_at text
     )
     """,
 )

@@ -17,7 +17,8 @@ RULES = """
 select
     'slow'::varchar as rule_id, 'No span is slow' as title, 'A stand-in.' as description, 'high' as severity,
     'active' as status, 'web' as owner, 'shop' as domain, ['SOC2:CC7.2']::varchar[] as controls,
-    'm1' as meaning_hash, []::varchar[] as group_by, 'trace' as scope_kind, 'rules/shop/slow.yml' as file,
+    'm1' as meaning_hash, []::varchar[] as group_by, 'trace' as scope_kind, 0::bigint as gap_ns,
+    false as is_unconditional, 'rules/shop/slow.yml' as file,
     sha256('slow') as file_sha256, 4::bigint as file_bytes, 'never: any(span())' as expression
 """
 VERDICTS = """
@@ -50,6 +51,10 @@ class Project:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         (models / "rule_catalogue.sql").write_text(RULES + ("" if groups else "where false"))
+        (models / "rule_null_keys.sql").write_text(
+            "select null::varchar as rule_id, null::bigint as null_keys where false"
+        )
+        (macros / "code_version.sql").write_text("{% macro code_version() %}{{ return('1.0') }}{% endmacro %}")
         for group in groups:
             (models / f"{group}.sql").write_text(VERDICTS)
         listed = json.dumps({"span": promoted, "log": []})

@@ -12,16 +12,17 @@ def warehouse(tmp_path):
         connection.execute("create schema violations")
         connection.execute(
             "create table violations.fct_violations (violation_id varchar, rule_id varchar, title varchar,"
-            " severity varchar, status varchar, scope_key varchar, first_span_at timestamp_ns, service_names varchar[])"
+            " severity varchar, status varchar, scope_key varchar, first_span_at timestamp_ns, service_names varchar[],"
+            " is_suppressed boolean)"
         )
         yield connection
 
 
-def violate(connection, *ids, rule="r", status="active"):
+def violate(connection, *ids, rule="r", status="active", suppressed=False):
     for number, violation_id in enumerate(ids):
         connection.execute(
-            "insert into violations.fct_violations values (?, ?, 'title', 'high', ?, ?, ?::timestamp_ns, ['cart'])",
-            [violation_id, rule, status, violation_id, f"2024-01-01 00:00:{number:02d}"],
+            "insert into violations.fct_violations values (?, ?, 'title', 'high', ?, ?, ?::timestamp_ns, ['cart'], ?)",
+            [violation_id, rule, status, violation_id, f"2024-01-01 00:00:{number:02d}", suppressed],
         )
 
 
@@ -44,10 +45,29 @@ def test_new_ongoing_and_gone_are_told_apart_and_counted_by_rule(warehouse, tmp_
     assert found["new"].by_rule == (("s", 2),)
 
 
-def test_rules_in_shadow_alert_nobody(warehouse, tmp_path):
+def test_rules_in_shadow_and_what_is_suppressed_alert_nobody_and_are_counted_apart(warehouse, tmp_path):
     violate(warehouse, "a", status="shadow")
+    violate(warehouse, "b", suppressed=True)
     found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), None)
-    assert found["new"].total == 0
+    assert {change: told.total for change, told in found.items()} == {
+        "new": 0,
+        "ongoing": 0,
+        "gone": 0,
+        "suppressed": 1,
+        "shadow": 1,
+    }
+
+
+def test_suppressing_is_no_end_and_an_expired_suppression_makes_new(warehouse, tmp_path):
+    violate(warehouse, "a", "b")
+    first = generations.publish(warehouse, tmp_path / "g")
+    warehouse.execute("update violations.fct_violations set is_suppressed = true where violation_id = 'a'")
+    second = generations.publish(warehouse, tmp_path / "g")
+    found = changes.violation_changes(second, first)
+    assert (found["gone"].total, found["ongoing"].total, found["suppressed"].total) == (0, 1, 1)
+    warehouse.execute("update violations.fct_violations set is_suppressed = false")
+    found = changes.violation_changes(generations.publish(warehouse, tmp_path / "g"), second)
+    assert [line.violation_id for line in found["new"].listed] == ["a"]
 
 
 def test_lists_are_capped_and_totals_are_not(warehouse, tmp_path):

@@ -32,6 +32,8 @@ final as (
         rules.meaning_hash,
         rules.group_by,
         rules.scope_kind,
+        rules.gap_ns,
+        rules.is_unconditional,
         rules.file,
         rules.file_sha256,
         rules.file_bytes,

@@ -7,6 +7,34 @@ rules as (
     select * from {{ ref('rule_catalogue') }}
 ),
 
+suppressions as (
+    select * from {{ source('audit', 'suppressions') }}
+    where is_in_force
+),
+
+-- The one that holds longest, when several meet a violation.
+suppressed as (
+    select
+        verdicts.violation_id,
+        min_by(suppressions.owner, suppressions.place) as suppressed_by,
+        min_by(suppressions.reason, suppressions.place) as suppression_reason,
+        max(suppressions.until) as suppressed_until
+    from verdicts
+    inner join (
+        select
+            *,
+            row_number() over (order by until desc, suppression_id) as place
+        from suppressions
+    ) as suppressions
+        on
+            verdicts.violation_id = suppressions.violation_id
+            or (
+                verdicts.rule_id = suppressions.rule_id
+                and verdicts.scope_key = coalesce(suppressions.scope_key, verdicts.scope_key)
+            )
+    group by verdicts.violation_id
+),
+
 final as (
     select
         verdicts.violation_id,
@@ -28,12 +56,17 @@ final as (
         verdicts.service_names,
         verdicts.service_versions,
         verdicts.witness,
-        verdicts.reported
+        verdicts.reported,
+        suppressed.violation_id is not null as is_suppressed,
+        suppressed.suppressed_by,
+        suppressed.suppression_reason,
+        suppressed.suppressed_until
     from verdicts
     inner join rules
         on
             verdicts.rule_id = rules.rule_id
             and verdicts.meaning_hash = rules.meaning_hash
+    left join suppressed on verdicts.violation_id = suppressed.violation_id
 )
 
 select *
