@@ -15,7 +15,7 @@ import duckdb
 from dagster_project import __version__
 from dagster_project.replay.tables import Looked, Row, Tables, bounds, looked_at, row, rows, tables_of, within
 from dagster_project.replay.window import LATEST, Window
-from dagster_project.rule_language.model import ALWAYS_TRUE
+from dagster_project.rule_language.model import ALWAYS_TRUE, Disjunction, Negation
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Source
 from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
@@ -299,7 +299,9 @@ def _groups_not_listed(
         return 0
     if spans > COUNTED_GROUPS_OF_SPANS:
         return None
-    every = replace(rule, judgement=replace(rule.judgement, when=ALWAYS_TRUE, report=()))
+    # True or unknown of every group, and the items that `when` looks at still form groups.
+    when = Disjunction((rule.judgement.when, Negation(rule.judgement.when)))
+    every = replace(rule, judgement=replace(rule.judgement, when=when, report=()))
     query = to_sql(verdicts_query(every, source), pretty=False)
     return max(0, int(connection.execute(f"select count(*) from ({query})").fetchall()[0][0]) - listed)  # noqa: S608
 
