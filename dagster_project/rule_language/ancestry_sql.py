@@ -101,7 +101,7 @@ class AncestrySql:
         ]
         query = select(*columns).from_(table(f"{self.prefix}_pairs", "n"), copy=False)
         query = joined(query, "LEFT", self.table("shapes", "h"), same("n", "h", "trace_id", "span_id", "kind"))
-        partner = [
+        partner: list[exp.Expression] = [
             exp.EQ(this=column(f"partner_{name}", "n"), expression=column(name, "e"))
             for name in ("trace_id", "span_id", "kind")
         ]

@@ -119,14 +119,14 @@ class BaselineSql:
 
     def _calm(self) -> exp.Expression:
         service = column(self._service, "c") if self._service else None
-        columns = [*(column(name, "c") for name in self.scope)]
+        columns: list[exp.Expression] = [column(name, "c") for name in self.scope]
         columns.append(aliased(self._is_calm(service, column(HOUR, "c")), "is_calm"))
         return select(*columns).from_(table("counted", "c"), copy=False)
 
     # What each hour held, and what the hours before held together.
 
     def _held(self) -> exp.Expression:
-        """Every hour with the calm items it adds to the pool, and the parts of the quantity that can be put together."""
+        """Every hour with the calm items it adds to the pool, and what of the quantity can be put together."""
         grouping = [column(name, ITEM) for name in self.scope]
         matches = every_of([self._matches(), column("is_calm", "c")])
         columns = [*grouping, aliased(exp.CountIf(this=matches), "items")]
@@ -204,7 +204,7 @@ class BaselineSql:
             this=asked.distinct(copy=False), alias=exp.TableAlias(this=exp.to_identifier("q", quoted=True))
         )
         before = of(exp.Sub, column(HOUR, "q"), column(HOUR, "r"))
-        on = [exp.Between(this=before, low=integer(1), high=integer(self._hours))]
+        on: list[exp.Expression] = [exp.Between(this=before, low=integer(1), high=integer(self._hours))]
         if self.baseline.same_hour:
             on.append(of(exp.EQ, of(exp.Mod, before, integer(_HOURS_A_DAY)), integer(0)))
         on.append(self._is_calm(column(self._service, "q") if self._service else None, column(HOUR, "r")))
@@ -216,7 +216,7 @@ class BaselineSql:
 
     def _of_hours(self) -> exp.Expression:
         number = call("coalesce", self._before(exp.Sum(this=column("items", "h")), "h"), integer(0))
-        columns = [column(name, "h") for name in self.scope]
+        columns: list[exp.Expression] = [column(name, "h") for name in self.scope]
         query = select().from_(table(self._name("held"), "h"), copy=False)
         of_baseline = self.baseline.of
         if isinstance(of_baseline, model.Count):

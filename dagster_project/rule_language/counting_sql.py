@@ -59,7 +59,7 @@ class CountingSql:
     def parts(self) -> list[tuple[str, exp.Expression]]:
         """Named queries; the last one, `counters`, has a row a scope with items."""
         made = self.scan.made
-        closer = [*self.orders, *self.rates]
+        closer: list[OrderSql | RateSql | BaselineSql] = [*self.orders, *self.rates]
         baselines = [BaselineSql(self.scan, number) for number in range(len(made.baselines))]
         if not closer and not baselines:
             return [("counters", self._counted())]

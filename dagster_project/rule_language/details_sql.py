@@ -97,7 +97,7 @@ class DetailsSql:
         return select(*columns).from_(table("shown", ITEM), copy=False).group_by(*grouping, copy=False)
 
     def reported(self) -> exp.Expression:
-        """The reported values as one JSON object, in the order of the rule; aggregates say how many items had no value."""
+        """The reported values as one JSON object, in the order of the rule, and how many items had no value."""
         arguments: list[exp.Expression] = []
         skipped: list[exp.Expression] = []
         for number, reported in enumerate(self.made.judgement.report):
@@ -119,7 +119,7 @@ class DetailsSql:
 
     def _reported(self, reported: model.Reported) -> exp.Expression:
         matches = column(f"t{self.made.set_of(reported.items)}", ITEM)
-        if reported.field is None:
+        if reported.field is None or reported.function == "count":
             return filtered(exp.Count(this=exp.Star()), matches)
         value: exp.Expression = column(f"f{self.made.field_of(reported.field)}", ITEM)
         if reported.function == "distinct":

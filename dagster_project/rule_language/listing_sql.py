@@ -188,7 +188,7 @@ class ListingSql:
         query = select(aliased(exp.Literal.number(1), "one")).from_(table(rows, inner), copy=False)
         return query.where(same(inner, outer, *self.scan.keys), starts_before, ends_after, copy=False)
 
-    def _carried(self) -> list[exp.Expression]:
+    def _carried(self) -> list[exp.Alias]:
         """The counters, as they are of no items where there are none."""
         none = exp.Is(this=column("first_item", SCOPE), expression=exp.null())
         found = []
@@ -199,8 +199,9 @@ class ListingSql:
             found.append(aliased(value, name))
         return found
 
-    def _nothing(self) -> list[exp.Expression]:
-        return [aliased(integer(0) if is_zero else exp.null(), name) for name, is_zero in self.counters.items()]
+    def _nothing(self) -> list[exp.Alias]:
+        zero, null = integer(0), exp.null()
+        return [aliased(zero.copy() if is_zero else null.copy(), name) for name, is_zero in self.counters.items()]
 
     def _window_conditions(self, at: exp.Expression) -> list[exp.Expression]:
         conditions: list[exp.Expression] = []

@@ -1,9 +1,9 @@
 """Order of items of a scope → SQL: for which items that need a partner there is one, none, or the clocks do not tell.
 
-Most scopes are settled by their first and last items, which `counting_sql` has (`p`, `q`, `z`). The others are looked at
-item by item: without `within` against the first partner of each service, with it in stretches of time. No pairs are
-made but those within the skew tolerance, for which `ancestry_sql` asks who called whom. Time runs backwards (its sign is
-turned) for `followed by`, so that a partner is always looked for before its item.
+Most scopes are settled by their first and last items, which `counting_sql` has (`p`, `q`, `z`). The others are looked
+at item by item: without `within` against the first partner of each service, with it in stretches of time. No pairs are
+made but those within the skew tolerance, for which `ancestry_sql` asks who called whom. Time runs backwards (its sign
+is turned) for `followed by`, so that a partner is always looked for before its item.
 """
 
 from __future__ import annotations
@@ -62,12 +62,14 @@ class OrderSql:
         """What the first pass counts: the first partner, and the first and last item that needs one."""
         partner, needy = self._time(ITEM, partner=True), self._time(ITEM, partner=False)
         is_partner, is_needy = self._flags(ITEM)
-        found = {f"p{self.number}": (exp.Min, partner, is_partner), f"q{self.number}": (exp.Min, needy, is_needy)}
-        if self.order.within_ns is not None:
-            found[f"z{self.number}"] = (exp.Max, needy, is_needy)
-        return [
-            aliased(filtered(kind(this=time.copy()), flag.copy()), name) for name, (kind, time, flag) in found.items()
+        number = self.number
+        found: list[tuple[str, type[exp.Expression], exp.Expression, exp.Expression]] = [
+            (f"p{number}", exp.Min, partner, is_partner),
+            (f"q{number}", exp.Min, needy, is_needy),
         ]
+        if self.order.within_ns is not None:
+            found.append((f"z{number}", exp.Max, needy, is_needy))
+        return [aliased(filtered(kind(this=time.copy()), flag.copy()), name) for name, kind, time, flag in found]
 
     def parts(self) -> list[tuple[str, exp.Expression]]:
         """Named queries; the last one has a row a scope that its firsts do not settle."""
@@ -161,7 +163,9 @@ class OrderSql:
         """An item that is both stands here twice, at its two times."""
         sides = []
         for flag, other, time in (("is_needy", "is_partner", "needy_at"), ("is_partner", "is_needy", "partner_at")):
-            columns = [column(name, "n") for name in [*self.scope, "at", "span_id", "kind", "service_name"]]
+            columns: list[exp.Expression] = [
+                column(name, "n") for name in [*self.scope, "at", "span_id", "kind", "service_name"]
+            ]
             columns += [] if "trace_id" in self.scope else [column("trace_id", "n")]
             columns += [aliased(exp.true(), flag), aliased(exp.false(), other), aliased(column(time, "n"), "time")]
             columns.sort(key=lambda one: one.alias_or_name)
@@ -215,7 +219,8 @@ class OrderSql:
         return AncestrySql(f"order{self.number}", self.scope, order, self.table)
 
     def _told(self, ancestry: AncestrySql | None) -> exp.Expression:
-        sure, far, near = (column(name, "n") for name in ("is_sure", "may_be_far", "may_be_near"))
+        parts: list[exp.Expression] = [column(name, "n") for name in ("is_sure", "may_be_far", "may_be_near")]
+        sure, far, near = parts
         query = select().from_(table(self._name("seen"), "n"), copy=False)
         if ancestry is not None:
             sure = one_of([sure, is_true(column("is_sure", "g"))])

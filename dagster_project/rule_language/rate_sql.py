@@ -43,7 +43,7 @@ class RateSql:
         return self.made.rates[self.number]
 
     def parts(self) -> list[tuple[str, exp.Expression]]:
-        """Named queries; the last has a row a scope that is worth it: `most`, and where the first full stretch begins."""
+        """Named queries; the last has a row a scope that is worth it: `most`, and where stretches are first full."""
         return [(f"rate{self.number}_at", self._at_items()), (f"rate{self.number}", self._of_scopes())]
 
     def _at_items(self) -> exp.Expression:

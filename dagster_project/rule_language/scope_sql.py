@@ -14,7 +14,7 @@ from sqlglot import exp
 from dagster_project.rule_language import model
 from dagster_project.rule_language.planner import Plan, compare, may_be_lost, quantities
 from dagster_project.rule_language.quantity_sql import LOST, Interval, QuantitySql
-from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, integer, is_null, of, one_of, text
+from dagster_project.rule_language.sql_nodes import call, cast, column, every_of, integer, of, one_of, text
 from dagster_project.rule_language.syntax import CompareOp
 
 OPPOSITE: dict[CompareOp, CompareOp] = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -81,7 +81,7 @@ class ScopeSql:
     made: Plan
     table: str
 
-    def possible(self, node: model.Condition) -> Possible:
+    def possible(self, node: model.Condition) -> Possible:  # noqa: PLR0911  # one return a kind of node
         """What the condition can be."""
         if isinstance(node, model.Negation):
             inner = self.possible(node.operand)

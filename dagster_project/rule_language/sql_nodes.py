@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -199,7 +199,7 @@ FAR_NS = 2**61
 
 
 def stretch(
-    function: exp.Expression, partition: list[exp.Expression], at: exp.Expression, start: int, end: int
+    function: exp.Expression, partition: Sequence[exp.Expression], at: exp.Expression, start: int, end: int
 ) -> exp.Expression:
     """An aggregate over the rows of a partition whose `at` is from `start` to `end` away from the row's own."""
     spec = exp.WindowSpec(kind="RANGE", **_side("start", start), **_side("end", end))

@@ -52,7 +52,9 @@ class WitnessSql:
         absent = exp.EQ(this=call("len", bad), expression=exp.Literal.number(0))
         return exp.Case().when(absent, when, copy=False).else_(bad.copy(), copy=False)
 
-    def _of(self, node: model.Condition, *, wanted: bool) -> exp.Expression | None:
+    def _of(  # noqa: PLR0911  # one return a kind of node
+        self, node: model.Condition, *, wanted: bool
+    ) -> exp.Expression | None:
         """The spans that show the condition to have the wanted value; None where that is always an absence."""
         if isinstance(node, model.Negation):
             return self._of(node.operand, wanted=not wanted)
