@@ -5,7 +5,8 @@ Reading the traces is `rule_language.rule_examples`' business; here is whether t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import duckdb
 
@@ -61,12 +62,18 @@ def failures(outcomes: tuple[TestOutcome, ...]) -> tuple[RuleError, ...]:
 
 def _outcomes(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[TestOutcome]:
     # Nothing is promoted here: the tests also show that a rule works before dbt made its columns.
-    sql = to_sql(verdicts_query(rule, Source(columns={"span": frozenset(), "log": frozenset()})))
+    everywhere = Source(columns={"span": frozenset(), "log": frozenset()})
+    sql = to_sql(verdicts_query(rule, everywhere))
     outcomes = []
     for example in rule.examples:
+        if example.from_ns is not None:
+            start = (scratch.MIDNIGHT + timedelta(microseconds=example.from_ns // 1000)).replace(tzinfo=None)
+            query = to_sql(verdicts_query(rule, replace(everywhere, start=start)))
+        else:
+            query = sql
         scratch.fill(connection, example)
         try:
-            rows = connection.execute(f"select scope_key, verdict from ({sql}) order by all").fetchall()  # noqa: S608
+            rows = connection.execute(f"select scope_key, verdict from ({query}) order by all").fetchall()  # noqa: S608
         except duckdb.Error as error:
             outcomes.append(_outcome(rule, example, "error", (), f"test `{example.name}`: {error}"))
             continue

@@ -16,7 +16,7 @@ from dagster_project.wording import did_you_mean
 
 VERDICTS: Final = ("violated", "satisfied", "inconclusive", "not applicable")
 
-_TEST_FIELDS: Final = ("name", "verdict", "spans", "logs", "metrics", "deploys", "tickets")
+_TEST_FIELDS: Final = ("name", "verdict", "from", "spans", "logs", "metrics", "deploys", "tickets")
 _SPAN_FIELDS: Final = (
     "name", "service", "version", "kind", "status", "trace", "id", "parent", "at", "duration", "attributes",
     "resource", "dropped", "scope", "scope_version", "events", "links", "repeat",
@@ -140,7 +140,7 @@ class ExampleTicket:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One test of a rule: what the rule says of these records."""
+    """One test of a rule: what it says of these records, in the scopes that begin at `from_ns` or later, if given."""
 
     name: str
     verdict: str
@@ -151,6 +151,7 @@ class Example:
     metrics: tuple[ExampleMetric, ...] = ()
     deploys: tuple[ExampleDeploy, ...] = ()
     tickets: tuple[ExampleTicket, ...] = ()
+    from_ns: int | None = None
 
 
 def read_example(node: Node) -> Example:
@@ -189,6 +190,7 @@ def read_example(node: Node) -> Example:
         metrics=tuple(_metric(child) for child in _sequence(entry.get("metrics"))),
         deploys=tuple(_deploy(child) for child in _sequence(entry.get("deploys"))),
         tickets=tuple(_ticket(child, index) for index, child in enumerate(_sequence(entry.get("tickets")))),
+        from_ns=_duration(entry, "from", 0) if "from" in entry else None,
     )
 
 
