@@ -25,6 +25,7 @@ from dagster_project.rule_language.entity_sql import (
     trace_id,
     version,
 )
+from dagster_project.rule_language.estimates import Statistics
 from dagster_project.rule_language.item_sql import TRACE, ItemSql
 from dagster_project.rule_language.model import Type
 from dagster_project.rule_language.planner import Plan, plan
@@ -72,6 +73,10 @@ class Source:
         Gives a condition that keeps only traces to be judged again, for a column of trace ids.
     touched_keys
         Gives a condition that keeps only keys of groups to be judged again, for the values of a group's key.
+    statistics
+        Of the tables, for the choice of where to start; None: guessed.
+    satisfied_in_full
+        Whether satisfied scopes get their traces and id, too; who only counts them does without.
     """
 
     table: Callable[[str, str | None], exp.Expression] = schema_table
@@ -80,6 +85,8 @@ class Source:
     end: datetime | None = None
     touched: Callable[[exp.Expression], exp.Expression] | None = None
     touched_keys: Callable[[Sequence[exp.Expression]], exp.Expression] | None = None
+    statistics: Statistics | None = None
+    satisfied_in_full: bool = True
 
 
 @dataclass
@@ -93,7 +100,7 @@ class Scan:
     item_sql: ItemSql = field(init=False)
 
     def __post_init__(self) -> None:
-        self.made = plan(self.rule.judgement)
+        self.made = plan(self.rule.judgement, self.source.statistics)
         self.relations = Relations(
             self.source.table, self.source.columns, self._scope_conditions, one_trace=not self.grouped
         )
