@@ -63,7 +63,7 @@ def _is_plain(node: model.Condition) -> bool:
 def _not_false(item_sql: ItemSql, node: model.Condition, entity: Entity) -> exp.Expression:
     """True where the condition is true or unknown; written so that engines can skip blocks of rows by it."""
     condition = item_sql.condition(node, entity)
-    read = [part for part in own_parts(node, entity) if isinstance(part, model.Field)]
+    read = [part for part in own_parts(node) if isinstance(part, model.Field)]
     if all(one.origin == "intrinsic" and is_never_null(entity, one.key) for one in read):
         return condition
     if isinstance(node, _BY_VALUE) and len(read) == 1 and read[0].type in {Type.TEXT, Type.ANY}:

@@ -30,7 +30,7 @@ from dagster_project.rule_language.value_sql import (
     whole_comparison,
 )
 
-__all__ = ["ALIASES", "SHAPE", "TRACE", "Beside", "ItemSql", "json_value", "number", "own_parts"]
+__all__ = ["ALIASES", "SHAPE", "TRACE", "Beside", "ItemSql", "json_value", "number", "own_parts", "reads_beside"]
 
 SHAPE, TRACE = "h", "c"
 ROOT, PARENT = "rt", "pt"
@@ -49,6 +49,9 @@ class Beside(Protocol):
     def value(self, field: model.Field) -> exp.Expression:
         """A field of the root or of the parent."""
 
+    def is_whole(self, entity: Entity) -> exp.Expression:
+        """Nothing of the item's trace was lost, or it belongs to none."""
+
 
 @dataclass(frozen=True)
 class ItemSql:
@@ -65,7 +68,9 @@ class ItemSql:
     columns: Mapping[Entity, Set[str]] | None = None
     beside: Beside | None = None
 
-    def condition(self, node: model.Condition, entity: Entity) -> exp.Expression:  # noqa: PLR0911  # one a kind of node
+    def condition(  # noqa: C901, PLR0911  # one return a kind of node
+        self, node: model.Condition, entity: Entity
+    ) -> exp.Expression:
         """A three-valued boolean."""
         if isinstance(node, model.Negation):
             return exp.Paren(this=exp.Not(this=self.condition(node.operand, entity)))
@@ -106,19 +111,20 @@ class ItemSql:
         return self._attribute(term)
 
     def may_be_lost(self, node: object, entity: Entity) -> exp.Expression:
-        """Whether an unknown here may come from something that was lost, rather than never there."""
-        reasons: dict[str, exp.Expression] = {}
-        for part in own_parts(node, entity):
-            if isinstance(part, model.Field):
-                for reason in _losses(part, entity):
-                    reasons.setdefault(reason.sql("duckdb"), reason)
-            else:
-                # What is said of other items is unknown by loss only.
-                related = self.condition(part, entity)
-                if not isinstance(related, exp.Boolean):
-                    unknown = exp.Paren(this=exp.Is(this=related, expression=exp.null()))
-                    reasons.setdefault(unknown.sql("duckdb"), unknown)
-        return one_of(list(reasons.values()))
+        """Whether an unknown here may come from something that was lost, rather than never there.
+
+        Coarse: attributes that were dropped, where any is read; for all that is said of other items, any loss of the
+        item's trace.
+        """
+        reasons: list[exp.Expression] = []
+        read = [part for part in own_parts(node) if isinstance(part, model.Field) and part.of == "item"]
+        if entity == "span" and any(field.origin == "attribute" for field in read):
+            reasons.append(_dropped(column("dropped_attributes_count", ALIASES["span"])))
+        if any(field.origin == "intrinsic" and field.key in {"depth", "children"} for field in read):
+            reasons.append(exp.Not(this=is_true(column("is_complete", TRACE))))
+        if self.beside is not None and reads_beside(node):
+            reasons.append(exp.Not(this=self.beside.is_whole(entity)))
+        return one_of(reasons)
 
     def _member(self, node: model.Member, entity: Entity) -> exp.Expression:
         inside = self.condition(node.items.condition, entity)
@@ -133,7 +139,7 @@ class ItemSql:
         if isinstance(node.left, model.Constant):
             node = model.Comparison(_FLIPPED[node.op], node.right, node.left)  # type: ignore[arg-type]
         if node.left.type is Type.SEVERITY and isinstance(node.right, model.Constant):
-            return self._severity(node.op, node.left, str(node.right.value))
+            return _severity(node.op, str(node.right.value))
         left, right = (self._finite(term) for term in (node.left, node.right))
         plain = exp.Paren(this=COMPARISONS[node.op](this=left, expression=right))
         if needs_whole_numbers(node.left, node.right):
@@ -141,19 +147,9 @@ class ItemSql:
             return whole_comparison(node.op, plain, (left, right), sent)
         return plain
 
-    def _severity(self, op: str, term: model.Term, word: str) -> exp.Expression:
-        """Each word stands for four numbers of OpenTelemetry; 0 is no severity."""
-        first = 1 + 4 * ENUMERATIONS[Type.SEVERITY].index(word)
-        number_ = _severity_number()
-        if op in {"==", "!="}:
-            between = exp.Between(this=number_, low=exp.Literal.number(first), high=exp.Literal.number(first + 3))
-            return exp.Paren(this=between if op == "==" else exp.Not(this=exp.Paren(this=between)))
-        bound = first if op in {">=", "<"} else first + 3
-        return exp.Paren(this=COMPARISONS[op](this=number_, expression=exp.Literal.number(bound)))
-
     def _membership(self, node: model.Membership) -> exp.Expression:
         if node.term.type is Type.SEVERITY:
-            return one_of([self._severity("==", node.term, str(value.value)) for value in node.values])
+            return one_of([_severity("==", str(value.value)) for value in node.values])
         large = [value for value in node.values if needs_whole_numbers(node.term, value)]
         parts = [self._comparison(model.Comparison("==", node.term, value)) for value in large]
         values = [constant(value) for value in node.values if value not in large]
@@ -164,9 +160,8 @@ class ItemSql:
     def _presence(self, node: model.Presence, entity: Entity) -> exp.Expression:
         missing = exp.Is(this=self.value(node.field), expression=exp.null())
         case = exp.Case().when(exp.Not(this=exp.Paren(this=missing)), exp.Boolean(this=node.present), copy=False)
-        lost = self.may_be_lost(node.field, entity)
-        if lost != exp.false():
-            case = case.when(lost, exp.null(), copy=False)
+        if losses := _losses(node.field, entity):
+            case = case.when(one_of(losses), exp.null(), copy=False)
         return case.else_(exp.Boolean(this=not node.present), copy=False)
 
     def _finite(self, term: model.Term) -> exp.Expression:
@@ -220,19 +215,32 @@ class ItemSql:
         raise TypeError("a calculation was not sent")
 
 
-def own_parts(node: object, entity: Entity) -> Iterator[model.Field | model.Related | model.Nearby]:
+def reads_beside(node: object) -> bool:
+    """Whether a condition on one item looks at other items, or at sets beside its own."""
+    if isinstance(node, (model.Related, model.Nearby, model.Member)):
+        return True
+    if isinstance(node, model.Field):
+        return node.of != "item"
+    return any(map(reads_beside, _children(node)))
+
+
+def own_parts(node: object) -> Iterator[model.Field | model.Related | model.Nearby]:
     """The fields and relations that decide a condition on one item: not what is said of the items it is related to."""
     if isinstance(node, (model.Field, model.Related, model.Nearby)):
         yield node
     elif isinstance(node, model.Member):
-        yield from own_parts(node.items.condition, entity)
-    elif isinstance(node, (model.Conjunction, model.Disjunction)):
-        for operand in node.operands:
-            yield from own_parts(operand, entity)
+        yield from own_parts(node.items.condition)
     else:
-        for name in ("operand", "left", "right", "term", "field"):
-            if hasattr(node, name):
-                yield from own_parts(getattr(node, name), entity)
+        for child in _children(node):
+            yield from own_parts(child)
+
+
+def _children(node: object) -> Iterator[object]:
+    """What a condition on one item is made of."""
+    yield from getattr(node, "operands", ())
+    for name in ("operand", "left", "right", "term", "field"):
+        if hasattr(node, name):
+            yield getattr(node, name)
 
 
 def _losses(field: model.Field, entity: Entity) -> list[exp.Expression]:
@@ -274,3 +282,14 @@ def _severity_word() -> exp.Expression:
         bound = exp.Literal.number(4 * index + 4)
         case = case.when(exp.LTE(this=_severity_number(), expression=bound), text(word), copy=False)
     return case
+
+
+def _severity(op: str, word: str) -> exp.Expression:
+    """Each word stands for four numbers of OpenTelemetry; 0 is no severity."""
+    first = 1 + 4 * ENUMERATIONS[Type.SEVERITY].index(word)
+    if op in {"==", "!="}:
+        low, high = (exp.Literal.number(bound) for bound in (first, first + 3))
+        between = exp.Between(this=_severity_number(), low=low, high=high)
+        return exp.Paren(this=between if op == "==" else exp.Not(this=exp.Paren(this=between)))
+    bound = first if op in {">=", "<"} else first + 3
+    return exp.Paren(this=COMPARISONS[op](this=_severity_number(), expression=exp.Literal.number(bound)))

@@ -38,7 +38,7 @@ _FURTHEST_NS: Final = 100 * 366 * 86_400 * 10**9
 
 
 def parts(relations: Relations, entity: Entity, node: model.Nearby, number: int) -> list[Part]:
-    """The parts that end in `r<number>`: keys and times of items, with how many `partners` are close, itself counted."""
+    """The parts that end in `r<number>`: keys and times of items, and how many `partners` are close to each."""
     name, contexts = f"r{number}", relations.contexts[number]
     others, asked = f"{name}_others", f"{name}_asked"
     of_others, of_asked = _others(relations, node), _asked(relations, entity, node, number)

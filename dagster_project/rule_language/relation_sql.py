@@ -16,8 +16,9 @@ from sqlglot import exp
 from dagster_project.rule_language import kinship_sql, model, nearby_sql
 from dagster_project.rule_language.domain_sql import Context, plain_parts
 from dagster_project.rule_language.entity_sql import ALIASES, SPAN_KEY, TableOf, from_entity
-from dagster_project.rule_language.item_sql import PARENT, ROOT, SHAPE, TRACE, ItemSql, own_parts
+from dagster_project.rule_language.item_sql import PARENT, ROOT, SHAPE, TRACE, ItemSql, own_parts, reads_beside
 from dagster_project.rule_language.model import LOSSABLE
+from dagster_project.rule_language.planner import may_be_lost
 from dagster_project.rule_language.sql_nodes import column, every_of, is_true, joined, same, select, table
 from dagster_project.rule_language.syntax import Entity
 
@@ -48,6 +49,7 @@ class Relations:
     one_trace: bool
     numbers: dict[tuple[Entity, Relation], int] = field(default_factory=dict)
     contexts: dict[int, list[Context]] = field(default_factory=dict)
+    reads_beside: bool = False
     root_fields: list[model.Field] = field(default_factory=list)
     parent_fields: list[model.Field] = field(default_factory=list)
     parent_contexts: list[Context] = field(default_factory=list)
@@ -62,7 +64,9 @@ class Relations:
 
     def note(self, entity: Entity, nodes: Iterable[object], context: Context) -> None:
         """Note the relations and fields of others in conditions on items of an entity."""
-        for part in (part for node in nodes for part in own_parts(node, entity)):
+        nodes = list(nodes)
+        self.reads_beside |= any(map(reads_beside, nodes))
+        for part in (part for node in nodes for part in own_parts(node)):
             if isinstance(part, model.Field):
                 self._note_field(part, context)
                 continue
@@ -101,7 +105,7 @@ class Relations:
             return case.when(exp.Is(this=column("state", alias), expression=exp.null()), exp.false(), copy=False)
         if isinstance(node, model.Nearby) and not self._can_miss(node):
             return case.else_(exp.false(), copy=False)
-        return case.when(self._is_whole(entity), exp.false(), copy=False)
+        return case.when(self.is_whole(entity), exp.false(), copy=False)
 
     def value(self, read: model.Field) -> exp.Expression:
         """A field of the root or of the parent."""
@@ -142,7 +146,10 @@ class Relations:
         return wanted
 
     def _want(self, wanted: _Wanted, entity: Entity, node: object) -> None:
-        for part in own_parts(node, entity):
+        if reads_beside(node):
+            wanted.trace |= entity == "log"
+            wanted.broken |= entity != "log"
+        for part in own_parts(node):
             if isinstance(part, model.Field):
                 wanted.root |= part.of == "root"
                 wanted.parent |= part.of == "parent"
@@ -150,23 +157,17 @@ class Relations:
                     wanted.shape = wanted.trace = True
                 continue
             wanted.relations[self.numbers[entity, part]] = part
-            if isinstance(part, model.Related):
-                by_loss = part.kinship in _BY_TRACE_LOSS
-            else:
-                by_loss = self._can_miss(part)
-                if part.other.entity == entity:
-                    self._want(wanted, entity, part.other.condition)
-            wanted.trace |= by_loss and entity == "log"
-            wanted.broken |= by_loss and entity != "log"
+            if isinstance(part, model.Nearby) and part.other.entity == entity:
+                self._want(wanted, entity, part.other.condition)
 
     def _can_miss(self, node: model.Nearby) -> bool:
         """Whether a partner may have been lost with a part of the item's own trace; elsewhere nothing is looked for."""
         if "trace" not in node.on:
             return False
-        return node.other.entity in LOSSABLE or _reads_what_may_be_lost(node.other.condition, node.other.entity)
+        return node.other.entity in LOSSABLE or may_be_lost(node.other.condition)
 
-    def _is_whole(self, entity: Entity) -> exp.Expression:
-        """Nothing of the item's trace was lost, or it belongs to no trace."""
+    def is_whole(self, entity: Entity) -> exp.Expression:
+        """Nothing of the item's trace was lost, or it belongs to none."""
         if entity != "log":
             return exp.Paren(this=exp.Is(this=column("trace_id", BROKEN_ALIAS), expression=exp.null()))
         without = exp.Paren(this=exp.Is(this=column("trace_id", ALIASES[entity]), expression=exp.null()))
@@ -176,7 +177,7 @@ class Relations:
 
     def parts(self) -> list[tuple[str, exp.Expression]]:
         """The named parts of the query, each after those that it reads."""
-        if not self.numbers and not self.root_fields and not self.parent_fields:
+        if not self.reads_beside:
             return []
         self._parts = [(BROKEN, self._broken())]
         if self.root_fields:
@@ -192,7 +193,7 @@ class Relations:
             return
         self._made.add(number)
         other = node.other
-        inner = list(own_parts(other.condition, other.entity))
+        inner = list(own_parts(other.condition))
         # The context's own conditions are plain, so only what lies inside must stand before.
         for part in inner:
             if not isinstance(part, model.Field):
@@ -272,10 +273,6 @@ def looks_beside(node: object) -> bool:
     return any(looks_beside(getattr(node, name)) for name in getattr(node, "__slots__", ()))
 
 
-def _reads_what_may_be_lost(node: object, entity: Entity) -> bool:
-    return any(not isinstance(part, model.Field) or part.of != "item" for part in own_parts(node, entity))
-
-
 def _any_of(parts: list[exp.Expression]) -> exp.Expression:
     if any(part == exp.true() for part in parts):
         return exp.true()
@@ -287,4 +284,3 @@ def _any_of(parts: list[exp.Expression]) -> exp.Expression:
 
 def _named(value: exp.Expression, name: str) -> exp.Alias:
     return exp.Alias(this=value, alias=exp.Identifier(this=name, quoted=True))
-

@@ -91,8 +91,9 @@ class ItemJudge:
     def __init__(self, let: tuple[tuple[str, tree.Expression], ...], world: World) -> None:
         self.let, self.world = dict(let), world
         self._members: dict[tuple[int, Any], Any] = {}
+        self._relations: dict[tuple[int, Any], Any] = {}
         self._sure: dict[int, list[Any]] = {}
-        self._facts: dict[int, set[str]] = {}
+        self._facts: dict[int, list[tuple[str, Any]]] = {}
         self.seen: Counter[tuple[str, Any]] = Counter()  # operators, and what they gave: which pairs are not trivial
 
     # Values of one item.
@@ -102,7 +103,7 @@ class ItemJudge:
         if isinstance(node, tree.Value):
             if left and node.unit == "text":
                 return self.attribute(item, str(node.value))
-            return float(node.value) if node.unit == "number" else node.value  # type: ignore[arg-type]
+            return exactly(node.value) if node.unit == "number" else node.value
         if isinstance(node, tree.Name):
             return self.named(item, node.word)
         if isinstance(node, tree.Path):
@@ -119,6 +120,8 @@ class ItemJudge:
         if node.base == "scope":
             return self.named(item, f"scope.{node.field_name}")
         if node.base == "root":
+            if item.trace is None:
+                return self.noted("root", MISSING)
             shape = self.world.shapes.get(item.trace)
             if shape is None or len(shape.roots) != 1:
                 return self.noted("root", UNKNOWABLE)
@@ -157,7 +160,7 @@ class ItemJudge:
 
     def calculated(self, node: tree.Arithmetic, item: Any, word: str | None) -> Any:
         sides = [self.value(side, item, word) for side in (node.left, node.right)]
-        if node.op == "-" and all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+        if node.op == "-" and all(type(side) is int for side in sides):
             return Calculated(float(sides[0] - sides[1]))  # times, which are longer than doubles are exact
         left, right = (as_number(side) for side in sides)
         for absent in (UNKNOWABLE, MISSING):
@@ -245,16 +248,16 @@ class ItemJudge:
             inside = self.members(node.right, item)
             if inside is False:
                 return False
-            related = self.noted(node.op, self.related(node, item))
+            related = self.relation(node, item)
             return both(inside, inverse(related) if node.negated else related)
         if isinstance(node, tree.Unless):
             inside = self.members(node.left, item)
             if inside is False:
                 return False
-            return both(inside, inverse(self.noted("unless", self.belongs(node.right, item))))
+            return both(inside, inverse(self.relation(node, item)))
         if isinstance(node, tree.Joined):
             inside = self.members(node.left, item)
-            return inside if inside is False else both(inside, self.noted(node.direction, self.nearby(node, item)))
+            return inside if inside is False else both(inside, self.relation(node, item))
         assert isinstance(node, tree.Selector)
         result: Any = True
         if node.name is not None:
@@ -269,6 +272,19 @@ class ItemJudge:
         """Membership as other sets see it: what is unknown is unknown by loss, or no member."""
         inside = self.members(node, item)
         return (UNKNOWABLE if self.hides(node, item) else False) if inside is None else inside
+
+    def relation(self, node: Any, item: Any) -> Any:
+        """What a set asks of other items: true, false, or unknown by loss."""
+        known = self._relations.get((id(node), item), self)
+        if known is self:
+            if isinstance(node, tree.Structured):
+                known = self.noted(node.op, self.related(node, item))
+            elif isinstance(node, tree.Unless):
+                known = self.noted("unless", self.belongs(node.right, item))
+            else:
+                known = self.noted(node.direction, self.nearby(node, item))
+            self._relations[id(node), item] = known
+        return known
 
     def related(self, node: tree.Structured, item: Any) -> Any:
         """Whether a span stands so to some span of the left set."""
@@ -301,8 +317,8 @@ class ItemJudge:
                 close = 0 <= apart <= node.within_ns if node.direction == "after" else abs(apart) <= node.within_ns
                 if close and one is not item and [self.key_of(one, key) for key in keys] == mine:
                     return True
-        loses = "trace" in keys and self.lossable(node.right) and not self.world.complete(item.trace)
-        return UNKNOWABLE if loses else False
+        broken = item.trace is not None and not self.world.complete(item.trace)
+        return UNKNOWABLE if broken and self.can_miss(node) else False
 
     def key_of(self, item: Any, key: str) -> Any:
         if key == "trace":
@@ -351,68 +367,87 @@ class ItemJudge:
 
     def lossable(self, node: Any) -> bool:
         """Whether a loss can hide members of a set (of a call: of those that it keeps)."""
-        return self.entity(node) in LOSSABLE or "kin" in self.reads(node, of_set=True)
+        return self.entity(node) in LOSSABLE or any(
+            kind in {"root", "parent"} or (kind == "relation" and self.can_miss(part))
+            for kind, part in self.reads(node)
+        )
+
+    def can_miss(self, node: Any) -> bool:
+        """Whether a relation can be unknown by loss."""
+        if isinstance(node, tree.Joined):
+            default = ("trace",) if self.entity(node.right) in SCOPED else ("service",)
+            return "trace" in (default if node.on is None else node.on) and self.lossable(node.right)
+        return isinstance(node, tree.Structured) or self.lossable(node.right)
 
     def hides(self, node: Any, item: Any) -> bool:
-        """Whether an unknown of this item may come from a loss: of attributes that are read, or of its trace."""
-        read = self.reads(node)
-        if ("shape" in read or "kin" in read or "near" in read) and not self.world.complete(item.trace):
-            return True
-        return "attribute" in read and getattr(item, "dropped", 0) > 0
+        """Whether an unknown of this item may come from a loss: something that the set's conditions read was lost."""
+        return any(self.is_lost(kind, part, item) for kind, part in self.reads(node))
 
-    def reads(self, node: Any, of_set: bool = False) -> set[str]:
-        """What the conditions of a set read: `attribute`, `shape` (depth, children), `kin` (other spans), `near`."""
-        key = id(node) * 2 + of_set
-        if key not in self._facts:
-            self._facts[key] = self._reads(node, None, of_set)
-        return self._facts[key]
+    def is_lost(self, kind: str, part: Any, item: Any) -> bool:
+        if kind == "attribute":
+            return getattr(item, "dropped", 0) > 0
+        if kind == "shape":
+            return not self.world.complete(item.trace)
+        if kind == "relation":
+            return self.relation(part, item) is UNKNOWABLE
+        shape = self.world.shapes.get(item.trace)
+        if kind == "root":
+            if shape is None or len(shape.roots) != 1:
+                return item.trace is not None
+            return part not in INTRINSICS["span"] and shape.roots[0].dropped > 0
+        assert shape is not None
+        above = shape.parent[item]
+        if above is None:
+            return bool(shape.severed(item))
+        return part not in INTRINSICS["span"] and above.dropped > 0
 
-    def _reads(self, node: Any, item_entity: str | None, of_set: bool) -> set[str]:
-        if isinstance(node, tree.Name) and node.word in self.let and item_entity is None:
-            return self.reads(self.let[node.word], of_set)
-        if isinstance(node, tree.Joined):
-            found = set(self._reads(node.left, None, of_set)) | {"near"}
-            keys = node.on if node.on is not None else ("trace",) if self.entity(node.right) in SCOPED else ("service",)
-            return found | ({"kin"} if "trace" in keys and self.lossable(node.right) else set())
+    def reads(self, node: Any) -> list[tuple[str, Any]]:
+        """What the conditions of a set read: attributes, shape (depth, children), fields of root or parent, relations."""
+        if id(node) not in self._facts:
+            self._facts[id(node)] = self._reads(node)
+        return self._facts[id(node)]
+
+    def _reads(self, node: Any) -> list[tuple[str, Any]]:
+        if isinstance(node, tree.Name):
+            return self.reads(self.let[node.word])
         if isinstance(node, tree.Structured):
-            return set(self._reads(node.right, None, of_set)) | {"kin"}
-        if isinstance(node, tree.Unless):
-            lost = {"kin"} if self.lossable(node.right) else set()
-            return set(self._reads(node.left, None, of_set)) | {"near"} | lost
+            return [*self.reads(node.right), ("relation", node)]
+        if isinstance(node, (tree.Unless, tree.Joined)):
+            return [*self.reads(node.left), ("relation", node)]
         if isinstance(node, (tree.Filtered, tree.Call)):
-            inside = set(self._reads(node.items, None, of_set))
-            return inside if node.condition is None else inside | self._fields(node.condition, self.entity(node))
+            own = [] if node.condition is None else self._fields(node.condition, self.entity(node))
+            return [*self.reads(node.items), *own]
         assert isinstance(node, tree.Selector)
-        return set().union(*(self._fields(one, node.entity) for one in node.conditions))
+        return [part for one in node.conditions for part in self._fields(one, node.entity)]
 
-    def _fields(self, node: Any, entity: str, left: bool = True) -> set[str]:
+    def _fields(self, node: Any, entity: str, left: bool = True) -> list[tuple[str, Any]]:
         """The same of a condition on one item."""
         if isinstance(node, tree.Value):
-            return {"attribute"} if node.unit == "text" and left else set()
+            return [("attribute", node.value)] if node.unit == "text" and left else []
         if isinstance(node, tree.Name):
             return self._field(node.word, entity)
         if isinstance(node, tree.Path):
             if node.base in {"root", "parent"}:
-                return {"kin"}
+                return [(node.base, node.field_name)]
             if node.base in {"resource", "scope"}:
-                return set()
-            return {"attribute"} if node.base == "attribute" else self._field(node.field_name, entity)
+                return []
+            return [("attribute", node.field_name)] if node.base == "attribute" else self._field(node.field_name, entity)
         if isinstance(node, (tree.And, tree.Or)):
-            return set().union(*(self._fields(one, entity) for one in node.operands))
+            return [part for one in node.operands for part in self._fields(one, entity)]
         if isinstance(node, tree.Not):
             return self._fields(node.operand, entity)
         if isinstance(node, tree.Compare):
             chosen = node.left.word if isinstance(node.left, tree.Name) else getattr(node.left, "field_name", None)
             words = chosen in {"kind", "status", "severity"} and isinstance(node.right, tree.Name)
-            return self._fields(node.left, entity) | (set() if words else self._fields(node.right, entity, left=False))
+            return self._fields(node.left, entity) + ([] if words else self._fields(node.right, entity, left=False))
         if isinstance(node, tree.Arithmetic):
-            return self._fields(node.left, entity) | self._fields(node.right, entity)
+            return self._fields(node.left, entity) + self._fields(node.right, entity)
         return self._fields(node.subject, entity)
 
-    def _field(self, word: str, entity: str) -> set[str]:
+    def _field(self, word: str, entity: str) -> list[tuple[str, Any]]:
         if word in {"depth", "children"} and entity == "span":
-            return {"shape"}
-        return set() if word in INTRINSICS[entity] else {"attribute"}
+            return [("shape", word)]
+        return [] if word in INTRINSICS[entity] else [("attribute", word)]
 
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -448,13 +483,23 @@ def both(left: Any, right: Any) -> Any:
     return None if None in (left, right) else True
 
 
+def exactly(value: Any) -> Any:
+    """A number as it is compared: a whole one exactly, any other as a double."""
+    return int(value) if value == int(value) else float(value)
+
+
 def as_number(value: Any) -> Any:
+    """A number as it is calculated with: a double."""
+    found = comparable(value)
+    return found if found is MISSING or found is UNKNOWABLE else float(found)
+
+
+def comparable(value: Any) -> Any:
+    """A number, or MISSING for what is none."""
     if isinstance(value, Sent):
         is_number = isinstance(value.value, (int, float)) and not isinstance(value.value, bool)
-        return float(value.value) if is_number else MISSING
-    if isinstance(value, Calculated):
-        return value.value
-    return value if value in (MISSING, UNKNOWABLE) else float(value)
+        return value.value if is_number else MISSING
+    return value.value if isinstance(value, Calculated) else value
 
 
 def as_text(value: Any) -> Any:
@@ -476,19 +521,13 @@ def plain(value: Any) -> Any:
 
 def meet(op: str, left: Any, right: Any) -> tuple[Any, Any]:
     """Both sides as one type: an attribute becomes what it is compared with."""
-    if isinstance(left, Calculated) or isinstance(right, Calculated):
-        return as_number(left), as_number(right)
-    if isinstance(left, Sent) and isinstance(right, Sent):
-        return (plain(left), plain(right)) if op in {"==", "!="} else (as_number(left), as_number(right))
+    if isinstance(left, Sent) and isinstance(right, Sent) and op in {"==", "!="}:
+        return plain(left), plain(right)
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Sent) and isinstance(other, bool):
             return as_boolean(left), as_boolean(right)
         if isinstance(one, Sent) and isinstance(other, str):
             return as_text(left), as_text(right)
-        if isinstance(one, Sent) and isinstance(other, float):
-            return as_number(left), as_number(right)
-    if op not in {"==", "!="}:
-        return (as_number(left) if isinstance(left, Sent) else left), (
-            as_number(right) if isinstance(right, Sent) else right
-        )
+    if isinstance(left, (Sent, Calculated)) or isinstance(right, (Sent, Calculated)):
+        return comparable(left), comparable(right)
     return left, right
