@@ -219,7 +219,7 @@ def _line(case: Case, file: Path, repeats: int) -> str:
         if runs["hindcast"][0].get("rules") == 0:
             return row(case.name, f"{case.aim:g}", f"skipped: {'; '.join(runs['hindcast'][0]['refused'])}")
     ours = middle(runs["hindcast"])
-    name = case.name if not ours.get("refused") else f"{case.name} ({len(ours['refused'])} skipped)"
+    name = case.name if len(case.rules) == 1 else f"{case.name} ({ours.get('rules', 0)} rules)"
     cells = [name, f"{case.aim:g}", *_figures(ours), f"{ours.get('expected') or '-'}"]
     peaks = []
     for other in ("naive", "chdb", "polars"):
@@ -228,7 +228,9 @@ def _line(case: Case, file: Path, repeats: int) -> str:
             continue
         theirs = middle(runs[other])
         ratio = f"{theirs['seconds'] / ours['seconds']:.1f}" if "error" not in theirs | ours else "-"
-        right = "" if theirs.get("found") == ours.get("found") else f" ({theirs.get('error') or theirs.get('found')})"
+        right = f" ({theirs.get('error', theirs.get('found'))})"
+        if "error" not in theirs and theirs["found"] == ours.get("found"):
+            right = ""
         cells += [f"{theirs['seconds']:.2f}{right}", ratio]
         peaks.append(f"{theirs.get('peak_mib', 0):,.0f}")
     for refused in ours.get("refused", []):
@@ -256,8 +258,9 @@ def _child(*arguments: str, limit: float | None) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"seconds": float(limit or 0), "error": f"stopped after {limit} s"}
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()
-        return {"seconds": 0.0, "error": last[-1][:200] if last else "failed"}
+        lines = (error.stderr or "failed").strip().splitlines()
+        said = [line.strip() for line in lines if line[:1].strip() and "Error" in line] or lines[-1:]
+        return {"seconds": 0.0, "error": said[-1][:200].replace("|", "/")}
     found: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
     return found
 

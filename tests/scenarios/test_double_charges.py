@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dagster_project.replay.query import UNDETECTABLE_LOSS, Replay, replay
+from dagster_project.replay.certificate import UNDETECTABLE_LOSS
+from dagster_project.replay.query import Replay, replay
 from dagster_project.rule_language import Rule, read_rule
 from dagster_project.scenarios import double_charges
 from dagster_project.scenarios.double_charges import DoubleCharges

@@ -25,6 +25,19 @@ RULES = {
         when: any(place)
         always: any(reserve)
     """,
+    "truth.early_refunds": """
+        let: {approval: span("approval.granted"), refund: span("refund.issue")}
+        when: any(refund)
+        always: approval before refund
+    """,
+    "truth.writes_below_caches": """
+        never: any(span("cache.refresh") >> span("db.write"))
+    """,
+    "truth.foreign_tenants": """
+        let:
+          all_spans: span()
+        always: all(s in all_spans: s.tenant_id == root.tenant_id)
+    """,
     "truth.double_charges": """
         let: {charge: span("payment.charge")}
         group_by: order_id
