@@ -14,7 +14,7 @@ from dagster_project.cli import imports, rule_changes, suggest
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests
-from dagster_project.replay.query import explain as explained
+from dagster_project.replay.explanation import explain as explained
 from dagster_project.rule_language import Catalogue, Rule, RuleErrors
 from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
@@ -72,7 +72,7 @@ def explain(
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
 ) -> None:
-    """Show the SQL that a rule becomes, and the engine's plan for it over the published telemetry."""
+    """Show how a rule is run over the published telemetry: plan, estimates, SQL, and the engine's plan."""
     project = find_project(project_dir)
     rule = rule_named(_catalogue(project, None), rule_id)
     with generations.open_generation(generations.find(project.generations_dir, generation)) as connection:

@@ -16,6 +16,7 @@ from dagster_project import __version__
 from dagster_project.replay.tables import Looked, Row, Tables, bounds, looked_at, row, rows, tables_of, within
 from dagster_project.replay.window import LATEST, Window
 from dagster_project.rule_language.model import ALWAYS_TRUE, Disjunction, Negation
+from dagster_project.rule_language.planner import HOUR_NS, plan
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Source
 from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
@@ -214,12 +215,13 @@ def _log_only(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _settled(connection: duckdb.DuckDBPyConnection, rule: Rule, scanned: Row) -> datetime | None:
-    """How far back the last span received can still reach: a gap for groups, the longest trace seen for traces."""
+    """How far back the last span received can still reach: a gap, an hour, or the longest trace that was seen."""
     query = "select max(epoch_ns(started_at)) as last_ns from staging.stg_spans"
     last_ns = row(connection, query)["last_ns"]
     if last_ns is None:
         return None
-    pause_ns = rule.judgement.gap_ns if rule.scope_kind != "trace" else scanned["longest_ns"] or 0
+    pauses_ns = {"trace": scanned["longest_ns"] or 0, "hour": HOUR_NS}
+    pause_ns = pauses_ns.get(rule.scope_kind, rule.judgement.gap_ns)
     try:
         return datetime(1970, 1, 1) + timedelta(microseconds=(last_ns - pause_ns) // 1000)
     except OverflowError:
@@ -277,12 +279,12 @@ def _late(connection: duckdb.DuckDBPyConnection, tables: Tables, window: Window)
 
 def _null_keys(connection: duckdb.DuckDBPyConnection, rule: Rule, source: Source) -> int:
     """Those of the window: all from its start on, without those from its end on."""
-    gap = timedelta(microseconds=rule.judgement.gap_ns / 1000)
+    back = timedelta(microseconds=plan(rule.judgement).back_ns / 1000)
 
     def from_on(moment: datetime | None) -> int:
-        # The query looks one gap further back than it is asked to.
+        # The query looks further back than it is asked to, by a gap or a baseline.
         try:
-            start = None if moment is None else min(moment + gap, LATEST)
+            start = None if moment is None else min(moment + back, LATEST)
         except OverflowError:
             start = LATEST
         query = to_sql(null_keys_query(rule, replace(source, start=start, end=None)))

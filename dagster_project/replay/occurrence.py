@@ -62,7 +62,7 @@ def _unknown_attributes(
     found = []
     for entity, table, what in (("span", "staging.stg_spans", "spans"), ("log", "staging.stg_logs", "log records")):
         for origin, column in (("attribute", "attributes"), ("resource", "resource_attributes")):
-            asked = {one.key for one in _fields(rule) if one.entity == entity and one.origin == origin}
+            asked = {one.key for one in _fields(rule) if _carrier(one) == entity and one.origin == origin}
             if not asked or not tables.has(table, column):
                 continue
             known, looked, is_sample = (
@@ -124,6 +124,11 @@ def _keys(
         {**bounds(window), **values},
     )
     return {one["key"] for one in found if one["key"] is not None}, found[0]["looked"]
+
+
+def _carrier(read: Field) -> str:
+    """What carries the field: `root.x` and `parent.x` of a log record are of spans."""
+    return read.entity if read.of == "item" else "span"
 
 
 def _fields(rule: Rule) -> list[Field]:

@@ -145,13 +145,6 @@ def replay(
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
 
 
-def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None) -> str:
-    """The SQL of a rule over this connection, and the engine's plan for it."""
-    sql = to_sql(verdicts_query(rule, source_of(connection, window or Window())))
-    rows = connection.execute(f"explain {sql}").fetchall()
-    return f"{sql};\n\n{rows[0][1] if rows else ''}"
-
-
 def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Certificate) -> Replay:
     spans = connection.execute(
         f"select min(first_span_at), max(last_span_at) from {RESULT} where verdict = 'violated'"  # noqa: S608

@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from dagster_project.replay import scratch
-from dagster_project.replay.query import NothingToReplay, explain, replay
+from dagster_project.replay.explanation import explain
+from dagster_project.replay.query import NothingToReplay, replay
 from dagster_project.replay.window import Window
 from dagster_project.rule_language import load_catalogue, read_inline
 

@@ -1,0 +1,91 @@
+"""How a rule is run over a connection: which plan and why, about how much it reads, its SQL, and the engine's plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+
+from dagster_project.replay.query import source_of
+from dagster_project.replay.table_statistics import measure
+from dagster_project.replay.window import Window
+from dagster_project.rule_language import model
+from dagster_project.rule_language.estimates import Statistics
+from dagster_project.rule_language.planner import Plan, plan
+from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.sql import to_sql, verdicts_query
+
+_LONGEST = 100
+
+
+def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None) -> str:
+    """The choice of plan with its estimates, the SQL, and the engine's plan, as text."""
+    source = source_of(connection, window or Window())
+    statistics = measure(connection)
+    made = plan(rule.judgement, statistics)
+    sql = to_sql(verdicts_query(rule, source))
+    rows = connection.execute(f"explain {sql}").fetchall()
+    return "\n".join([*_chosen(rule, made, statistics), "", f"{sql};", "", rows[0][1] if rows else ""])
+
+
+def _chosen(rule: Rule, made: Plan, statistics: Statistics) -> list[str]:
+    """The plan in words, and a line a set with the number of its items that is expected."""
+    relevant = made.rows(frozenset(made.relevant))
+    said = [f"{rule.id}: judges by {_scope(rule)}"]
+    if made.needs_candidates and made.anchor is not None:
+        said.append(
+            f"plan: anchored: begins at the scopes of about {made.rows(made.anchor):,.0f} items that `when` needs (*),"
+            f" instead of reading about {relevant:,.0f}"
+        )
+    elif made.anchor is not None:
+        said.append(
+            f"plan: one pass over about {relevant:,.0f} items: the {made.rows(made.anchor):,.0f} that `when` needs (*)"
+            " spare too little to be looked up first"
+        )
+    else:
+        said.append(
+            f"plan: one pass over about {relevant:,.0f} items: no item is needed for `when`, so every scope is read"
+        )
+    received = ", ".join(
+        f"{statistics.rows(entity):,.0f} {entity}s" for entity in made.entities if entity in statistics.groups
+    )
+    said.append(f"received: {received or 'nothing that is counted'}")
+    for number, items in enumerate(made.sets):
+        mark = "*" if made.anchor and number in made.anchor else " "
+        said.append(
+            f" {mark} about {made.rows(frozenset([number])):>12,.0f}  {items.entity}: {_short(items.condition)}"
+        )
+    return said
+
+
+def _scope(rule: Rule) -> str:
+    keys = ", ".join(rule.judgement.group_by)
+    return f"{rule.scope_kind} of {keys}" if keys else rule.scope_kind
+
+
+def _short(condition: Any) -> str:
+    text = _text(condition)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _text(node: Any) -> str:
+    """A condition about as its writer wrote it; only for people."""
+    written = _WRITTEN.get(type(node))
+    return type(node).__name__.lower() if written is None else written(node)
+
+
+_WRITTEN: dict[type, Callable[[Any], str]] = {
+    model.Field: lambda node: node.key if node.of == "item" else f"{node.of}.{node.key}",
+    model.Constant: lambda node: str(node.value),
+    model.Comparison: lambda node: f"{_text(node.left)} {node.op} {_text(node.right)}",
+    model.Calculation: lambda node: f"{_text(node.left)} {node.op} {_text(node.right)}",
+    model.GlobMatched: lambda node: f'{_text(node.term)} like "{node.glob}"',
+    model.PatternFound: lambda node: f'{_text(node.term)} matches "{node.pattern}"',
+    model.Membership: lambda node: f"{_text(node.term)} in [{', '.join(map(_text, node.values))}]",
+    model.Presence: lambda node: f"{'exists' if node.present else 'missing'}({_text(node.field)})",
+    model.Truth: lambda node: _text(node.term),
+    model.Negation: lambda node: f"not ({_text(node.operand)})",
+    model.Conjunction: lambda node: " and ".join(map(_text, node.operands)) or "any",
+    model.Disjunction: lambda node: " or ".join(map(_text, node.operands)),
+}
