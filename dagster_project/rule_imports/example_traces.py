@@ -60,13 +60,28 @@ def traces_for(
         Nanoseconds between a record and the next.
     """
     applies = when if when is not None else Said("", (), ())
+    entity = next((items.entity for part in (bad, applies) for items in _mentioned(part)), "span")
+    beside = Items("log") if entity == "log" else Items("span", "something else")
     found: dict[str, TestTrace] = {}
     for verdict, wanted in (("violated", bad), ("satisfied", deny(bad))):
         for idea in islice(_ideas(Joined("and", (applies, wanted)), True), _MOST_IDEAS):
-            trace = _trace(verdict, idea, keys, steps)
+            trace = _trace(verdict, idea or (beside,), keys, steps)
             if trace is not None:
                 found.setdefault(repr(trace), trace)
     return tuple(found.values())
+
+
+def _mentioned(condition: ScopeCondition) -> Iterator[Items]:
+    """The sets that a condition speaks of, as far as they are known."""
+    if isinstance(condition, (AnyItem, CountOf)):
+        yield condition.items
+    elif isinstance(condition, Denied):
+        yield from _mentioned(condition.part)
+    elif isinstance(condition, Joined):
+        for part in condition.parts:
+            yield from _mentioned(part)
+    else:
+        yield from condition.makes_true or ()
 
 
 def _ideas(condition: ScopeCondition, want: bool) -> Iterator[tuple[Items, ...]]:
@@ -104,8 +119,6 @@ def _counted(condition: CountOf, want: bool) -> Iterator[tuple[Items, ...]]:
 
 
 def _trace(verdict: Any, items: tuple[Items, ...], keys: tuple[str, ...], steps: int) -> TestTrace | None:
-    if not items:
-        return None
     records: dict[str, list[Mapping[str, Any]]] = {"span": [], "log": []}
     for index, item in enumerate(items):
         values = _values(item.condition)
