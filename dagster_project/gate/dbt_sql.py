@@ -46,6 +46,10 @@ class DbtSql:
         self._jinja.globals.update(self._context())
         self._load_macros(root / "macros")
 
+    def has(self, model: str) -> bool:
+        """Whether there is a model of that name."""
+        return model in self._models
+
     def schema(self, model: str) -> str:
         """`staging` or `intermediate`: the folder of the model."""
         return self._models[model].parent.name

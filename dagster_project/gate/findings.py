@@ -7,15 +7,16 @@ staging test, so none of them is in its fingerprint; see `docs/gate.md`.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import duckdb
 
-from dagster_project.rule_language import Catalogue, Rule
+from dagster_project.rule_language import Rule
 from dagster_project.rule_language.model import INTRINSICS
 from dagster_project.rule_language.scan_sql import Source
 from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
@@ -23,6 +24,7 @@ from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_
 Verdict: TypeAlias = Literal["violated", "inconclusive"]
 SHOWN: Final[tuple[Verdict, ...]] = ("violated", "inconclusive")
 SAMPLES: Final = 20  # violations that stand for a finding; the rest is a number
+_TABLE: Final = re.compile(r'"?(?:staging|intermediate)"?\."?(\w+)"?')
 WORKERS: Final = 2  # small queries keep one core busy each
 
 # Raise it when the same violation gets another fingerprint: baselines written before then match nothing.
@@ -190,29 +192,45 @@ class Judged:
         return self.counts is not None and self.counts.judged > 0
 
 
-def judge(connection: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> tuple[Judged, ...]:
+@dataclass(frozen=True)
+class Query:
+    """A rule as SQL; `null_keys` counts what lacks a key of its groups."""
+
+    rule: Rule
+    verdicts: str
+    null_keys: str | None
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables of staging and intermediate that it reads, without their schema."""
+        return frozenset(_TABLE.findall(self.verdicts))
+
+
+def compiled(rule: Rule) -> Query:
+    """The SQL of a rule over tables in which nothing is promoted to a column: that does not pay for a single run."""
+    source = Source(columns={entity: frozenset() for entity in INTRINSICS})
+    null_keys = to_sql(null_keys_query(rule, source), pretty=False) if rule.judgement.group_by else None
+    return Query(rule, to_sql(verdicts_query(rule, source), pretty=False), null_keys)
+
+
+def judge(connection: duckdb.DuckDBPyConnection, queries: Sequence[Query]) -> tuple[Judged, ...]:
     """Judge every rule over the staged tables; one that cannot be run does not stop the others."""
 
-    def one(rule: Rule) -> Judged:
+    def one(query: Query) -> Judged:
         with connection.cursor() as cursor:
-            return _judged(cursor, rule)
+            return _judged(cursor, query)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        return tuple(pool.map(one, catalogue))
+        return tuple(pool.map(one, queries))
 
 
-def _judged(cursor: duckdb.DuckDBPyConnection, rule: Rule) -> Judged:
+def _judged(cursor: duckdb.DuckDBPyConnection, query: Query) -> Judged:
     """What `replay` says without the rest of its certificate: a gate reads everything that it was given."""
-    began = time.perf_counter()
-    # Nothing is promoted to a column for a single run.
-    source = Source(columns={entity: frozenset() for entity in INTRINSICS})
+    began, rule = time.perf_counter(), query.rule
     try:
-        query = to_sql(verdicts_query(rule, source), pretty=False)
-        cursor.execute(f"create or replace temp table gate_verdicts as {query}")
+        cursor.execute(f"create or replace temp table gate_verdicts as {query.verdicts}")
         counted = dict(cursor.execute("select verdict, count(*) from gate_verdicts group by verdict").fetchall())
-        null_keys = None
-        if rule.judgement.group_by:
-            null_keys = int(cursor.execute(to_sql(null_keys_query(rule, source))).fetchall()[0][0])
+        null_keys = int(cursor.execute(query.null_keys).fetchall()[0][0]) if query.null_keys else None
         violated, satisfied, unsure = (counted.get(word, 0) for word in ("violated", "satisfied", "inconclusive"))
         counts = Counts(violated, satisfied, unsure, null_keys)
         findings = tuple(

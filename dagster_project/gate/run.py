@@ -10,9 +10,8 @@ from pathlib import Path
 
 from dagster_project.gate import baseline, selection, telemetry
 from dagster_project.gate.baseline import Baseline
-from dagster_project.gate.findings import judge
+from dagster_project.gate.findings import compiled, judge
 from dagster_project.gate.outcome import Outcome, Policy, review, to_accept
-from dagster_project.rule_language.attributes import entities_of
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ def run(request: Request) -> Outcome:
         The gate cannot vouch for anything.
     """
     accepted = _accepted(request)
-    # Decoding mostly runs outside of the interpreter's lock, so that rules can be read meanwhile.
+    # Decoding mostly runs outside of the interpreter's lock, so that rules can be read and compiled meanwhile.
     with telemetry.warehouse() as connection, ThreadPoolExecutor(1) as beside:
         landing = beside.submit(telemetry.land, connection, request.paths)
         catalogue = selection.select(request.rules, selection.rules_folder(request.project_dir))
+        queries = [compiled(rule) for rule in catalogue]
         files = landing.result()
-        entities = {entity for rule in catalogue for entity in entities_of(rule.judgement)}
-        staged = telemetry.stage(connection, files, entities)
-        judged = judge(connection, catalogue)
+        staged = telemetry.stage(connection, files, {table for query in queries for table in query.tables})
+        judged = judge(connection, queries)
     outcome = review(staged, judged, accepted, request.policy, request.today)
     if not request.update_baseline or request.baseline_file is None or outcome.broken:
         return outcome

@@ -22,8 +22,6 @@ from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import FileOutcome
 
 _ALWAYS: Final = ("stg_spans", "stg_logs", "stg_span_events", "stg_span_links", "int_trace_shape", "int_traces")
-# What stands beside traces takes a dozen models to stage; few rules ask for it.
-BESIDE: Final = {"metric": "stg_metric_points", "deploy": "stg_deploys", "ticket": "stg_incidents"}
 REFUSALS_SHOWN: Final = 3
 
 
@@ -91,17 +89,17 @@ def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> tuple[
 
 
 def stage(
-    connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...], entities: Collection[str] = ()
+    connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...], tables: Collection[str] = ()
 ) -> Telemetry:
     """Make the staged tables of what has landed: each record once, typed, with the shape of its trace.
 
     Parameters
     ----------
-    entities
-        What rules look at; decides which tables beside those of traces are made.
+    tables
+        What rules read, without schema: what stands beside traces takes a dozen models to stage, for few rules.
     """
     models = DbtSql()
-    beside = tuple(BESIDE[entity] for entity in sorted(entities) if entity in BESIDE)
+    beside = tuple(table for table in sorted(tables) if models.has(table))
     connection.execute("create schema if not exists staging; create schema if not exists intermediate")
     for model, query in models.in_order((*_ALWAYS, *beside)).items():
         connection.execute(f"create table {models.table(model)} as {query}")

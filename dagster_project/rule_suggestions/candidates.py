@@ -23,9 +23,12 @@ MOST_TEMPLATES: Final = 400
 LEAST_SUPPORT: Final = 3  # traces: what fewer show, no test can tell from chance
 FALSE_DISCOVERY_RATE: Final = 0.05
 
-# Words with a digit in a log line are values of the moment; what is left is the template.
+# Names of attributes whose values may be of a person, or secret: no rule is made of them.
+_PERSONAL: Final = "user|mail|phone|address|client[._]ip|peer|token|secret|passw|session|cookie|customer|account|card"
+
+# Words with a digit or an @ in a log line are values of the moment; what is left is the template.
 _WORD: Final = r"""[^\s\[\](){}<>,;:="'']*"""
-MASKED_BODY: Final = f"regexp_replace(split_part(body, chr(10), 1)[:400], '{_WORD}[0-9]{_WORD}', '#', 'g')"
+MASKED_BODY: Final = f"regexp_replace(split_part(body, chr(10), 1)[:400], '{_WORD}[0-9@]{_WORD}', '#', 'g')"
 
 _NAMES: Final = f"""
     create view train as select trace_id, arm from arms where part = 'train';
@@ -191,7 +194,9 @@ def _other_queries(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
             and regexp_full_match(key, '[^\\x00-\\x1f]{{1,100}}');
         delete from sent where key in (
             select key from sent group by key having count(distinct value) > {MOST_VALUES}
-        ) or not regexp_full_match(value, '[^\\x00-\\x1f]{{1,100}}');
+        )
+        or not regexp_full_match(value, '[^\\x00-\\x1f@]{{1,100}}')
+        or regexp_matches(key, '{_PERSONAL}', 'i');
         create table frequent_values as
         select key as subject, value as object from sent group by all having count(*) >= {LEAST_SUPPORT};
         create table templates as

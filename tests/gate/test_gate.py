@@ -137,6 +137,20 @@ def test_a_span_that_was_sent_twice_counts_once(gate, traces):
     assert (outcome.telemetry.spans, outcome.telemetry.repeats) == (1, 1)
 
 
+def test_rules_that_look_beside_traces_are_judged_too(gate, traces, tmp_path, rules):
+    said = RULE.replace("charge-is-approved", "after-deploy").replace(
+        'any(span("approval.granted"))', 'none(span("payment.charge") after deploy() within 1h)'
+    )
+    (rules / "payments/after-deploy.yml").write_text(said)
+    deploys = tmp_path / "deploys.json"
+    deploys.write_text(json.dumps([{
+        "deploy_id": "D-1", "service": "checkout", "version": "2", "deployed_at": "2023-11-14T22:10:00Z", "environment": "staging",
+    }]))  # fmt: skip
+    names = ["rules/payments/after-deploy.yml"]
+    assert gate(traces(CHARGE), rules=names).exit_code == 0
+    assert gate(traces(CHARGE), deploys, rules=names).exit_code == 1
+
+
 def test_logs_are_judged_with_the_traces(gate, traces, tmp_path, rules):
     said = RULE.replace("charge-is-approved", "no-error").replace(
         'any(span("approval.granted"))', "none(log(severity >= error))"
