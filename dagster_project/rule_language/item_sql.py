@@ -257,7 +257,7 @@ def _losses(field: model.Field, entity: Entity) -> list[exp.Expression]:
             here = exp.Is(this=column("trace_id", ALIASES["log"]), expression=exp.null())
             missing = every_of([missing, exp.Not(this=exp.Paren(this=here))])
     else:
-        missing = is_true(column("is_orphan", PARENT))
+        missing = is_true(column("hangs_loose", PARENT))
     if field.origin != "attribute":
         return [missing]
     return [missing, is_true(_dropped(column("dropped", ROOT if field.of == "root" else PARENT)))]

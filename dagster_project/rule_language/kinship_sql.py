@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 Part = tuple[str, exp.Expression]
 
 _SPAN = ALIASES["span"]
-_PLACES = ("nested_left", "nested_right", "parent_left", "component_id", "is_orphan")
-_OTHER, _ASKED = "a", "b"
+_PLACES = ("nested_left", "nested_right", "parent_left", "component_id")
+# Conditions on the span may join its shape, too, under the name that they know.
+_PLACE, _OTHER, _ASKED = "hp", "a", "b"
 
 
 def parts(relations: Relations, node: model.Related, number: int) -> list[Part]:
@@ -66,7 +67,7 @@ def parents(relations: Relations) -> list[Part]:
     contexts = relations.parent_contexts
     bounds_name = "parents_asked"
     asked = _asked(relations, contexts)
-    columns = [*(column(one, _ASKED) for one in SPAN_KEY), column("is_orphan", _ASKED)]
+    columns = [*(column(one, _ASKED) for one in SPAN_KEY), column("hangs_loose", _ASKED)]
     query = select(*columns, *relations.fields_of_span(relations.parent_fields))
     query = query.from_(table(bounds_name, _ASKED), copy=False)
     above = every_of(
@@ -83,10 +84,10 @@ def parents(relations: Relations) -> list[Part]:
 def _others(relations: Relations, node: model.Related, contexts: list[Context], *, loses: bool) -> exp.Select:
     """Where in their traces the spans are that are looked for; `state` is false of those that may be such."""
     inside = relations.item_sql.condition(node.other.condition, "span")
-    columns = [column("trace_id", _SPAN), *(column(one, SHAPE) for one in _PLACES)]
+    columns = [column("trace_id", _SPAN), *(column(one, _PLACE) for one in _PLACES)]
     query = select(*columns, aliased(is_true(inside), "state"))
     query = query.from_(relations.table_of("spans", _SPAN), copy=False)
-    query = joined(query, "INNER", relations.table_of("shapes", SHAPE), same(_SPAN, SHAPE, *SPAN_KEY))
+    query = joined(query, "INNER", relations.table_of("shapes", _PLACE), same(_SPAN, _PLACE, *SPAN_KEY))
     query = relations.joined_to(query, "span", [node.other.condition])
     kept = [*relations.members(node.other, unknown=loses), *relations.bounds_of_others(contexts)]
     return query.where(*kept, copy=False)
@@ -94,9 +95,11 @@ def _others(relations: Relations, node: model.Related, contexts: list[Context], 
 
 def _asked(relations: Relations, contexts: list[Context]) -> exp.Select:
     """Where in their traces the spans are of which it is asked."""
-    columns = [*(column(one, _SPAN) for one in SPAN_KEY), *(column(one, SHAPE) for one in _PLACES)]
-    query = select(*columns).from_(relations.table_of("spans", _SPAN), copy=False)
-    query = joined(query, "INNER", relations.table_of("shapes", SHAPE), same(_SPAN, SHAPE, *SPAN_KEY))
+    columns = [*(column(one, _SPAN) for one in SPAN_KEY), *(column(one, _PLACE) for one in _PLACES)]
+    without = exp.Paren(this=exp.Is(this=column("parent_left", _PLACE), expression=exp.null()))
+    hangs_loose = every_of([without, exp.Not(this=column("is_root", _PLACE))])
+    query = select(*columns, aliased(hangs_loose, "hangs_loose")).from_(relations.table_of("spans", _SPAN), copy=False)
+    query = joined(query, "INNER", relations.table_of("shapes", _PLACE), same(_SPAN, _PLACE, *SPAN_KEY))
     return query.where(*relations.domain("span", contexts), copy=False)
 
 
@@ -123,7 +126,7 @@ def _children(others: str, asked: str) -> exp.Select:
     query = _keys_with(is_true(column("state", _OTHER))).from_(table(asked, _ASKED), copy=False)
     query = joined(query, "LEFT", table(others, _OTHER), _below(_OTHER, _ASKED))
     found = not_null(column("state", _OTHER))
-    return query.where(one_of([found, column("is_orphan", _ASKED)]), copy=False)
+    return query.where(one_of([found, column("hangs_loose", _ASKED)]), copy=False)
 
 
 def _parents(others: str, asked: str) -> exp.Select:
