@@ -161,6 +161,8 @@ def _model(name: str, rules: list[Rule]) -> str:
     )
 
     def query(rule: Rule) -> exp.Select:
+        if is_judged_whole(rule):
+            return verdicts_query(rule, Source(table=_reference))
         if by_key:
             return verdicts_query(rule, Source(table=_reference, touched_keys=_touched_keys(rule)))
         return verdicts_query(rule, Source(table=_reference, touched=_touched(rule)))
