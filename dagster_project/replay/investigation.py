@@ -63,7 +63,7 @@ class Timeline:
     Attributes
     ----------
     first, last
-        Start of the first span of the earliest violation, end of the last span of the latest.
+        Of what the rule looks at: start of the first item of the earliest violation, of the last one of the latest.
     per_hour
         `hour_at`, `violations` of each hour that has one.
     bucket_seconds, bars
@@ -235,7 +235,7 @@ def _bars(connection: duckdb.DuckDBPyConnection, window: Window, step: int) -> l
 
 def _changes_before(connection: duckdb.DuckDBPyConnection, tables: Tables, first: datetime) -> list[Row]:
     found: list[Row] = []
-    if tables.has("staging.stg_deploys", "service_name", "version", "deployed_at", "commit_sha"):
+    if tables.has("staging.stg_deploys", "deploy_id", "service_name", "version", "deployed_at", "commit_sha"):
         query = f"""
             with affected as (
                 select distinct unnest(service_names) as service_name from {RESULT} where verdict = 'violated'

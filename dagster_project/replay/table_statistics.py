@@ -18,7 +18,7 @@ from dagster_project.extraction.whole_files import whole_file
 from dagster_project.rule_language.estimates import Group, Statistics, Values
 from dagster_project.rule_language.syntax import Entity
 
-SAMPLED_ROWS: Final = 200_000
+SAMPLED_ROWS: Final = 500_000
 _COMMON: Final = 20  # values of a field that are kept one by one
 # Closer at the ends: rules ask for what is rare.
 _SHARES: Final = (0.0, 0.001, 0.01, *(step / 20 for step in range(1, 20)), 0.99, 0.999, 1.0)
@@ -49,7 +49,7 @@ _TABLES: Final[dict[Entity, tuple[str, str, str | None, dict[str, str]]]] = {
 def measure(connection: duckdb.DuckDBPyConnection) -> Statistics:
     """Count rows by service and name, and sample values; tables that are missing are left out.
 
-    Reads two columns of each table, and of the others some blocks: about 200,000 rows, all of a smaller table.
+    Reads two columns of each table, and of the others some blocks: about 500,000 rows, all of a smaller table.
     """
     columns = defaultdict(list)
     found = connection.execute(

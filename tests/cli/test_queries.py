@@ -193,7 +193,7 @@ def many_spans():
             'internal' as kind, make_timestamp(1704067200000000 + i)::timestamp_ns as started_at,
             make_timestamp(1704067200000000 + i)::timestamp_ns as ended_at, date '2024-01-01' as started_on,
             1 as duration_ns, 'ok' as status_code, 0 as dropped_attributes_count,
-            '{"a": 1, "b": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "c": [1, 2, 3]}'::json as attributes,
+            ('{"a": 1, "b": "' || repeat('x', 50) || '", "c": [1, 2, 3]}')::json as attributes,
             '{}'::json as resource_attributes
         from range(400000) as r(i)
     """)

@@ -43,7 +43,11 @@ def whole(recorded):
     for span in {(span.trace, span.id): span for span in recorded.spans}.values():
         root = first.setdefault(span.trace, span.id)
         ids = sorted({one.id for one in recorded.spans if one.trace == span.trace and one.id < span.id})
-        parent = None if span.id == root or not ids else max(one for one in ids if one <= (span.parent or 0) or one == ids[0])
+        parent = (
+            None
+            if span.id == root or not ids
+            else max(one for one in ids if one <= (span.parent or 0) or one == ids[0])
+        )
         made[span] = replace(span, parent=parent, dropped=0, dropped_events=0, dropped_links=0)
     return with_spans(recorded, made)
 

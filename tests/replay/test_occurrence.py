@@ -1,0 +1,81 @@
+import pytest
+
+from dagster_project.replay import occurrence, scratch, tables
+from dagster_project.replay.window import Window
+from dagster_project.rule_language import load_catalogue, read_inline
+
+DATA = """
+id: x
+title: x
+severity: low
+owner: x
+detect: any(span())
+tests:
+  - name: data
+    verdict: violated
+    spans:
+      - name: payment.charge
+        service: shop
+        trace: t1
+        attributes: {order_id: 1, attempt: 2}
+        resource: {host.name: h}
+      - {name: look, service: shop, trace: t2, at: 1s}
+    logs: [{body: x, attributes: {user: ann}}]
+  - {name: b, verdict: satisfied, spans: [{name: a}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def connection():
+    made = scratch.connect()
+    scratch.fill(made, load_catalogue({"rules/x/x.yml": DATA}).rules[0].examples[0])
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("never: any(span(attempt > 1))", []),
+        (
+            "never: any(span(atempt > 1))",
+            ["none of the 2 spans of the window has an attribute `atempt`; did you mean `attempt`?"],
+        ),
+        (
+            "group_by: orderid gap: 1h never: any(span(attempt > 1))",
+            ["none of the 2 spans of the window has an attribute `orderid`; did you mean `order_id`?"],
+        ),
+        (
+            'never: any(span(resource."hostname" == "h"))',
+            ["none of the 2 spans of the window has a resource attribute `hostname`; did you mean `host.name`?"],
+        ),
+        (
+            "never: any(log(usr == 1))",
+            ["none of the 1 log records of the window has an attribute `usr`; did you mean `user`?"],
+        ),
+        (
+            'never: any(span("payment.chrge"))',
+            ["no span of the window is called `payment.chrge`; did you mean `payment.charge`?"],
+        ),
+        ('never: any(span("payment.*"))', []),
+        (
+            'never: any(span(service = "shopp"))',
+            ["no span of the window is of the service `shopp`; did you mean `shop`?"],
+        ),
+    ],
+)
+def test_what_does_not_occur_is_said_with_the_nearest_name(connection, rule, said):
+    assert occurrence.complaints(connection, read_inline(rule), Window(), 2) == said
+
+
+def test_of_many_spans_those_that_the_rule_names_are_looked_at(connection, monkeypatch):
+    monkeypatch.setattr(tables, "WHOLE", 1)
+    monkeypatch.setattr(tables, "SAMPLED_SPANS", 0)
+    rule = read_inline('never: any(span("payment.charge", attempt > 1))')
+    assert occurrence.complaints(connection, rule, Window(), 2) == []
+    (said,) = occurrence.complaints(connection, read_inline('never: any(span("look", attempt > 1))'), Window(), 2)
+    assert said.startswith("none of the 1 spans of the window that were looked at has an attribute `attempt`")
+
+
+def test_an_empty_window_complains_of_nothing(connection):
+    assert occurrence.complaints(connection, read_inline("never: any(span(atempt > 1))"), Window(), 0) == []
