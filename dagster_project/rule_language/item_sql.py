@@ -49,9 +49,6 @@ class Beside(Protocol):
     def value(self, field: model.Field) -> exp.Expression:
         """A field of the root or of the parent."""
 
-    def is_whole(self, entity: Entity) -> exp.Expression:
-        """Nothing of the item's trace was lost, or it belongs to none."""
-
 
 @dataclass(frozen=True)
 class ItemSql:
@@ -111,20 +108,18 @@ class ItemSql:
         return self._attribute(term)
 
     def may_be_lost(self, node: object, entity: Entity) -> exp.Expression:
-        """Whether an unknown here may come from something that was lost, rather than never there.
+        """Whether an unknown here may come from something that was lost, rather than never there."""
+        reasons: dict[str, exp.Expression] = {}
+        for part in _leaves(node):
+            found = _losses(part, entity) if isinstance(part, model.Field) else self._unknown(part, entity)
+            for reason in found:
+                reasons.setdefault(reason.sql("duckdb"), reason)
+        return one_of(list(reasons.values()))
 
-        Coarse: attributes that were dropped, where any is read; for all that is said of other items, any loss of the
-        item's trace.
-        """
-        reasons: list[exp.Expression] = []
-        read = [part for part in own_parts(node) if isinstance(part, model.Field) and part.of == "item"]
-        if entity == "span" and any(field.origin == "attribute" for field in read):
-            reasons.append(_dropped(column("dropped_attributes_count", ALIASES["span"])))
-        if any(field.origin == "intrinsic" and field.key in {"depth", "children"} for field in read):
-            reasons.append(exp.Not(this=is_true(column("is_complete", TRACE))))
-        if self.beside is not None and reads_beside(node):
-            reasons.append(exp.Not(this=self.beside.is_whole(entity)))
-        return one_of(reasons)
+    def _unknown(self, part: model.Related | model.Nearby | model.Member, entity: Entity) -> list[exp.Expression]:
+        """What is said of other items is unknown by loss only."""
+        related = self.condition(part, entity)
+        return [exp.Paren(this=exp.Is(this=related, expression=exp.null()))]
 
     def _member(self, node: model.Member, entity: Entity) -> exp.Expression:
         inside = self.condition(node.items.condition, entity)
@@ -222,6 +217,15 @@ def reads_beside(node: object) -> bool:
     if isinstance(node, model.Field):
         return node.of != "item"
     return any(map(reads_beside, _children(node)))
+
+
+def _leaves(node: object) -> Iterator[model.Field | model.Related | model.Nearby | model.Member]:
+    """The fields, relations and memberships that a condition on one item is made of."""
+    if isinstance(node, (model.Field, model.Related, model.Nearby, model.Member)):
+        yield node
+    else:
+        for child in _children(node):
+            yield from _leaves(child)
 
 
 def own_parts(node: object) -> Iterator[model.Field | model.Related | model.Nearby]:

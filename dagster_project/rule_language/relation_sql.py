@@ -105,7 +105,7 @@ class Relations:
             return case.when(exp.Is(this=column("state", alias), expression=exp.null()), exp.false(), copy=False)
         if isinstance(node, model.Nearby) and not self._can_miss(node):
             return case.else_(exp.false(), copy=False)
-        return case.when(self.is_whole(entity), exp.false(), copy=False)
+        return case.when(self._is_whole(entity), exp.false(), copy=False)
 
     def value(self, read: model.Field) -> exp.Expression:
         """A field of the root or of the parent."""
@@ -146,9 +146,6 @@ class Relations:
         return wanted
 
     def _want(self, wanted: _Wanted, entity: Entity, node: object) -> None:
-        if reads_beside(node):
-            wanted.trace |= entity == "log"
-            wanted.broken |= entity != "log"
         for part in own_parts(node):
             if isinstance(part, model.Field):
                 wanted.root |= part.of == "root"
@@ -157,8 +154,14 @@ class Relations:
                     wanted.shape = wanted.trace = True
                 continue
             wanted.relations[self.numbers[entity, part]] = part
-            if isinstance(part, model.Nearby) and part.other.entity == entity:
-                self._want(wanted, entity, part.other.condition)
+            if isinstance(part, model.Related):
+                by_loss = part.kinship in _BY_TRACE_LOSS
+            else:
+                by_loss = self._can_miss(part)
+                if part.other.entity == entity:
+                    self._want(wanted, entity, part.other.condition)
+            wanted.trace |= by_loss and entity == "log"
+            wanted.broken |= by_loss and entity != "log"
 
     def _can_miss(self, node: model.Nearby) -> bool:
         """Whether a partner may have been lost with a part of the item's own trace; elsewhere nothing is looked for."""
@@ -166,7 +169,7 @@ class Relations:
             return False
         return node.other.entity in LOSSABLE or may_be_lost(node.other.condition)
 
-    def is_whole(self, entity: Entity) -> exp.Expression:
+    def _is_whole(self, entity: Entity) -> exp.Expression:
         """Nothing of the item's trace was lost, or it belongs to none."""
         if entity != "log":
             return exp.Paren(this=exp.Is(this=column("trace_id", BROKEN_ALIAS), expression=exp.null()))
