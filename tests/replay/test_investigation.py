@@ -42,7 +42,9 @@ STAGED = """
         ('d2', 'shop', '2', timestamp '2023-12-31 20:00', 'bbb'),
         ('d3', 'search', '1', timestamp '2023-12-31 23:00', null),
         ('d4', 'shop', '3', timestamp '2024-01-01 05:00', 'x');
-    create or replace table staging.stg_commits (sha varchar, repository varchar, committed_at timestamp, subject varchar);
+    create or replace table staging.stg_commits (
+        sha varchar, repository varchar, committed_at timestamp, subject varchar
+    );
     insert into staging.stg_commits values
         ('bbb', 'shop', timestamp '2023-12-31 19:00', 'Drop the check'),
         ('ccc', 'shop', timestamp '2024-01-01 04:00', 'x');
