@@ -165,7 +165,7 @@ def _rules(case: Case) -> tuple[list[Any], list[str]]:
 
 COLUMNS = (
     *("Rules", "Aim, s", "Seconds", "CPU s", "Peak MiB", "Violations", "Planted"),
-    *("Plain SQL, s", "ratio", "chdb, s", "ratio", "polars, s", "ratio", "Their peaks, MiB"),
+    *("Plain SQL, s (CPU)", "ratio", "chdb, s (CPU)", "ratio", "polars, s (CPU)", "ratio", "Their peaks, MiB"),
 )
 
 
@@ -231,7 +231,7 @@ def _line(case: Case, file: Path, repeats: int) -> str:
         right = f" ({theirs.get('error', theirs.get('found'))})"
         if "error" not in theirs and theirs["found"] == ours.get("found"):
             right = ""
-        cells += [f"{theirs['seconds']:.2f}{right}", ratio]
+        cells += [f"{theirs['seconds']:.2f} ({theirs.get('cpu_seconds', 0):.2f}){right}", ratio]
         peaks.append(f"{theirs.get('peak_mib', 0):,.0f}")
     for refused in ours.get("refused", []):
         _say(f"{case.name}: skipped: {refused}")
