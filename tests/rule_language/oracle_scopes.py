@@ -409,17 +409,11 @@ class Judge(ItemJudge):
         return tuple(plain(value) if isinstance(value, Sent) else json.dumps(value) for value in values)
 
     def lifted(self) -> dict[int, list[tuple[str, ...]]]:
-        """The groups that each trace belongs to: every combination of the values that its spans carry."""
-        found: dict[int, list[tuple[str, ...]]] = {}
-        for trace, spans in self.world.by_trace.items():
-            columns = []
-            for key in self.rule.group_by:
-                values = [self.named(span, key.removeprefix("trace.")) for span in spans]
-                known = [one for one in values if one is not MISSING and one is not UNKNOWABLE]
-                texts = {plain(one) if isinstance(one, Sent) else json.dumps(one) for one in known}
-                columns.append(sorted(texts))
-            found[trace] = list(itertools.product(*columns))
-        return found
+        """The groups that each trace belongs to: every key that one of its spans carries."""
+        return {
+            trace: sorted({key for span in spans if (key := self.keys_of(span))})
+            for trace, spans in self.world.by_trace.items()
+        }
 
     def keyed(self) -> dict[tuple[str, ...], list[Any]]:
         """The items that some selector matches, by key."""
@@ -471,18 +465,17 @@ class Judge(ItemJudge):
             for hour in range(first // HOUR, last // HOUR + 1):
                 lost[key, hour].add(trace)
         for key, hour in sorted({*found, *lost}):
-            items = found.get((key, hour), [])
-            traces = {item.trace for item in items if item.trace is not None} or lost.get((key, hour), set())
-            starts = [item.start for item in items] or [hour * HOUR]
+            items, hidden = found.get((key, hour), []), sorted(lost.get((key, hour), set()))
+            unseen = [] if items else [span for trace in hidden for span in self.world.by_trace[trace]]
             yield ScopeItems(
                 key=key,
-                traces=tuple(sorted(traces)),
+                traces=tuple(sorted({one.trace for one in items if one.trace is not None})) if items else tuple(hidden),
                 items=items,
                 lossy=(key, hour) in lost,
-                first=min(starts),
-                last=max(starts),
+                first=min(one.start for one in items or unseen),
+                last=max(one.start for one in items) if items else max(one.end for one in unseen),
                 belongs_at=hour * HOUR,
-                loss="a trace of the hour is incomplete",
+                loss="a trace of the group is incomplete" if items else "a trace that carries the key is incomplete",
                 hour=hour,
             )
 

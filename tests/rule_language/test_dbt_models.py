@@ -47,6 +47,7 @@ def rendered(text, **extra):
         "ref": lambda name: f"<{name}>",
         "config": lambda **_settings: "",
         "rules_judged_before": lambda *_: ["r0:known"],
+        "rules_taken_out": lambda: [],
         "touched_traces": lambda: "<touched>",
         "is_to_be_judged": lambda _before, rule: f"<{rule.split(':')[0]}>",
         **extra,
