@@ -97,12 +97,10 @@ class CountingSql:
         columns += [aliased(self._values(one), f"d{number}") for number, one in enumerate(made.distincts)]
         columns += [aliased(self._aggregate(one), f"a{number}") for number, one in enumerate(made.aggregates)]
         columns += [counter for order in self.orders for counter in order.counters()]
-        columns += [
-            aliased(exp.Min(this=item_row(ITEM)), "first_item"),
-            aliased(exp.Max(this=column("at", ITEM)), "last_at"),
-        ]
-        if self.scan.grouped:
-            columns.append(aliased(sorted_set("trace_id"), "trace_ids"))
+        at = column("at", ITEM)
+        columns += [aliased(exp.Min(this=at), "began_at"), aliased(exp.Max(this=at.copy()), "last_at")]
+        if self.scan.source.satisfied_in_full:
+            columns += named_by(self.scan)
         grouping = [column(name, ITEM) for name in self.scope]
         return select(*columns).from_(table("items", ITEM), copy=False).group_by(*grouping, copy=False)
 
@@ -165,6 +163,12 @@ class CountingSql:
 
     def _matches(self, items: model.Items) -> exp.Expression:
         return column(f"t{self.scan.made.set_of(items)}", ITEM)
+
+
+def named_by(scan: Scan) -> list[exp.Expression]:
+    """What names a scope: its first item and, where that is not plain, its traces. Costs more than all counters."""
+    found: list[exp.Expression] = [aliased(exp.Min(this=item_row(ITEM)), "first_item")]
+    return [*found, aliased(sorted_set("trace_id"), "trace_ids")] if scan.grouped else found
 
 
 def _number_of(flag: str) -> exp.Expression:

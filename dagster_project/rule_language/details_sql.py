@@ -45,6 +45,7 @@ class DetailsSql:
 
     made: Plan
     scope: list[str]
+    naming: list[exp.Expression]  # what names a scope, where the counters do not have it
 
     def shown(self, witness: WitnessSql) -> exp.Expression:
         """The items of those scopes, each with the first value of the fields whose values a witness contrasts."""
@@ -70,6 +71,7 @@ class DetailsSql:
 
     def details(self, witness: WitnessSql) -> exp.Expression:
         columns: list[exp.Expression] = [column(name, ITEM) for name in self.scope]
+        columns += self.naming
         columns += [aliased(sorted_set(name), f"{name}s") for name in ("service_name", "service_version")]
         for number, count in sorted(witness.lists.firsts.items()):
             earliest = call("min", item_row(ITEM), exp.Literal.number(count))

@@ -23,9 +23,9 @@ from dagster_project.rule_language.sql_nodes import (
     is_true,
     joined,
     of,
-    part_of,
     same,
     select,
+    star,
     table,
     text,
     timestamp,
@@ -61,40 +61,53 @@ class ListingSql:
         trace_id = call("coalesce", column("trace_id", SCOPE), column("trace_id", "p"))
         first_at = call(
             "coalesce",
-            part_of(column("first_item", SCOPE), "at"),
+            column("began_at", SCOPE),
             column("started_at", "p"),
         )
         belongs_at = call("coalesce", column("started_at", "p"), first_at.copy())
-        columns = [
+        columns: list[exp.Expression] = [
             aliased(trace_id, "trace_id"),
-            aliased(exp.Array(expressions=[trace_id.copy()]), "trace_ids"),
             aliased(exp.Not(this=is_true(column("is_complete", "p"))), LOST),
             aliased(_loss_of_trace(), "loss_reason"),
             aliased(first_at, "first_at"),
             aliased(call("coalesce", column("last_at", SCOPE), column("ended_at", "p")), "last_at"),
             aliased(cast(belongs_at, "DATE"), "started_on"),
-            column("first_item", SCOPE),
+            column("began_at", SCOPE),
+            *self._named(),
             *self._carried(),
         ]
         conditions = self._window_conditions(belongs_at)
         if self.scan.source.touched:
             conditions.append(exp.Paren(this=self.scan.source.touched(trace_id)))
+        side = "FULL" if self.scan.made.anchor is None else "LEFT"
         query = select(*columns).from_(table("counters", SCOPE), copy=False)
-        query = joined(query, "FULL", self.scan.source.table("traces", "p"), same(SCOPE, "p", "trace_id"))
-        return query.where(*conditions, copy=False) if conditions else query
+        query = joined(query, side, self.scan.source.table("traces", "p"), same(SCOPE, "p", "trace_id"))
+        seen = query.where(*conditions, copy=False) if conditions else query
+        return union_all([seen, self._unseen(columns, conditions)]) if side == "LEFT" and self.scan.can_lose else seen
+
+    def _unseen(self, columns: list[exp.Expression], conditions: list[exp.Expression]) -> exp.Select:
+        """An anchored rule can only apply to a trace without items where some were lost: the others are not read."""
+        counted = select(column("trace_id")).from_(table("counters"), copy=False)
+        unseen = exp.Not(this=exp.Paren(this=in_query(column("trace_id", "p"), counted)))
+        lossy = exp.Not(this=column("is_complete", "p"))
+        query = select(*(one.copy() for one in columns)).from_(self.scan.source.table("traces", "p"), copy=False)
+        nothing = select(star("c")).from_(table("counters", "c"), copy=False).where(exp.false(), copy=False)
+        none = exp.Subquery(this=nothing, alias=exp.TableAlias(this=exp.to_identifier(SCOPE, quoted=True)))
+        query = joined(query, "LEFT", none, same(SCOPE, "p", "trace_id"))
+        return query.where(lossy, unseen, *(one.copy() for one in conditions), copy=False)
 
     def _groups(self) -> exp.Expression:
         """The groups that formed, and those that may have formed of nothing but lost spans."""
-        first_at = part_of(column("first_item", SCOPE), "at")
+        first_at = column("began_at", SCOPE)
         columns = [
             *(column(name, SCOPE) for name in self.scope),
-            column("trace_ids", SCOPE),
             aliased(self._touched_by_loss(), LOST),
             aliased(text("a trace of the group is incomplete"), "loss_reason"),
             aliased(first_at, "first_at"),
             column("last_at", SCOPE),
             aliased(cast(first_at.copy(), "DATE"), "started_on"),
-            column("first_item", SCOPE),
+            column("began_at", SCOPE),
+            *self._named(),
             *self._carried(),
         ]
         formed = select(*columns).from_(table("counters", SCOPE), copy=False)
@@ -121,13 +134,13 @@ class ListingSql:
         columns = [
             *(column(name, "o") for name in self.scan.keys),
             aliased(integer(-1), "session"),
-            aliased(exp.Array(expressions=[column("trace_id", "o")]), "trace_ids"),
             aliased(exp.true(), LOST),
             aliased(text("a trace that carries the key is incomplete"), "loss_reason"),
             aliased(column("started_at", "o"), "first_at"),
             aliased(column("ended_at", "o"), "last_at"),
             aliased(cast(column("started_at", "o"), "DATE"), "started_on"),
-            aliased(exp.null(), "first_item"),
+            aliased(exp.null(), "began_at"),
+            *self._named_of_nothing(exp.Array(expressions=[column("trace_id", "o")])),
             *self._nothing(),
         ]
         alone = exp.Not(this=exp.Exists(this=self._overlapping("counters", SCOPE, "o")))
@@ -156,13 +169,13 @@ class ListingSql:
     def _unformed_hours(self) -> exp.Select:
         columns = [
             *(column(name, "o") for name in self.scope),
-            column("trace_ids", "o"),
             aliased(exp.true(), LOST),
             aliased(text("a trace that carries the key is incomplete"), "loss_reason"),
             aliased(column("started_at", "o"), "first_at"),
             aliased(column("ended_at", "o"), "last_at"),
             aliased(cast(self._belongs_at("o", exp.null()), "DATE"), "started_on"),
-            aliased(exp.null(), "first_item"),
+            aliased(exp.null(), "began_at"),
+            *self._named_of_nothing(column("trace_ids", "o")),
             *self._nothing(),
         ]
         names = [column(name, "o") for name in self.scope]
@@ -176,7 +189,7 @@ class ListingSql:
     def _overlapping(self, rows: str, inner: str, outer: str) -> exp.Select:
         """Rows of a table with the key of the outer row and not further than one gap from it."""
         gap = cast(integer(self.scan.rule.judgement.gap_ns), "HUGEINT")
-        first = part_of(column("first_item", SCOPE), "at")
+        first = column("began_at", SCOPE)
         starts_before = exp.LTE(
             this=exp.Paren(this=exp.Sub(this=column("from_ns", "o"), expression=gap)),
             expression=call("epoch_ns", column("last_at", SCOPE)),
@@ -188,9 +201,21 @@ class ListingSql:
         query = select(aliased(exp.Literal.number(1), "one")).from_(table(rows, inner), copy=False)
         return query.where(same(inner, outer, *self.scan.keys), starts_before, ends_after, copy=False)
 
+    def _named(self) -> list[exp.Expression]:
+        """What names a scope, where satisfied ones are to have it; else `details` has it of the others."""
+        full = self.scan.source.satisfied_in_full
+        found: list[exp.Expression] = [column("first_item", SCOPE)] if full else []
+        if not self.scan.grouped:
+            return found
+        return [*found, column("trace_ids", SCOPE) if full else aliased(cast(exp.null(), "UUID[]"), "trace_ids")]
+
+    def _named_of_nothing(self, traces: exp.Expression) -> list[exp.Expression]:
+        full: list[exp.Expression] = [aliased(exp.null(), "first_item")] if self.scan.source.satisfied_in_full else []
+        return [*full, aliased(traces, "trace_ids")]
+
     def _carried(self) -> list[exp.Alias]:
         """The counters, as they are of no items where there are none."""
-        none = exp.Is(this=column("first_item", SCOPE), expression=exp.null())
+        none = exp.Is(this=column("began_at", SCOPE), expression=exp.null())
         found = []
         for name, is_zero in self.counters.items():
             value: exp.Expression = column(name, SCOPE)

@@ -15,7 +15,7 @@ from dagster_project.rule_language import model
 from dagster_project.rule_language.item_sql import number
 from dagster_project.rule_language.model import Type
 from dagster_project.rule_language.planner import Plan, may_be_lost, quantities
-from dagster_project.rule_language.sql_nodes import call, cast, column, is_null, of, part_of, text
+from dagster_project.rule_language.sql_nodes import call, cast, column, is_null, of, text
 
 LOST = "has_loss"
 
@@ -79,7 +79,7 @@ class QuantitySql:
     def _value(self, measured: model.Measured, whole: bool) -> exp.Expression:
         value = column(self._name(measured), self.table)
         if not whole and _type(measured) is Type.TIME:
-            began = call("epoch_ns", part_of(column("first_item", self.table), "at"))
+            began = call("epoch_ns", column("began_at", self.table))
             return cast(of(exp.Sub, value, began), "DOUBLE")
         return cast(value, "HUGEINT" if whole else "DOUBLE")
 

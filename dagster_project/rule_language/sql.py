@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.counting_sql import CountingSql
+from dagster_project.rule_language.counting_sql import CountingSql, named_by
 from dagster_project.rule_language.details_sql import DetailsSql
 from dagster_project.rule_language.grouping_sql import HOUR, SESSION, GroupingSql, hour_start
 from dagster_project.rule_language.listing_sql import SCOPE, ListingSql
@@ -154,7 +154,8 @@ class _Compiler:
     # The result: witness, reported values, identity.
 
     def _result(self) -> exp.Select:
-        details = DetailsSql(self.made, self.scope)
+        full = self.source.satisfied_in_full
+        details = DetailsSql(self.made, self.scope, [] if full else named_by(self.scan))
         witness = WitnessSql(self.made, ScopeSql(self.made, SCOPE), "r")
         shown = witness.of_violation()
         self.ctes.append(("shown", details.shown(witness)))
@@ -163,12 +164,23 @@ class _Compiler:
         is_violated = exp.EQ(this=column("verdict", SCOPE), expression=text("violated"))
         is_satisfied = exp.EQ(this=column("verdict", SCOPE), expression=text("satisfied"))
         ordered = cast(call("list_sort", cast(shown, ORDERED_LIST)), SPAN_LIST)
+        first_item = column("first_item", SCOPE if full else "r")
+        names = {
+            "scope_key": scope_key,
+            "trace_ids": self._trace_ids(),
+            "violation_id": self._violation_id(scope_key, first_item),
+        }
+        if not full:
+            names = {
+                name: exp.Case().when(exp.Not(this=exp.Paren(this=is_satisfied)), value, copy=False)
+                for name, value in names.items()
+            }
         values: dict[str, exp.Expression] = {
             "rule_id": text(rule.id),
             "meaning_hash": text(rule.meaning_hash),
             "scope_kind": text(rule.scope_kind),
-            "scope_key": scope_key,
-            "trace_ids": column("trace_ids", SCOPE),
+            "scope_key": names["scope_key"],
+            "trace_ids": names["trace_ids"],
             "verdict": column("verdict", SCOPE),
             "reason": self._reason(rule.judgement.clause),
             "first_span_at": column("first_at", SCOPE),
@@ -180,7 +192,7 @@ class _Compiler:
             .when(is_violated, _each_once(ordered), copy=False)
             .else_(empty_list(SPAN_LIST), copy=False),
             "reported": exp.Case().when(is_satisfied, text("{}"), copy=False).else_(details.reported(), copy=False),
-            "violation_id": self._violation_id(scope_key),
+            "violation_id": names["violation_id"],
         }
         query = select(*(aliased(cast(value, RESULT_TYPES[name]), name) for name, value in values.items()))
         query = query.from_(table("judged", SCOPE), copy=False)
@@ -214,11 +226,16 @@ class _Compiler:
             .when(undecided.copy(), ScopeSql(self.made, SCOPE).why_undecided(), copy=False)
         )
 
-    def _violation_id(self, scope_key: exp.Expression) -> exp.Expression:
+    def _trace_ids(self) -> exp.Expression:
+        if not self.scan.grouped:
+            return exp.Array(expressions=[column("trace_id", SCOPE)])
+        found = column("trace_ids", SCOPE)
+        return found if self.source.satisfied_in_full else call("coalesce", found, column("trace_ids", "r"))
+
+    def _violation_id(self, scope_key: exp.Expression, first_item: exp.Expression) -> exp.Expression:
         """A hash of rule, meaning, scope and first span: the same violation has the same name in every replay."""
         parts = [
-            exp.Dot(this=column("first_item", SCOPE), expression=exp.to_identifier(name))
-            for name in ("trace_id", "span_id")
+            exp.Dot(this=first_item.copy(), expression=exp.to_identifier(name)) for name in ("trace_id", "span_id")
         ]
         first = [call("coalesce", cast(part, "VARCHAR"), text("")) for part in parts]
         identity = call(
