@@ -44,6 +44,19 @@ def breadth(plain: frozenset[model.Condition]) -> tuple[int, int]:
     return -named, -len(plain)
 
 
+def widest(sets: list[model.Items]) -> list[model.Items]:
+    """The sets without those inside another, as `x where c` is in `x`: one plain condition prunes, an `or` does not."""
+    parts = [
+        set(one.condition.operands) if isinstance(one.condition, model.Conjunction) else {one.condition} for one in sets
+    ]
+    kept = []
+    for number, one in enumerate(sets):
+        before, after = parts[:number], parts[number + 1 :]
+        if not any(other <= parts[number] for other in before) and not any(other < parts[number] for other in after):
+            kept.append(one)
+    return kept
+
+
 def _is_plain(node: model.Condition) -> bool:
     """Whether only stored columns of the row decide it."""
     parts: list[object] = [node]

@@ -6,14 +6,13 @@ verdicts; how items are related to others is `relation_sql`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from sqlglot import exp
 
 from dagster_project.rule_language import model
-from dagster_project.rule_language.domain_sql import Context, plain_parts
+from dagster_project.rule_language.domain_sql import Context, plain_parts, widest
 from dagster_project.rule_language.entity_sql import (
     ALIASES,
     TABLES,
@@ -25,13 +24,12 @@ from dagster_project.rule_language.entity_sql import (
     trace_id,
     version,
 )
-from dagster_project.rule_language.estimates import Statistics
 from dagster_project.rule_language.item_sql import TRACE, ItemSql
-from dagster_project.rule_language.model import Type
+from dagster_project.rule_language.keys_sql import CARRIED, CARRIER, KeysSql
 from dagster_project.rule_language.planner import Plan, plan
 from dagster_project.rule_language.relation_sql import Relations
-from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.source_sql import Source
 from dagster_project.rule_language.sql_nodes import (
     aliased,
     call,
@@ -53,41 +51,6 @@ from dagster_project.rule_language.syntax import Entity
 
 __all__ = ["TABLES", "Scan", "Source", "schema_table"]
 
-CARRIED, CARRIER = "carried", "ca"
-"""The keys that the spans of a trace carry, where whole traces are grouped."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a query reads from, and of which scopes.
-
-    Attributes
-    ----------
-    table
-        Gives a table by its name in `TABLES`, with an alias.
-    columns
-        The columns that stg_spans and stg_logs have, when not all promoted columns are sure to be there.
-    start, end
-        Scopes whose first span is in [start, end), UTC without zone; None: no bound.
-    touched
-        Gives a condition that keeps only traces to be judged again, for a column of trace ids.
-    touched_keys
-        Gives a condition that keeps only keys of groups to be judged again, for the values of a group's key.
-    statistics
-        Of the tables, for the choice of where to start; None: guessed.
-    satisfied_in_full
-        Whether satisfied scopes get their traces and id, too; who only counts them does without.
-    """
-
-    table: Callable[[str, str | None], exp.Expression] = schema_table
-    columns: Mapping[Entity, Set[str]] | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    touched: Callable[[exp.Expression], exp.Expression] | None = None
-    touched_keys: Callable[[Sequence[exp.Expression]], exp.Expression] | None = None
-    statistics: Statistics | None = None
-    satisfied_in_full: bool = True
-
 
 @dataclass
 class Scan:
@@ -98,6 +61,7 @@ class Scan:
     made: Plan = field(init=False)
     relations: Relations = field(init=False)
     item_sql: ItemSql = field(init=False)
+    key_sql: KeysSql = field(init=False)
 
     def __post_init__(self) -> None:
         self.made = plan(self.rule.judgement, self.source.statistics)
@@ -105,6 +69,7 @@ class Scan:
             self.source.table, self.source.columns, self._scope_conditions, one_trace=not self.grouped
         )
         self.item_sql = self.relations.item_sql
+        self.key_sql = KeysSql(self.rule.judgement, self.source, self.item_sql)
         for entity in self.made.entities:
             sets = [one for one in self.made.sets if one.entity == entity]
             for items in sets:
@@ -118,7 +83,7 @@ class Scan:
         """The columns that name a scope's group; for traces, the trace itself."""
         if not self.grouped:
             return ["trace_id"]
-        return [f"k{number}" for number in range(len(self.rule.judgement.group_by))]
+        return self.key_sql.names
 
     @property
     def grouped(self) -> bool:
@@ -128,14 +93,9 @@ class Scan:
     def can_lose(self) -> bool:
         return self.made.can_lose
 
-    @property
-    def lifted(self) -> bool:
-        """Whether traces are grouped by what any of their spans carries."""
-        return self.rule.judgement.scope is model.Scope.LIFTED
-
     def related(self) -> list[tuple[str, exp.Expression]]:
         """The named parts of the query that conditions on items refer to, in order."""
-        carried = [(CARRIED, self._carried())] if self.lifted else []
+        carried = [(CARRIED, self.key_sql.carried())] if self.key_sql.lifted else []
         return [*carried, *self.relations.parts()]
 
     def null_keys(self) -> exp.Select:
@@ -145,9 +105,9 @@ class Scan:
             sets = self._sets_of(entity, self.made.relevant)
             query = from_entity(select(aliased(exp.Literal.number(1), "one")), entity, self.source.table)
             query = self.relations.joined_to(query, entity, [one.condition for one in sets])
-            keys = self._key_values(entity)
+            keys = self.key_sql.values(entity)
             missing = one_of([exp.Paren(this=exp.Is(this=key, expression=exp.null())) for key in keys])
-            if self.lifted:
+            if self.key_sql.lifted:
                 carriers = select(column("trace_id")).from_(table(CARRIED), copy=False)
                 missing = exp.Not(this=exp.Paren(this=in_query(trace_id(entity), carriers)))
                 missing = one_of([exp.Paren(this=exp.Is(this=trace_id(entity), expression=exp.null())), missing])
@@ -165,7 +125,7 @@ class Scan:
     def _from_entity(self, query: exp.Select, entity: Entity, read: Iterable[object]) -> exp.Select:
         """Add the table of an entity, the keys of its trace, and what conditions read beside it."""
         query = from_entity(query, entity, self.source.table)
-        if self.lifted:
+        if self.key_sql.lifted:
             query = joined(query, "INNER", table(CARRIED, CARRIER), same(ALIASES[entity], CARRIER, "trace_id"))
         return self.relations.joined_to(query, entity, read)
 
@@ -174,7 +134,7 @@ class Scan:
 
     def _relevant(self, entity: Entity, sets: Set[int] | None = None) -> exp.Expression:
         of_entity = self._sets_of(entity, self.made.relevant if sets is None else sets)
-        return one_of([self.item_sql.condition(one.condition, entity) for one in _widest(of_entity)])
+        return one_of([self.item_sql.condition(one.condition, entity) for one in widest(of_entity)])
 
     def items(self) -> exp.Expression:
         """What the rule looks at, with what it notes of it."""
@@ -203,7 +163,7 @@ class Scan:
             kind: exp.Expression = column("kind", alias) if entity == "span" else exp.null()
             columns += [aliased(cast(kind, "VARCHAR"), "kind"), aliased(ended_at(entity), "ended_at")]
         if self.grouped:
-            columns += [aliased(value, f"k{number}") for number, value in enumerate(self._key_values(entity))]
+            columns += [aliased(value, f"k{number}") for number, value in enumerate(self.key_sql.values(entity))]
         for number, items in enumerate(self.made.sets):
             here = is_true(self.item_sql.condition(items.condition, entity)) if items.entity == entity else exp.false()
             columns.append(aliased(here, f"t{number}"))
@@ -223,59 +183,16 @@ class Scan:
         inside = is_true(self.item_sql.condition(every.items.condition, entity))
         return every_of([inside, exp.Not(this=may_be_kept)])
 
-    def _key_values(self, entity: Entity) -> list[exp.Expression]:
-        if self.lifted:
-            return [column(name, CARRIER) for name in self.keys]
-        return self._own_keys(entity)
-
-    def _own_keys(self, entity: Entity) -> list[exp.Expression]:
-        """The keys that an item itself carries."""
-        values = []
-        for key in self.rule.judgement.group_by:
-            read = group_key(key, entity)
-            value = self.item_sql.value(read)
-            # Keys are JSON texts, so that "2" and 2 are two groups and a service cannot collide with an attribute.
-            values.append(value if read.type is Type.ANY else cast(call("to_json", value), "VARCHAR"))
-        return values
-
-    def _carried(self, *conditions: exp.Expression) -> exp.Select:
-        """The keys that spans of each trace carry, each once."""
-        values = self._own_keys("span")
-        named = [aliased(value, name) for value, name in zip(values, self.keys, strict=True)]
-        query = from_entity(select(trace_id("span"), *named), "span", self.source.table)
-        return query.where(*self._sought_keys(values), *conditions, copy=False).distinct(copy=False)
-
     def _scope_conditions(self, entity: Entity) -> list[exp.Expression]:
         """What an item needs to belong to some scope that is asked for."""
-        if self.lifted:
+        if self.key_sql.lifted:
             return self._time_bounds(entity)
         if self.grouped:
-            return [*self._sought_keys(self._own_keys(entity)), *self._time_bounds(entity)]
+            return [*self.key_sql.sought(self.key_sql.own(entity)), *self._time_bounds(entity)]
         conditions = [not_null(trace_id(entity))] if entity == "log" else []
         if self.source.touched:
             conditions.append(self.source.touched(trace_id(entity)))
         return conditions + (self._time_bounds(entity) if entity != "log" else [])
-
-    def _sought_keys(self, values: list[exp.Expression]) -> list[exp.Expression]:
-        """That there is a key, and that it is to be judged."""
-        sought = [self.source.touched_keys(values)] if self.source.touched_keys else []
-        return [*map(not_null, values), *sought]
-
-    def key_rows(self, entity: Entity, condition: exp.Expression) -> exp.Select:
-        """The keys, as `k0`, `k1`, ..., of the items of an entity for which a condition holds; self-contained."""
-        if self.lifted and entity == "span":
-            named_of = exp.Subquery(
-                this=self._carried(condition), alias=exp.TableAlias(this=exp.to_identifier(CARRIER, quoted=True))
-            )
-            return select(*(column(name, CARRIER) for name in self.keys)).from_(named_of, copy=False)
-        if self.lifted:
-            arrived = from_entity(select(trace_id(entity)), entity, self.source.table)
-            arrived = arrived.where(condition, not_null(trace_id(entity)), copy=False)
-            return self.key_rows("span", in_query(trace_id("span"), arrived))
-        values = self._own_keys(entity)
-        named = [aliased(value, name) for value, name in zip(values, self.keys, strict=True)]
-        query = from_entity(select(*named), entity, self.source.table)
-        return query.where(*map(not_null, values), condition, copy=False)
 
     def _time_bounds(self, entity: Entity) -> list[exp.Expression]:
         """Prune by time what no scope of the window can hold. There is no upper bound: a scope may go on for long."""
@@ -301,7 +218,9 @@ class Scan:
                 continue
             keys: list[exp.Expression] = [trace_id(entity)]
             if self.grouped:
-                keys = [aliased(value, name) for value, name in zip(self._key_values(entity), self.keys, strict=True)]
+                keys = [
+                    aliased(value, name) for value, name in zip(self.key_sql.values(entity), self.keys, strict=True)
+                ]
             query = self._from_entity(select(*keys), entity, [one.condition for one in sets])
             unions.append(query.where(self._relevant(entity, anchor), *self._scope_conditions(entity), copy=False))
         if self.grouped and self.can_lose:
@@ -323,36 +242,13 @@ class Scan:
             # A trace of which only logs came may have had any span.
             received = select(column("trace_id")).from_(self.source.table("traces", None), copy=False)
             return one_of([chosen_one, exp.Not(this=exp.Paren(this=in_query(trace_id(entity), received)))])
-        values = self._key_values(entity)
+        values = self.key_sql.values(entity)
         return in_query(values[0] if len(values) == 1 else exp.Tuple(expressions=values), chosen)
 
     def lost(self) -> exp.Expression:
-        """The keys seen on incomplete traces: a span lost there is taken to have carried one of them."""
-        values = self._key_values("span")
-        bounds = [
-            aliased(exp.Min(this=call("epoch_ns", column("started_at", "p"))), "from_ns"),
-            aliased(exp.Max(this=call("epoch_ns", column("ended_at", "p"))), "until_ns"),
-            aliased(exp.Min(this=column("started_at", "p")), "started_at"),
-            aliased(exp.Max(this=column("ended_at", "p")), "ended_at"),
-        ]
-        named = [aliased(value, name) for value, name in zip(values, self.keys, strict=True)]
-        alias = CARRIER if self.lifted else ALIASES["span"]
-        rows = table(CARRIED, CARRIER) if self.lifted else self.source.table("spans", alias)
-        query = select(*named, column("trace_id", alias), *bounds).from_(rows, copy=False)
-        query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
-        sought = [] if self.lifted else self._sought_keys(values)
-        query = query.where(exp.Not(this=column("is_complete", "p")), *sought, copy=False)
-        return query.group_by(*values, column("trace_id", alias), copy=False)
+        """The keys seen on incomplete traces."""
+        return self.key_sql.lost()
 
-
-def _widest(sets: list[model.Items]) -> list[model.Items]:
-    """The sets without those inside another, as `x where c` is in `x`: one plain condition prunes, an `or` does not."""
-    parts = [
-        set(one.condition.operands) if isinstance(one.condition, model.Conjunction) else {one.condition} for one in sets
-    ]
-    kept = []
-    for number, one in enumerate(sets):
-        before, after = parts[:number], parts[number + 1 :]
-        if not any(other <= parts[number] for other in before) and not any(other < parts[number] for other in after):
-            kept.append(one)
-    return kept
+    def key_rows(self, entity: Entity, condition: exp.Expression) -> exp.Select:
+        """The keys of the items of an entity for which a condition holds; self-contained."""
+        return self.key_sql.rows(entity, condition)

@@ -1,0 +1,110 @@
+"""The keys of groups as SQL: what an item carries itself, what its trace carries, and which keys losses touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dagster_project.rule_language import model
+from dagster_project.rule_language.entity_sql import ALIASES, from_entity, trace_id
+from dagster_project.rule_language.item_sql import ItemSql
+from dagster_project.rule_language.model import Type
+from dagster_project.rule_language.resolve import group_key
+from dagster_project.rule_language.source_sql import Source
+from dagster_project.rule_language.sql_nodes import (
+    aliased,
+    call,
+    cast,
+    column,
+    in_query,
+    joined,
+    not_null,
+    same,
+    select,
+    table,
+)
+from dagster_project.rule_language.syntax import Entity
+
+CARRIED, CARRIER = "carried", "ca"
+"""The keys that the spans of a trace carry, where whole traces are grouped."""
+
+
+@dataclass(frozen=True)
+class KeysSql:
+    """The keys of the groups of one rule over one source."""
+
+    judgement: model.Judgement
+    source: Source
+    item_sql: ItemSql
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that hold them."""
+        return [f"k{number}" for number in range(len(self.judgement.group_by))]
+
+    @property
+    def lifted(self) -> bool:
+        """Whether traces are grouped by what any of their spans carries."""
+        return self.judgement.scope is model.Scope.LIFTED
+
+    def values(self, entity: Entity) -> list[exp.Expression]:
+        if self.lifted:
+            return [column(name, CARRIER) for name in self.names]
+        return self.own(entity)
+
+    def own(self, entity: Entity) -> list[exp.Expression]:
+        """The keys that an item itself carries."""
+        values = []
+        for key in self.judgement.group_by:
+            read = group_key(key, entity)
+            value = self.item_sql.value(read)
+            # Keys are JSON texts, so that "2" and 2 are two groups and a service cannot collide with an attribute.
+            values.append(value if read.type is Type.ANY else cast(call("to_json", value), "VARCHAR"))
+        return values
+
+    def carried(self, *conditions: exp.Expression) -> exp.Select:
+        """The keys that spans of each trace carry, each once."""
+        values = self.own("span")
+        named = [aliased(value, name) for value, name in zip(values, self.names, strict=True)]
+        query = from_entity(select(trace_id("span"), *named), "span", self.source.table)
+        return query.where(*self.sought(values), *conditions, copy=False).distinct(copy=False)
+
+    def sought(self, values: list[exp.Expression]) -> list[exp.Expression]:
+        """That there is a key, and that it is to be judged."""
+        sought = [self.source.touched_keys(values)] if self.source.touched_keys else []
+        return [*map(not_null, values), *sought]
+
+    def rows(self, entity: Entity, condition: exp.Expression) -> exp.Select:
+        """The keys, as `k0`, `k1`, ..., of the items of an entity for which a condition holds; self-contained."""
+        if self.lifted and entity == "span":
+            named_of = exp.Subquery(
+                this=self.carried(condition), alias=exp.TableAlias(this=exp.to_identifier(CARRIER, quoted=True))
+            )
+            return select(*(column(name, CARRIER) for name in self.names)).from_(named_of, copy=False)
+        if self.lifted:
+            arrived = from_entity(select(trace_id(entity)), entity, self.source.table)
+            arrived = arrived.where(condition, not_null(trace_id(entity)), copy=False)
+            return self.rows("span", in_query(trace_id("span"), arrived))
+        values = self.own(entity)
+        named = [aliased(value, name) for value, name in zip(values, self.names, strict=True)]
+        query = from_entity(select(*named), entity, self.source.table)
+        return query.where(*map(not_null, values), condition, copy=False)
+
+    def lost(self) -> exp.Expression:
+        """The keys seen on incomplete traces: a span lost there is taken to have carried one of them."""
+        values = self.values("span")
+        bounds = [
+            aliased(exp.Min(this=call("epoch_ns", column("started_at", "p"))), "from_ns"),
+            aliased(exp.Max(this=call("epoch_ns", column("ended_at", "p"))), "until_ns"),
+            aliased(exp.Min(this=column("started_at", "p")), "started_at"),
+            aliased(exp.Max(this=column("ended_at", "p")), "ended_at"),
+        ]
+        named = [aliased(value, name) for value, name in zip(values, self.names, strict=True)]
+        alias = CARRIER if self.lifted else ALIASES["span"]
+        rows = table(CARRIED, CARRIER) if self.lifted else self.source.table("spans", alias)
+        query = select(*named, column("trace_id", alias), *bounds).from_(rows, copy=False)
+        query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
+        sought = [] if self.lifted else self.sought(values)
+        query = query.where(exp.Not(this=column("is_complete", "p")), *sought, copy=False)
+        return query.group_by(*values, column("trace_id", alias), copy=False)

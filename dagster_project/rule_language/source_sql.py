@@ -1,0 +1,45 @@
+"""Where a rule's query reads from, and of which scopes: what differs between an ad-hoc question and a dbt model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlglot import exp
+
+from dagster_project.rule_language.entity_sql import schema_table
+from dagster_project.rule_language.estimates import Statistics
+from dagster_project.rule_language.syntax import Entity
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a query reads from, and of which scopes.
+
+    Attributes
+    ----------
+    table
+        Gives a table by its name in `TABLES`, with an alias.
+    columns
+        The columns that stg_spans and stg_logs have, when not all promoted columns are sure to be there.
+    start, end
+        Scopes whose first span is in [start, end), UTC without zone; None: no bound.
+    touched
+        Gives a condition that keeps only traces to be judged again, for a column of trace ids.
+    touched_keys
+        Gives a condition that keeps only keys of groups to be judged again, for the values of a group's key.
+    statistics
+        Of the tables, for the choice of where to start; None: guessed.
+    satisfied_in_full
+        Whether satisfied scopes get their traces and id, too; who only counts them does without.
+    """
+
+    table: Callable[[str, str | None], exp.Expression] = schema_table
+    columns: Mapping[Entity, Set[str]] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    touched: Callable[[exp.Expression], exp.Expression] | None = None
+    touched_keys: Callable[[Sequence[exp.Expression]], exp.Expression] | None = None
+    statistics: Statistics | None = None
+    satisfied_in_full: bool = True
