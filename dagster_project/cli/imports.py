@@ -14,8 +14,9 @@ from dagster_project.replay import rule_tests
 from dagster_project.rule_imports.imported import MAX_BYTES, Decisions, Dialect, Draft, Note, TestTrace
 from dagster_project.rule_imports.importing import STAND_INS, import_rules, safe_file_name
 from dagster_project.rule_imports.rule_text import TESTS_TO_WRITE, rule_text
-from dagster_project.rule_language import load_catalogue
+from dagster_project.rule_language import Catalogue, read_rule
 from dagster_project.rule_language.parser import parse_duration
+from dagster_project.wording import visible
 
 _SEVERITIES = ("critical", "high", "medium", "low")
 _NOT_PROVEN = "no test could be made for the verdict `{verdict}`; write one before the rule is used"
@@ -88,7 +89,8 @@ def proven(draft: Draft, decisions: Decisions) -> tuple[tuple[TestTrace, ...], t
     # A rule file needs a test of each verdict to be read, so both are there whatever the draft has.
     shown = [replace(test, name=f"{at}: {test.name}") for at, test in enumerate(draft.tests)]
     text = rule_text(draft, decisions, (*shown, *STAND_INS))
-    outcomes = rule_tests.run(load_catalogue({f"rules/imported/{draft.id}.yml": text}))[: len(shown)]
+    rule = read_rule(f"rules/imported/{draft.id}.yml", text)
+    outcomes = rule_tests.run(Catalogue((replace(rule, examples=rule.examples[: len(shown)]),)))
     kept: list[TestTrace] = []
     notes: list[Note] = []
     for test, outcome in zip(draft.tests, outcomes, strict=True):
@@ -128,7 +130,9 @@ def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) 
 def _say(file: Path, notes: tuple[Note, ...], word: str, style: str) -> None:
     for note in notes:
         stderr.print(
-            f"{escape(str(file))}:{note.line}: [{style}]{word}[/] {escape(note.text)}", highlight=False, soft_wrap=True
+            f"{escape(str(file))}:{note.line}: [{style}]{word}[/] {escape(visible(note.text, 2_000))}",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -20,7 +20,7 @@ from dagster_project.rule_imports import field_tests
 from dagster_project.rule_imports.example_traces import traces_for
 from dagster_project.rule_imports.grammars import parsed, place
 from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
-from dagster_project.rule_imports.source_text import Query, line_of, queries, slug
+from dagster_project.rule_imports.source_text import Query, complaint_of_key, line_of, queries, slug
 from dagster_project.rule_language.expression_text import (
     ALWAYS,
     AnyItem,
@@ -274,6 +274,10 @@ class _Reader:
         shared = (*keys, *(next(iter(own)) if own else ()))
         if not shared:
             raise self.refuse(node, "nothing says which events belong together: there is no `by`")
+        for name in shared:
+            complaint = complaint_of_key(name)
+            if complaint is not None:
+                raise self.refuse(node, complaint)
         return shared, span, steps, until
 
     def _step(self, node: Any) -> _Step:

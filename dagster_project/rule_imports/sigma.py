@@ -21,7 +21,7 @@ from dagster_project.rule_imports import field_tests
 from dagster_project.rule_imports.example_traces import traces_for
 from dagster_project.rule_imports.grammars import parsed
 from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
-from dagster_project.rule_imports.source_text import Document, documents, slug
+from dagster_project.rule_imports.source_text import Document, complaint_of_key, documents, slug
 from dagster_project.rule_language.errors import RuleErrors
 from dagster_project.rule_language.expression_text import (
     AnyItem,
@@ -78,7 +78,7 @@ _KNOWN_MODIFIERS: Final = frozenset(
 
 def recognises(text: str) -> bool:
     """Whether the text is YAML with a correlation, or a detection with its log source."""
-    has = {word for word in ("correlation", "detection", "logsource") if re.search(rf"(?m)^{word}:\s*$", text)}
+    has = {word for word in ("correlation", "detection", "logsource") if re.search(rf"(?m)^{word}:(?:\s|$)", text)}
     return "correlation" in has or has >= {"detection", "logsource"}
 
 
@@ -208,7 +208,12 @@ class _Reader:
                 "nothing says which records belong together: there is no group-by", node.line, "give --group-by"
             )
         aliases = self.document.field(node, "aliases")
-        return tuple(self._alias(aliases, name, refs) for name in found)
+        keys = tuple(self._alias(aliases, name, refs) for name in found)
+        for name in keys if found != self.decisions.group_by else ():
+            complaint = complaint_of_key(name)
+            if complaint is not None:
+                raise Refusal(complaint, node.line)
+        return keys
 
     def _alias(self, aliases: Node | None, name: str, refs: tuple[str, ...]) -> str:
         alias = self.document.field(aliases, name)

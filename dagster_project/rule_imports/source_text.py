@@ -25,6 +25,17 @@ def slug(name: str) -> str:
     return "-".join(words)[:80].strip("-") or "imported"
 
 
+# Keys of groups here that are no attributes, and words behind `on` that are none.
+_OTHER_KEYS = frozenset({"service", "name", "version", "trace", "anything"})
+
+
+def complaint_of_key(key: str) -> str | None:
+    """Why records cannot be grouped by a field of that name, when the name says something else here."""
+    if key in _OTHER_KEYS or key.startswith("trace."):
+        return f"`{key}` as a key of groups means something else here than a field of that name; rename the field"
+    return None
+
+
 @dataclass(frozen=True)
 class Document:
     """One YAML document with the lines that it has in its file."""

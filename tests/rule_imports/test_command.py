@@ -109,3 +109,9 @@ def test_a_text_that_no_dialect_claims_is_refused(run):
     result = run("SELECT 1")
     assert result.exit_code == 1
     assert "--from" in result.stderr
+
+
+def test_what_steers_a_terminal_is_shown_and_not_sent(run):
+    result = run('{ span.a = "\x1b[2J" && statusMessage = "\x1b[31m" }\n\n{ a\x1b[2J }', name="q.traceql")
+    assert result.exit_code == 1
+    assert "\x1b[2J" not in result.stderr + result.stdout

@@ -1,5 +1,7 @@
 """EQL queries, judged: sequences, runs, missing events, letter case, wildcards and null."""
 
+import re
+
 import pytest
 
 from dagster_project.rule_imports.imported import Decisions
@@ -118,6 +120,8 @@ def test_a_chain_without_maxspan_goes_from_each_to_the_next(judge):
         ("sequence with maxspan=1m [any where a == 1] by x [any where b == 1] by y", "different names"),
         ("sequence by k with maxspan=1m [any where a == 1] with runs=5 [any where b == 1]", "6 events in a row"),
         ("any where a == 1", "--group-by"),
+        ("sequence by trace.id with maxspan=1m [any where a == 1] [any where true]", "`trace.id` as a key"),
+        ("sequence by service with maxspan=1m [any where a == 1] [any where true]", "`service` as a key"),
         ("sequence by k with maxspan=1m [any where length(a) > 3] [any where true]", "no counterpart|only fields"),
         ('sequence by k with maxspan=1m [any where a < "x"] [any where true]', "no order"),
         ('sequence by k with maxspan=1m [any where a == "x" and a == "y"] [any where true]', "a list there"),
@@ -128,8 +132,6 @@ def test_a_chain_without_maxspan_goes_from_each_to_the_next(judge):
     ],
 )
 def test_what_cannot_be_said_exactly_is_refused(text, reason):
-    import re
-
     assert re.search(reason, refusal(text, "eql").text)
 
 

@@ -136,3 +136,23 @@ def test_no_text_crashes_a_reader(pieces, dialect):
 @given(st.text(string.printable, max_size=80), st.sampled_from(DIALECTS))
 def test_no_characters_crash_a_reader(text, dialect):
     assert import_rules(text, "fuzz.txt", DECIDED, dialect)
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        ("when { a } always { b }", "betrace"),
+        ("// why\ntrace.has(a) and not trace.has(b)", "betrace"),
+        ("title: t\nlogsource: {product: p}\ndetection: {s: {a: 1}, condition: s}\n", "sigma"),
+        ("title: t\ncorrelation:\n  type: temporal\n", "sigma"),
+        ("sequence by k [any where true] [any where true]", "eql"),
+        ('process where a == "x"', "eql"),
+        ('[rule]\nlanguage = "eql"\nquery = "any where true"\n', "eql"),
+        ("// find\n{ status = error } | count() > 2", "traceql"),
+        ("avg(duration) > 2ms", "traceql"),
+        ("SELECT 1", None),
+        ("", None),
+    ],
+)
+def test_a_dialect_is_recognised(text, dialect):
+    assert recognise(text) == dialect

@@ -143,6 +143,7 @@ def test_an_alias_of_one_field_is_that_field():
         (correlation("temporal", "a, b", span="1w"), "timespan `1w`"),
         (correlation("temporal", "a, b").replace("group-by: [k], ", ""), "no group-by"),
         (correlation("event_count", "a", ", condition: {gte: 0}"), "always reached"),
+        (correlation("temporal", "a, b").replace("[k]", "[trace.id]"), "`trace.id` as a key"),
         (correlation("event_count", "a", ", surprise: 1"), "`surprise`"),
     ],
 )
