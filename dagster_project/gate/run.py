@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import duckdb
+
 from dagster_project.gate import baseline, selection, telemetry
 from dagster_project.gate.baseline import Baseline
 from dagster_project.gate.findings import compiled, judge
 from dagster_project.gate.outcome import Outcome, Policy, review, to_accept
+from dagster_project.gate.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ def run(request: Request) -> Outcome:
         The gate cannot vouch for anything.
     """
     accepted = _accepted(request)
-    # Decoding mostly runs outside of the interpreter's lock, so that rules can be read and compiled meanwhile.
+    # Decoding and staging mostly run outside of the interpreter's lock: rules are read and compiled meanwhile.
     with telemetry.warehouse() as connection, ThreadPoolExecutor(1) as beside:
-        landing = beside.submit(telemetry.land, connection, request.paths)
+        staging = beside.submit(_staged, connection, request.paths)
         catalogue = selection.select(request.rules, selection.rules_folder(request.project_dir))
         queries = [compiled(rule) for rule in catalogue]
-        files = landing.result()
-        staged = telemetry.stage(connection, files, {table for query in queries for table in query.tables})
+        staged = staging.result()
+        telemetry.stage_beside(connection, {table for query in queries for table in query.tables})
         judged = judge(connection, queries)
     outcome = review(staged, judged, accepted, request.policy, request.today)
     if not request.update_baseline or request.baseline_file is None or outcome.broken:
@@ -60,6 +63,10 @@ def run(request: Request) -> Outcome:
     accepted = baseline.updated(accepted, to_accept(outcome), request.today)
     baseline.write(accepted, request.baseline_file)
     return review(staged, judged, accepted, request.policy, request.today)
+
+
+def _staged(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Telemetry:
+    return telemetry.stage(connection, telemetry.land(connection, paths))
 
 
 def _accepted(request: Request) -> Baseline:

@@ -88,21 +88,10 @@ def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> tuple[
     return tuple(_read_file(connection, outcome) for outcome in summary.files)
 
 
-def stage(
-    connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...], tables: Collection[str] = ()
-) -> Telemetry:
-    """Make the staged tables of what has landed: each record once, typed, with the shape of its trace.
-
-    Parameters
-    ----------
-    tables
-        What rules read, without schema: what stands beside traces takes a dozen models to stage, for few rules.
-    """
-    models = DbtSql()
-    beside = tuple(table for table in sorted(tables) if models.has(table))
-    connection.execute("create schema if not exists staging; create schema if not exists intermediate")
-    for model, query in models.in_order((*_ALWAYS, *beside)).items():
-        connection.execute(f"create table {models.table(model)} as {query}")
+def stage(connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...]) -> Telemetry:
+    """Make the tables of spans and logs from what has landed: each record once, typed, with the shape of its trace."""
+    connection.execute("create schema staging; create schema intermediate")
+    _make(connection, _ALWAYS)
     ((spans, logs, traces, complete, repeats),) = connection.execute("""
         select
             (select count(*) from staging.stg_spans), (select count(*) from staging.stg_logs), count(*),
@@ -110,6 +99,24 @@ def stage(
         from intermediate.int_traces
     """).fetchall()
     return Telemetry(files, spans, logs, traces, complete, repeats)
+
+
+def stage_beside(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> None:
+    """Make those of these tables that are not there yet and that a model makes: metrics, deploys, tickets.
+
+    They take a dozen models, and few rules look at them.
+    """
+    _make(connection, sorted(tables))
+
+
+def _make(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
+    there = {name for (name,) in connection.execute("select table_name from information_schema.tables").fetchall()}
+    if not (missing := [table for table in tables if table not in there]):
+        return
+    models = DbtSql()
+    for model, query in models.in_order(tuple(table for table in missing if models.has(table))).items():
+        if model not in there:
+            connection.execute(f"create table {models.table(model)} as {query}")
 
 
 def _read_file(connection: duckdb.DuckDBPyConnection, outcome: FileOutcome) -> ReadFile:

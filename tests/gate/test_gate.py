@@ -144,7 +144,7 @@ def test_rules_that_look_beside_traces_are_judged_too(gate, traces, tmp_path, ru
     (rules / "payments/after-deploy.yml").write_text(said)
     deploys = tmp_path / "deploys.json"
     deploys.write_text(json.dumps([{
-        "deploy_id": "D-1", "service": "checkout", "version": "2", "deployed_at": "2023-11-14T22:10:00Z", "environment": "staging",
+        "deploy_id": "D-1", "service": "checkout", "version": "2", "deployed_at": "2023-11-14T22:10:00Z",
     }]))  # fmt: skip
     names = ["rules/payments/after-deploy.yml"]
     assert gate(traces(CHARGE), rules=names).exit_code == 0
