@@ -216,7 +216,7 @@ def _log_only(connection: duckdb.DuckDBPyConnection) -> int:
 
 def _settled(connection: duckdb.DuckDBPyConnection, rule: Rule, scanned: Row) -> datetime | None:
     """How far back the last span received can still reach: a gap, an hour, or the longest trace that was seen."""
-    query = "select max(epoch_ns(started_at)) as last_ns from staging.stg_spans"
+    query = "select epoch_ns(max(started_at)) as last_ns from staging.stg_spans"
     last_ns = row(connection, query)["last_ns"]
     if last_ns is None:
         return None
