@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -295,7 +295,7 @@ class _Reader:
                 event = child
         if not 1 <= runs <= 10_000:
             raise self.refuse(node, f"with runs={runs}: from 1 to 10000")
-        return _Step(self._items(event), keys, runs, is_missing)
+        return _Step(replace(self._items(event), is_closed=True), keys, runs, is_missing)
 
     def _items(self, node: Any) -> Items:
         category_node, condition = node.children

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -228,7 +228,7 @@ class _Reader:
     def _referred(self, ref: str, node: Node) -> Items:
         if ref in self.known:
             if ref not in self.named:
-                self.named[ref] = self._items(self.known[ref])
+                self.named[ref] = replace(self._items(self.known[ref]), is_closed=True)
             return self.named[ref]
         if ref in self.chained:
             raise Refusal(f"`{ref}` is a correlation itself; a chain of them has no counterpart here", node.line)
@@ -266,7 +266,7 @@ class _Reader:
 
     def _event_count(self, node: Node, sets: list[Items], _keys: tuple[str, ...], span: int) -> ScopeCondition:
         least = self._at_least(node)
-        items = sets[0] if len(sets) == 1 else Items(sets[0].entity, None, any_of([one.condition for one in sets]))
+        items = sets[0] if len(sets) == 1 else replace(sets[0], condition=any_of([one.condition for one in sets]))
         self.assume(ORDERED)
         if least == 1:
             return AnyItem(items)
@@ -283,13 +283,12 @@ class _Reader:
             message = "different values within a window at any time have no counterpart here"
             raise Refusal(message, node.line, "with --sessions the time span becomes the longest pause between records")
         self.assume(SESSIONS.format(span=duration(span)))
-        items = sets[0] if len(sets) == 1 else Items(sets[0].entity, None, any_of([one.condition for one in sets]))
-        where = items.narrowed.partition(" where ")[2]
-        text = f"distinct({Items(items.entity).text}.{key(counted)}{f' where {where}' if where else ''}) >= {least}"
+        items = sets[0] if len(sets) == 1 else replace(sets[0], condition=any_of([one.condition for one in sets]))
+        text = f"distinct({items.text}.{key(counted)}) >= {least}"
 
         def valued(count: int) -> tuple[Items, ...]:
             tests = [Test("", "", {f"attribute.{counted}": f"value-{at}"}) for at in range(1, count + 1)]
-            return tuple(Items(items.entity, None, all_of([items.condition, test])) for test in tests)
+            return tuple(replace(items, condition=all_of([items.condition, test])) for test in tests)
 
         return Said(text, valued(least) if least <= 60 else None, valued(min(least - 1, 60)) or None)
 

@@ -165,11 +165,15 @@ def item_text(condition: ItemCondition, *, inside: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Items:
-    """The items of one selector, narrowed by a condition."""
+    """The items of one selector, narrowed by a condition.
+
+    `is_closed` keeps the condition inside the selector also in calls, so that no other item is in a group for it.
+    """
 
     entity: str = "span"
     name: str | None = None
     condition: ItemCondition = field(default=ALWAYS)
+    is_closed: bool = False
 
     @property
     def text(self) -> str:
@@ -179,7 +183,7 @@ class Items:
     @property
     def narrowed(self) -> str:
         """`span("name") where a and b`, for inside a call."""
-        if self.condition == ALWAYS:
+        if self.condition == ALWAYS or self.is_closed:
             return self.text
         return f"{_selector_text(self.entity, self.name, ALWAYS)} where {item_text(self.condition)}"
 
