@@ -7,16 +7,16 @@ from typing import Any
 
 import dagster as dg
 import orjson
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from dagster_project import __version__
+from dagster_project import __version__, rule_language
 from dagster_project.partitions import days_of
 from dagster_project.policy import policy
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
-from dagster_project.transformation import prepare, replay_window
+from dagster_project.transformation import limits, prepare, replay_window
 from dagster_project.warehouse import suppressions
 
 # Unit tests are the developers': they read no data, so a night would learn nothing from them.
@@ -58,11 +58,14 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
         with warehouse.writer("begin a replay") as connection:
             due = replay_window.due(connection, prepare.models_fingerprint(project), bound)
             replay_window.begin(connection)
+            limits.begin(connection)
             suppressions.snapshot(connection, project.state_file, datetime.now(UTC).date())
         if due and due.full_refresh:
             first_day, last_day = due.first_day, due.last_day
         variables = {**_policy_vars(project), **replay_window.dbt_vars(first_day, last_day, bound=bound)}
-        events, failure = _run(context, dbt, dbt_arguments(due, variables))
+        events, failure, limited = _run(context, dbt, dbt_arguments(due, variables))
+        if limited and _take_out(project, warehouse, limited):
+            events, failure, _ = _run(context, dbt, dbt_arguments(due, variables))
         yield from _with_row_counts(context, events, warehouse)
         if failure:
             raise failure
@@ -90,14 +93,35 @@ def _policy_vars(project: Project) -> Mapping[str, Any]:
 
 def _run(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: list[str]
-) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
-    """All events of one dbt run. A failure is handed back: what was built before it is reported all the same."""
+) -> tuple[list[Any], DagsterDbtCliRuntimeError | None, list[str]]:
+    """All events of one dbt run. A failure is handed back: what was built before it is reported all the same.
+
+    So are the models that failed because they hit a limit of the engine.
+    """
     events: list[Any] = []
+    run = dbt.cli(arguments, context=context)
     try:
-        events.extend(dbt.cli(arguments, context=context).stream())
+        events.extend(run.stream())
     except DagsterDbtCliRuntimeError as error:
-        return events, error
-    return events, None
+        return events, error, _limited(run)
+    return events, None, []
+
+
+def _limited(run: DbtCliInvocation) -> list[str]:
+    try:
+        results = run.get_artifact("run_results.json")["results"]
+    except (OSError, ValueError, KeyError):
+        return []  # dbt ended before it ran anything
+    return [
+        result["unique_id"].rsplit(".", 1)[1] for result in results if limits.is_a_limit(str(result.get("message")))
+    ]
+
+
+def _take_out(project: Project, warehouse: Warehouse, limited: list[str]) -> bool:
+    """Whether rules were found that hit the limit by themselves: without them dbt can run again."""
+    catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
+    with warehouse.writer("find the rules that hit a limit") as connection:
+        return bool(limits.take_out(connection, catalogue, limited))
 
 
 def _with_row_counts(context: dg.AssetExecutionContext, events: list[Any], warehouse: Warehouse) -> Iterator[Any]:

@@ -24,7 +24,7 @@ from dagster_project.partitions import range_tags
 from dagster_project.progress import Listener, Step, listening
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
-from dagster_project.transformation import prepare, replay_window
+from dagster_project.transformation import limits, prepare, replay_window
 from dagster_project.warehouse import generations, lock, state
 from dagster_project.warehouse.connection import connect, migrate
 
@@ -108,6 +108,7 @@ def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> N
     is_published = _run_jobs(project, told, land=land)
     with _reading(project, "read the ledger") as connection:
         told.warnings.extend(_days_outside(connection, declaration.read(project.sources_file).first_day))
+        told.failed.extend(FailedStep(f"rule {rule}", why) for rule, why in limits.taken_out(connection))
         told.warnings.extend(FailedStep("suppressions", said) for said in changes.expired_suppressions(connection))
         night = replace(
             night,

@@ -157,7 +157,8 @@ def _model(name: str, rules: list[Rule]) -> str:
         f"        pre_hook=\"{{{{ begin_judging('{name}', touched_by__{name}(), {judged}, {whole}) }}}}\",\n"
         f"        post_hook=\"{{{{ end_judging('{name}', {judged}) }}}}\"\n    )\n}}}}\n"
         f"-- {_NOTE}\n"
-        f"{{%- set judged_before = rules_judged_before('{name}', {whole}) %}}\n\n"
+        f"{{%- set judged_before = rules_judged_before('{name}', {whole}) %}}\n"
+        "{%- set taken_out = rules_taken_out() %}\n\n"
     )
 
     def query(rule: Rule) -> exp.Select:
@@ -171,17 +172,14 @@ def _model(name: str, rules: list[Rule]) -> str:
 
 
 def _model_text(rules: list[Rule], query: Callable[[Rule], exp.Select]) -> str:
-    """Each rule is a query of its own, anchored where it is rare, under its name."""
-    parts: list[exp.Expression] = [
-        exp.Subquery(this=query(rule), alias=_alias(number)) for number, rule in enumerate(rules)
-    ]
-    if not parts:
-        return to_sql(_nothing(RESULT_TYPES)) + "\n"
-    selects = []
-    for number, part in enumerate(parts):
+    """Each rule is a query of its own, anchored where it is rare, under its name; dbt leaves out those taken out."""
+    parts = [to_sql(_nothing(RESULT_TYPES))]
+    for number, rule in enumerate(rules):
+        source = exp.Subquery(this=query(rule), alias=_alias(number))
         columns = [column(name, f"rule_{number}") for name in RESULT_TYPES]
-        selects.append(exp.Select(expressions=columns).from_(part, copy=False))
-    return to_sql(union_all(selects)) + "\n"
+        judged = to_sql(exp.Select(expressions=columns).from_(source, copy=False))
+        parts.append(f"{{%- if '{_judged_as(rule)}' not in taken_out %}}\nUNION ALL\n{judged}\n{{%- endif %}}")
+    return "\n".join(parts) + "\n"
 
 
 def _alias(number: int) -> exp.TableAlias:
@@ -389,7 +387,7 @@ def _descriptions(groups: dict[str, list[Rule]]) -> str:
 _COLUMN_MEANINGS = {
     "rule_id": "The rule.",
     "meaning_hash": "What the rule meant when this was judged.",
-    "scope_kind": "trace or group.",
+    "scope_kind": "trace, group or hour.",
     "scope_key": "The trace id, or the JSON text of the group's key.",
     "trace_ids": "The traces of the scope.",
     "verdict": "violated, satisfied or inconclusive; scopes the rule does not apply to have no row.",

@@ -157,3 +157,24 @@ def test_groups_are_judged_where_a_key_was_touched_and_what_held_before_is_kept(
     ]
     assert warehouse.rows("select distinct model from audit.judged_rules") == [("verdicts__trace",)]
     assert warehouse.rows("select count(*) from audit.verdict_history where cause = 'rule changed'") == [(8,)]
+
+
+def test_a_rule_that_is_taken_out_stays_as_it_was_and_is_judged_whole_when_it_is_back(project, warehouse):
+    both = project(SLOW, RARE)
+    warehouse.insert_spans([{"trace": 1}, {"trace": 2, "span": 2, "name": "refund"}])
+    replay(both, warehouse, NEW_YEAR)
+    warehouse.write(
+        "insert into audit.rules_taken_out select rule_id, meaning_hash, 'memory', now()::timestamp"
+        " from audit.judged_rules where rule_id = 'refund-is-logged'"
+    )
+    warehouse.insert_spans([{"trace": 3}, {"trace": 4, "span": 2, "name": "refund"}])
+    replay(both, warehouse, NEW_YEAR)
+    before = [
+        ("no-slow-buy", "1", "satisfied"),
+        ("no-slow-buy", "3", "satisfied"),
+        ("refund-is-logged", "2", "violated"),
+    ]
+    assert judged(warehouse) == before
+    warehouse.write("delete from audit.rules_taken_out")
+    replay(both, warehouse, TWELFTH_NIGHT)
+    assert judged(warehouse) == [*before, ("refund-is-logged", "4", "violated")]

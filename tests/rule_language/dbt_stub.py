@@ -15,7 +15,7 @@ SCHEMAS = {"stg": "staging", "int": "intermediate", "fct": "violations", "verdic
 MACRO = re.compile(r"\{%-?\s*macro\s+(\w+)\(.*?\{%-?\s*endmacro\s*-?%\}", re.DOTALL)
 
 
-ENVIRONMENT = jinja2.Environment(extensions=["jinja2.ext.do"])  # noqa: S701  # it makes SQL, not HTML
+ENVIRONMENT = jinja2.Environment(extensions=["jinja2.ext.do"], undefined=jinja2.StrictUndefined)  # noqa: S701  # it makes SQL, not HTML
 
 
 @cache
