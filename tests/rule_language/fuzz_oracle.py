@@ -62,7 +62,7 @@ def batch(seed: int, number: int, found: str) -> dict[str, Any]:
 
 def write(connection: Any, asked: Any, one: Any, name: str, folder: Path) -> str:
     """Shrink a disagreement and write it as a test."""
-    smaller, its_world = shrunk(connection, asked, one, seconds=60)
+    smaller, its_world = shrunk(connection, asked, one, seconds=20)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"test_found_{name}.py"
     path.write_text(test_text(smaller, its_world), encoding="utf-8")
