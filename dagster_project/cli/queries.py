@@ -164,6 +164,10 @@ def _asked(options: _Options) -> int:
     which = options.which
     rules = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
     is_pack = len(rules) > 1 or bool(which.domains) or which.is_all
+    if options.format == "html" and options.export is not None and not is_pack:
+        from dagster_project.site.replayed import require_free  # noqa: PLC0415 - takes jinja: for pages only
+
+        require_free(options.export)
     generation = generations.find(project.generations_dir, options.generation)
     with generations.open_generation(generation) as connection, running.limited(connection, options.memory_limit):
         others = asked.windows(connection, options.compare_with, now)

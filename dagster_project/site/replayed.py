@@ -86,8 +86,7 @@ def write(
     Path
         Of index.html.
     """
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / ANSWER).is_file())):
-        raise FolderTaken(f"{folder} holds something else than a replay: name a folder that is new or empty")
+    require_free(folder)
     stamp = Stamp(generation.id if generation else None, generation.as_of if generation else None)
     with set_aside(folder) as aside:
         workshop = Workshop(connection, aside, stamp)
@@ -103,6 +102,18 @@ def write(
         _index(workshop, answer, pages)
         _violations(workshop, answer, pages, trace_link)
     return folder / "index.html"
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that pages would take the place of; to be asked before a replay that takes long.
+
+    Raises
+    ------
+    FolderTaken
+        When it holds anything but pages of a replay.
+    """
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / ANSWER).is_file())):
+        raise FolderTaken(f"{folder} holds something else than a replay: name a folder that is new or empty")
 
 
 def link_of(template: str | None, trace_id: str) -> str | None:
