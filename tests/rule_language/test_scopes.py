@@ -1,4 +1,4 @@
-"""What is said of a whole scope: aggregates, rates, order, hours and baselines, with their edges, losses and witnesses."""
+"""What is said of a whole scope: aggregates, rates, order, hours, baselines; their edges, losses and witnesses."""
 
 import json
 import re
@@ -356,20 +356,18 @@ NIGHT = datetime(2024, 1, 1, tzinfo=UTC)
 
 def history(hours, last, service="s", name="a"):
     """Spans of so many a day at noon, and those of the last hour, each a trace of its own."""
-    found = []
-    for day, (number, milliseconds) in enumerate([*hours, last]):
-        for place in range(number):
-            found.append(
-                {
-                    "name": name,
-                    "service": service,
-                    "trace": f"{service}{day}-{place}",
-                    "at": f"{day * 24 + 12}h{place}s",
-                    "duration": f"{milliseconds}ms",
-                    "parent": None,
-                }
-            )
-    return found
+    return [
+        {
+            "name": name,
+            "service": service,
+            "trace": f"{service}{day}-{place}",
+            "at": f"{day * 24 + 12}h{place}s",
+            "duration": f"{milliseconds}ms",
+            "parent": None,
+        }
+        for day, (number, milliseconds) in enumerate([*hours, last])
+        for place in range(number)
+    ]
 
 
 def last_hour(rule, spans, **more):
@@ -491,9 +489,8 @@ def test_reports_have_every_aggregate():
 
 
 def test_quantities_against_each_other_show_the_earliest_of_each():
-    (row,) = judged('never: max(span("a").v) > avg(span("b").v)', flow([
-        {"name": "b", "attributes": {"v": 1}}, {"name": "a", "attributes": {"v": 2}}, {"name": "a", "attributes": {"v": 3}},
-    ]))  # fmt: skip
+    spans = [{"name": name, "attributes": {"v": value}} for name, value in (("b", 1), ("a", 2), ("a", 3))]
+    (row,) = judged('never: max(span("a").v) > avg(span("b").v)', flow(spans))
     assert shown(row) == [1, 2]
 
 
@@ -510,3 +507,23 @@ def test_groups_take_every_construct(condition):
     assert found["1"] == "satisfied"
     # Only what selectors match forms groups.
     assert found.get("2") == ("violated" if "before" in condition else None)
+
+
+@pytest.mark.parametrize("rule", ['always: any(span("a"))', "group_by: service\ngap: 1m\ndetect: count(span()) > 2"])
+def test_who_only_counts_satisfied_scopes_gets_the_same_others(rule):
+    spans = flow([{"name": "a", "trace": "t"}, {"name": "b", "trace": "u"}, {**ORPHAN, "trace": "v"}])
+    text = f"id: x\ntitle: x\nseverity: low\nowner: x\n{rule}\n"
+    text += f"tests:\n  - {{name: t, verdict: violated, spans: {spans}}}\n"
+    text += "  - {name: u, verdict: satisfied, spans: [{name: a}]}\n"
+    (parsed,) = load_catalogue({"rules/x/x.yml": text})
+    connection = scratch.connect()
+    scratch.fill(connection, parsed.examples[0])
+    found = []
+    for in_full in (True, False):
+        source = Source(columns={"span": frozenset(), "log": frozenset()}, satisfied_in_full=in_full)
+        found.append(connection.execute(to_sql(verdicts_query(parsed, source))).fetchall())
+    connection.close()
+    full, less = found
+    others = [sorted(str(row) for row in rows if row[5] != "satisfied") for rows in found]
+    assert others[0] == others[1] != []
+    assert sorted(row[5] for row in full) == sorted(row[5] for row in less)
