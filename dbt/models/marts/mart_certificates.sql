@@ -121,8 +121,7 @@ own_sampling as (
 ),
 
 declared_sampling as (
-    select
-        list(struct_pack(source := source, lowest := lowest) order by source) as declared
+    select list(struct_pack(source := source, lowest := lowest) order by source) as declared
     from (
         select
             source,
@@ -135,8 +134,10 @@ declared_sampling as (
 
 -- Records that landed more than a day after the first load of a day of theirs, without those that an older load had.
 late as (
-    select cast(coalesce(sum(greatest(0, loads.records_landed - coalesce(replaced.records_landed, 0))), 0) as bigint)
-            as late_records
+    select
+        cast(
+            coalesce(sum(greatest(0, loads.records_landed - coalesce(replaced.records_landed, 0))), 0) as bigint
+        ) as late_records
     from loads
     left join {{ source('audit', 'loads') }} as replaced on loads.replaces = replaced.load_id
     where loads.load_id in (

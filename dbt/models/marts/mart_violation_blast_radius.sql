@@ -52,4 +52,4 @@ final as (
 
 select *
 from final
-order by rule_id, dimension, violations desc, value
+order by rule_id asc, dimension asc, violations desc, value asc

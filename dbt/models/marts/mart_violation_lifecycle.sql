@@ -22,18 +22,12 @@ appearances as (
         coalesce(max(replay_id) filter (where not is_continued), min(replay_id)) as since_replay_id
     from (
         select
-            appeared.violation_id,
-            appeared.replay_id,
-            exists (
-                select 1
-                from history as superseded
-                where
-                    superseded.change = 'superseded'
-                    and superseded.violation_id = appeared.violation_id
-                    and superseded.replay_id = appeared.replay_id
-            ) as is_continued
-        from history as appeared
-        where appeared.change = 'appeared'
+            violation_id,
+            replay_id,
+            count(*) filter (where change = 'superseded') > 0 as is_continued
+        from history
+        group by violation_id, replay_id
+        having count(*) filter (where change = 'appeared') > 0
     ) as versions
     group by violation_id
 ),
@@ -93,7 +87,11 @@ resolved as (
         last_seen.replay_id as resolved_replay_id,
         case
             when last_seen.cause = 'rule changed'
-                then case when rules.status is null or rules.status = 'retired' then 'rule retired' else 'rule changed' end
+                then
+                    case
+                        when coalesce(rules.status, 'retired') = 'retired' then 'rule retired'
+                        else 'rule changed'
+                    end
             else 'late data'
         end as resolved_because,
         last_seen.superseded_by,

@@ -15,7 +15,7 @@ first_services as (
     qualify row_number() over (partition by rule_id order by first_span_at, violation_id) = 1
 ),
 
--- Just before the first violation: what was deployed of its services, or of any when none of them was; and the last commit.
+-- Just before the first violation: what was deployed of its services, or of any when none was; and the last commit.
 before_the_first as (
     select
         rules.rule_id,
@@ -29,7 +29,7 @@ before_the_first as (
     inner join first_services on rules.rule_id = first_services.rule_id
     inner join changes
         on
-            changes.occurred_at <= rules.first_violation_at
+            rules.first_violation_at >= changes.occurred_at
             and changes.kind in ('deploy', 'commit')
 ),
 
@@ -40,7 +40,7 @@ deploys as (
     qualify
         row_number() over (
             partition by rule_id
-            order by coalesce(is_of_its_services, false) desc, occurred_at desc, reference
+            order by coalesce(is_of_its_services, false) desc, occurred_at desc, reference asc
         ) = 1
 ),
 
@@ -48,7 +48,7 @@ commits as (
     select *
     from before_the_first
     where kind = 'commit'
-    qualify row_number() over (partition by rule_id order by occurred_at desc, reference) = 1
+    qualify row_number() over (partition by rule_id order by occurred_at desc, reference asc) = 1
 ),
 
 final as (

@@ -8,7 +8,10 @@ rules as (
 ),
 
 suppressions as (
-    select * from {{ source('audit', 'suppressions') }}
+    select
+        *,
+        row_number() over (order by until desc, suppression_id asc) as place
+    from {{ source('audit', 'suppressions') }}
     where is_in_force
 ),
 
@@ -20,12 +23,7 @@ suppressed as (
         min_by(suppressions.reason, suppressions.place) as suppression_reason,
         max(suppressions.until) as suppressed_until
     from verdicts
-    inner join (
-        select
-            *,
-            row_number() over (order by until desc, suppression_id) as place
-        from suppressions
-    ) as suppressions
+    inner join suppressions
         on
             verdicts.violation_id = suppressions.violation_id
             or (
