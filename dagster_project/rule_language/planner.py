@@ -161,7 +161,7 @@ def may_be_lost(node: Any) -> bool:
     if isinstance(node, Related) or (isinstance(node, Field) and node.of != "item"):
         return True
     if isinstance(node, Nearby) and "trace" not in node.on:
-        return may_be_lost(node.other.condition)  # losses of other traces are not looked for
+        return False  # losses of other traces are not looked for
     return any(may_be_lost(part) for part in _parts(node))
 
 
