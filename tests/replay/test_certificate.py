@@ -180,7 +180,7 @@ def test_keys_are_missed_in_the_window_alone():
 def test_groups_that_are_not_listed_are_not_applicable():
     found = certificate(spans=GROUPS, rule=GROUPED)
     assert (found.violated, found.satisfied, found.not_applicable) == (1, 0, 1)
-    always = certificate(spans=GROUPS, rule=GROUPED.replace('when: any(span("a" , hot == true)) ', ""))
+    always = certificate(spans=GROUPS, rule=GROUPED.replace('when: any(span("a") where hot == true) ', ""))
     assert (always.violated, always.satisfied, always.not_applicable) == (1, 0, 0)
 
 

@@ -107,3 +107,27 @@ def test_export_writes_what_is_rendered(found, tmp_path):
 def test_other_formats_are_refused(found, format_, message):
     with pytest.raises(formats.FormatNotSupported, match=message):
         formats.render(found, format_)
+
+
+def test_an_export_that_fails_leaves_what_was_there(found, tmp_path, monkeypatch):
+    target = tmp_path / "x.csv"
+    target.write_text("before")
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formats, "render", fail)
+    with pytest.raises(KeyboardInterrupt):
+        formats.export(found, "csv", target)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x.csv", "before")]
+
+
+@pytest.mark.parametrize("width", [30, 60, 100, 200])
+def test_a_scope_is_shown_whole_at_any_width_that_holds_it(found, width):
+    from rich.console import Console
+
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(formats.as_table(found, width))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    assert (scratch.trace_uuid("t1").hex in shown) == (width >= 60)
