@@ -214,7 +214,9 @@ def _moment(moment: int) -> datetime:
 def judged_by_sql(connection: duckdb.DuckDBPyConnection, rule: Rule, sql: str) -> list[Verdict]:
     """The engine's verdicts as the oracle gives them; `causes` holds the one reason."""
     found = []
-    for key, traces, verdict, first, last, witness, reported, services, reason, _on in connection.execute(sql).fetchall():
+    for key, traces, verdict, first, last, witness, reported, services, reason, _on in connection.execute(
+        sql
+    ).fetchall():
         numbers = tuple(_NUMBERS[trace] for trace in traces)
         found.append(
             Verdict(

@@ -1,8 +1,11 @@
-"""A long comparison of engine and oracle, by hand: `python tests/rule_language/fuzz_oracle.py --pairs 100000 --processes 2`.
+"""A long comparison of engine and oracle, by hand:
+`python tests/rule_language/fuzz_oracle.py --pairs 100000 --processes 2`.
 
 A pair is one rule over one recorded world of many scopes. Batches are seeded by their number and what is done is kept
 in a folder, so that a run goes on where it was stopped. A disagreement is shrunk and written as a test.
 """
+
+# ruff: noqa: T201  # a command
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import engine
 from oracle_scopes import Judge
-from shrinking import shrunk, test_text
+from shrinking import as_test, shrunk
 from worlds import rule, world
 from written import rule_text
 
@@ -65,7 +68,7 @@ def write(connection: Any, asked: Any, one: Any, name: str, folder: Path) -> str
     smaller, its_world = shrunk(connection, asked, one, seconds=20)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"test_found_{name}.py"
-    path.write_text(test_text(smaller, its_world), encoding="utf-8")
+    path.write_text(as_test(smaller, its_world), encoding="utf-8")
     print(f"disagreement: {path}\n{rule_text(smaller)}", flush=True)
     return str(path)
 
@@ -76,7 +79,8 @@ def report(counts: Counter[str]) -> None:
     operators = sorted({key.split("\t")[0] for key in counts if "\t" in key})
     print(f"{'':>16}" + "".join(f"{verdict:>16}" for verdict in verdicts))
     for operator in operators:
-        print(f"{operator:>16}" + "".join(f"{counts[f'{operator}\t{verdict}']:>16,}" for verdict in verdicts))
+        numbers = [counts[f"{operator}\t{verdict}"] for verdict in verdicts]
+        print(f"{operator:>16}" + "".join(f"{number:>16,}" for number in numbers))
 
 
 def main() -> int:

@@ -402,7 +402,7 @@ class ItemJudge:
         return part not in INTRINSICS["span"] and above.dropped > 0
 
     def reads(self, node: Any) -> list[tuple[str, Any]]:
-        """What the conditions of a set read: attributes, shape (depth, children), fields of root or parent, relations."""
+        """What the conditions of a set read: attributes, shape, fields of root or parent, relations."""
         if id(node) not in self._facts:
             self._facts[id(node)] = self._reads(node)
         return self._facts[id(node)]
@@ -431,7 +431,9 @@ class ItemJudge:
                 return [(node.base, node.field_name)]
             if node.base in {"resource", "scope"}:
                 return []
-            return [("attribute", node.field_name)] if node.base == "attribute" else self._field(node.field_name, entity)
+            return (
+                [("attribute", node.field_name)] if node.base == "attribute" else self._field(node.field_name, entity)
+            )
         if isinstance(node, (tree.And, tree.Or)):
             return [part for one in node.operands for part in self._fields(one, entity)]
         if isinstance(node, tree.Not):

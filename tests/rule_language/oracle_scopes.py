@@ -225,12 +225,13 @@ class Judge(ItemJudge):
 
     def different(self, node: tree.Call, items: list[Any]) -> list[Any]:
         """Different values of a field, in order of their first item."""
-        found: list[Any] = []
-        for item in ordered(items):
-            value = plain(self.named(item, str(node.field_name)))
-            if value is not MISSING and value is not UNKNOWABLE and value not in found:
-                found.append(value)
-        return found
+        return list(dict.fromkeys(plain(value) for _item, value in self.in_turn(node, items)))
+
+    def in_turn(self, node: tree.Call, items: list[Any]) -> list[tuple[Any, Any]]:
+        """The items that have a field, in order, and their values; of items at one place the least value first."""
+        found = [(item, self.named(item, str(node.field_name))) for item in items]
+        found = [(item, value) for item, value in found if value is not MISSING and value is not UNKNOWABLE]
+        return sorted(found, key=lambda one: (place_of(one[0]), plain(one[1])))
 
     def baseline(self, node: tree.Baseline, beside: tree.Call, scope: ScopeItems) -> Any:
         assert scope.hour is not None
@@ -526,9 +527,7 @@ class Judge(ItemJudge):
             if call.function in {"count", "distinct"}:
                 values[name] = self.measured(call, kept)
             elif call.function == "first":
-                found = [self.named(item, str(call.field_name)) for item in kept]
-                present = [one for one in found if one is not MISSING and one is not UNKNOWABLE]
-                first = present[0] if present else None
+                first = next((value for _item, value in self.in_turn(call, kept)), None)
                 values[name] = first.value if isinstance(first, Sent) else first
             else:
                 numbers = self.values_of(call, kept)
@@ -649,11 +648,12 @@ def earliest_stretch(items: list[Any], needed: int, per: int) -> list[Any]:
 
 def ordered(items: list[Any]) -> list[Any]:
     """By start, trace, span; what has no trace or span comes last."""
+    return sorted(items, key=place_of)
 
-    def key(item: Any) -> Any:
-        return item.start, item.trace is None, item.trace or 0, item.id is None, item.id or 0
 
-    return sorted(items, key=key)
+def place_of(item: Any) -> Any:
+    """What an item is ordered by."""
+    return item.start, item.trace is None, item.trace or 0, item.id is None, item.id or 0
 
 
 def split(items: list[Any], gap: int) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""What was recorded, as Python objects: items of every kind, how the spans of a trace stand to each other, what is lost.
+"""What was recorded, as Python objects: items of every kind, how the spans of a trace stand, what is lost.
 
 Independent of the engine: written from docs/rules.md. Times are nanoseconds after one midnight.
 """

@@ -120,7 +120,10 @@ def test_deep_and_wide_traces_agree(connection, parents):
     while judged < 3:
         one = rule(random)
         # The oracle compares each with each where it is asked for order or nearness: too slow for five thousand.
-        if any(word in rule_text(one) for word in (" before ", " followed ", " near ", " after ", " per ", " ~ ", ">>", "<<")):
+        if any(
+            word in rule_text(one)
+            for word in (" before ", " followed ", " near ", " after ", " per ", " ~ ", ">>", "<<")
+        ):
             continue
         judged += 1
         assert_agreed(connection, recorded, one)

@@ -120,7 +120,9 @@ def _span(random: Random, trace: int, number: int, parent: int | None, start: in
 
 def _log(random: Random, spans: list[Span]) -> Log:
     span = random.choice(spans)
-    trace, id_ = random.choice([(span.trace, span.id), (span.trace, None), (span.trace, span.id), (77, 1), (None, None)])
+    trace, id_ = random.choice(
+        [(span.trace, span.id), (span.trace, None), (span.trace, span.id), (77, 1), (None, None)]
+    )
     return Log(
         trace=trace,
         id=id_,
@@ -544,8 +546,10 @@ class Drawn:
         gap = min(gap, 2**63 - 1)
         made = Rule(**parts, group_by=group_by, gap=gap, skew=self.pick(10 * MS, 10 * MS, 0, NS), by=self.by)
         if self.by and not any(True for part in (made.when, made.bad) for _call in by_calls(part)):
-            made = replace(made, when=self.with_baseline()) if made.detect is None else replace(
-                made, detect=tree.And((made.detect, self.with_baseline()))
+            made = (
+                replace(made, when=self.with_baseline())
+                if made.detect is None
+                else replace(made, detect=tree.And((made.detect, self.with_baseline())))
             )
         return replace(made, let=tuple((name, node) for name, node in self.let.items() if name in used(made, self.let)))
 
