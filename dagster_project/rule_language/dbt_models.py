@@ -225,12 +225,13 @@ def _touched_keys_query(rules: list[Rule]) -> str:
     """
     if all(map(is_judged_whole, rules)):
         return to_sql(_nothing({"scope_key": "VARCHAR"}))
-    rows: dict[str, exp.Select] = {}
+    # The rules of a plan group share their keys, so one of them says for all where an entity carries them.
+    rows: dict[Entity, exp.Select] = {}
     for rule in rules:
         scan = Scan(rule, Source(table=_reference))
-        for entity in dict.fromkeys(["span", *scan.made.entities] if scan.can_lose else scan.made.entities):
-            found = scan.key_rows(entity, _arrived(entity))
-            rows.setdefault(to_sql(found), found)
+        for entity in ["span", *scan.made.entities] if scan.can_lose else scan.made.entities:
+            if entity not in rows:
+                rows[entity] = scan.key_rows(entity, _arrived(entity))
     keys = [f"k{number}" for number in range(len(rules[0].judgement.group_by))]
     names = [column(name, "keys") for name in keys]
     together = exp.Subquery(this=union_all(list(rows.values())), alias=exp.TableAlias(this=exp.to_identifier("keys")))
