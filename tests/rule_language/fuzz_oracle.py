@@ -31,7 +31,7 @@ from written import rule_text
 from dagster_project.replay import scratch
 
 # A rule is compiled once and judged over each world of its batch.
-WORLDS, RULES, TRACES = 4, 15, 20
+WORLDS, RULES, TRACES = 4, 50, 20
 _CONNECTIONS: list[Any] = []
 
 

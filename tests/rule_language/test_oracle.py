@@ -135,3 +135,25 @@ def test_a_trace_of_which_only_logs_came_agrees(connection):
     random = Random(5)
     for _rule in range(20):
         assert_agreed(connection, recorded, rule(random))
+
+
+def test_the_shape_of_traces_is_that_of_the_oracle(connection):
+    random = Random(9)
+    for _world in range(6):
+        recorded = world(random, traces=30)
+        engine.load(connection, recorded)
+        known = connection.execute(
+            "select trace_id, span_id, kind, depth, is_root, is_orphan, is_cycle_cut, child_count"
+            " from intermediate.int_trace_shape"
+        ).fetchall()
+        expected = [
+            (
+                engine.trace_uuid(trace), span.id, span.kind, len(shape.ancestors(span)), span in shape.roots,
+                span in shape.orphans, span in shape.cuts, len(shape.children[span]),
+            )
+            for trace, shape in recorded.shapes.items()
+            for span in shape.spans
+        ]  # fmt: skip
+        assert sorted(known) == sorted(expected)
+        complete = connection.execute("select trace_id, is_complete from intermediate.int_traces").fetchall()
+        assert dict(complete) == {engine.trace_uuid(trace): recorded.complete(trace) for trace in recorded.shapes}

@@ -414,6 +414,9 @@ class Drawn:
 
     def call_of_field(self, function: str, field: str, entity: str) -> tree.Call:
         base = self.call("count", entity)
+        if self.random.random() < 0.6:
+            # Over few items there is nothing to aggregate, and nothing is decided.
+            base = replace(base, items=tree.Selector(entity, None, ()), condition=None)  # type: ignore[arg-type]
         return replace(base, function=function, field_name=field, variable=None)
 
     def quantity(self) -> tree.Expression:
@@ -496,12 +499,12 @@ class Drawn:
             lambda: self.call(self.pick("any", "all", "none")),
             lambda: self.call(self.pick("any", "all", "none")),
             self.counted,
-            self.aggregated,
+            *[self.aggregated] * 4,
             self.rate,
             self.order,
         ]
         if self.by:
-            makers += [self.with_baseline] * 4
+            makers += [self.with_baseline] * 8
         return self.one_of(*makers)  # type: ignore[no-any-return]
 
     def scope_condition(self, depth: int = 1) -> tree.Expression:
