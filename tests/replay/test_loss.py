@@ -74,25 +74,27 @@ def looks_for_losses(drawn, rule):
     return not rule.by
 
 
-def judged(connection, rule, recorded: World):
+def judged(connection, rules, recorded: World):
+    """The verdicts of each rule by trace, and which traces are complete."""
     engine.load(connection, recorded)
-    verdicts = {one.traces[0]: one.verdict for one in engine.judged_by_sql(connection, rule, engine.compiled(rule))}
+    found = [engine.judged_by_sql(connection, rule, engine.compiled(rule)) for rule in rules]
     complete = connection.execute("select trace_id, is_complete from intermediate.int_traces").fetchall()
+    verdicts = [{one.traces[0]: one.verdict for one in several} for several in found]
     return verdicts, {trace.int >> 64: is_complete for trace, is_complete in complete}
 
 
 def test_a_verdict_that_stands_under_loss_is_the_true_one(connection):
     random, decided = Random(1), 0
-    while decided < 400:
-        truly = whole(world(random, traces=10))
-        seen = damaged(truly, random)
-        drawn = Drawn(random)
-        rule = replace(drawn.rule(), group_by=(), gap=0)
-        if not looks_for_losses(drawn, rule):
-            continue
-        truth, _complete = judged(connection, rule, truly)
-        found, complete = judged(connection, rule, seen)
-        for trace, is_complete in complete.items():
-            if not is_complete and found.get(trace) != "inconclusive":
-                decided += 1
-                assert found.get(trace) == truth.get(trace), f"{trace}\n{rule_text(rule)}"
+    while decided < 300:
+        truly = whole(world(random, traces=20))
+        drawn = [Drawn(random) for _rule in range(15)]
+        rules = [(one, replace(one.rule(), group_by=(), gap=0)) for one in drawn]
+        asked = [rule for one, rule in rules if looks_for_losses(one, rule)]
+        truths, _complete = judged(connection, asked, truly)
+        seen, complete = judged(connection, asked, damaged(truly, random))
+        broken = [trace for trace, is_complete in complete.items() if not is_complete]
+        for rule, truth, found in zip(asked, truths, seen, strict=True):
+            for trace in broken:
+                if found.get(trace) != "inconclusive":
+                    decided += 1
+                    assert found.get(trace) == truth.get(trace), f"{trace}\n{rule_text(rule)}"
