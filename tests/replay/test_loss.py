@@ -85,7 +85,7 @@ def judged(connection, rules, recorded: World):
 
 def test_a_verdict_that_stands_under_loss_is_the_true_one(connection):
     random, decided = Random(1), 0
-    while decided < 300:
+    while decided < 100:
         truly = whole(world(random, traces=20))
         drawn = [Drawn(random) for _rule in range(15)]
         rules = [(one, replace(one.rule(), group_by=(), gap=0)) for one in drawn]
