@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import duckdb
 import numpy as np
-from scipy.stats import hypergeom
 
 Kind: TypeAlias = Literal["missing", "new span", "failed", "repeated", "fewer", "order", "attribute", "log", "severity"]
 
@@ -126,6 +125,8 @@ def _candidate(row: tuple[Any, ...], p_value: float, q_value: float) -> Candidat
 
 def fisher(bad_during: np.ndarray, during: np.ndarray, bad_before: np.ndarray, before: np.ndarray) -> np.ndarray:
     """How likely so many bad ones, or more, are among those during, were all alike: one-sided, exact."""
+    from scipy.stats import hypergeom  # noqa: PLC0415 - half of the time in which any command starts
+
     total, bad = during + before, bad_during + bad_before
     return np.asarray(hypergeom.sf(bad_during - 1, total, bad, during))
 
