@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -39,6 +40,7 @@ class DbtSql:
         self._models = {file.stem: file for file in (root / "models").rglob("*.sql") if file.parent.name != _GENERATED}
         self._variables = yaml.load((root / "dbt_project.yml").read_text("utf-8"), _LOADER)["vars"]  # noqa: S506  # a safe one
         self._asked: list[str] = []
+        self._rendered: dict[str, tuple[str, tuple[str, ...]]] = {}
         # The text is SQL, not markup: nothing is to be escaped.
         self._jinja = jinja2.Environment(
             extensions=["jinja2.ext.do"],
@@ -62,9 +64,11 @@ class DbtSql:
 
     def render(self, model: str) -> tuple[str, tuple[str, ...]]:
         """The query of a model, and the models that it reads, in the order in which it names them."""
-        self._asked.clear()
-        query = self._jinja.from_string(self._models[model].read_text("utf-8")).render()
-        return query, tuple(dict.fromkeys(self._asked))
+        if model not in self._rendered:
+            self._asked.clear()
+            query = self._jinja.from_string(self._models[model].read_text("utf-8")).render()
+            self._rendered[model] = query, tuple(dict.fromkeys(self._asked))
+        return self._rendered[model]
 
     def in_order(self, models: tuple[str, ...]) -> dict[str, str]:
         """The queries of these models and of all that they read, each after what it reads."""
@@ -121,6 +125,12 @@ class DbtSql:
     def _ref(self, model: str) -> str:
         self._asked.append(model)
         return self.table(model)
+
+
+@cache
+def shipped_sql() -> DbtSql:
+    """The models of this installation, read once a process: a gate stages twice, and reading takes longer than SQL."""
+    return DbtSql()
 
 
 def _return(value: Any = None) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import duckdb
 
-from dagster_project.gate.dbt_sql import DbtSql
+from dagster_project.gate.dbt_sql import shipped_sql
 from dagster_project.sources.recognition import recognise_all
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.connection import connect, migrate
@@ -113,7 +113,7 @@ def _make(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
     there = {name for (name,) in connection.execute("select table_name from information_schema.tables").fetchall()}
     if not (missing := [table for table in tables if table not in there]):
         return
-    models = DbtSql()
+    models = shipped_sql()
     for model, query in models.in_order(tuple(table for table in missing if models.has(table))).items():
         if model not in there:
             connection.execute(f"create table {models.table(model)} as {query}")

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dagster_project.gate.dbt_sql import DbtSql
+from dagster_project.gate.dbt_sql import shipped_sql
 from dagster_project.warehouse.connection import migrate
 
 NOON = datetime(2024, 5, 1, 12)
@@ -76,7 +76,7 @@ class Day:
         for table, rows in (("raw.spans", self.spans), ("raw.logs", self.logs)):
             connection.register("given", pa.Table.from_pylist(rows))
             connection.execute(f"insert into {table} by name select * from given")
-        models = DbtSql()
+        models = shipped_sql()
         for model, query in models.in_order(("stg_span_events", "stg_span_links", "int_traces")).items():
             connection.execute(f"create table {models.table(model)} as {query}")
         connection.execute("""
