@@ -8,6 +8,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from dagster_project import cli
 from dagster_project.cli.app import app
 
 HINDCAST = str(Path(sys.executable).with_name("hindcast"))
@@ -30,8 +31,19 @@ def test_every_command_explains_itself_with_an_example(path):
     assert "Example" in done.output
 
 
-def run(*arguments, folder):
-    return subprocess.run([HINDCAST, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project without anything in it; the working directory is above it."""
+    (tmp_path / "project/data").mkdir(parents=True)
+    (tmp_path / "project/rules").mkdir()
+    (tmp_path / "project/data/sources.yml").write_text("version: 1\nfolders: [data]\nsources: []\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", cli.PIPED_COLUMNS)
+    monkeypatch.delenv("HINDCAST_PROJECT", raising=False)
+
+
+def is_one_message(said, message):
+    return message in " ".join(said.replace("│", " ").split()) and "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -46,14 +58,19 @@ def run(*arguments, folder):
         (["rules", "check", "no-such-file.yml", "--project", "project"], "no-such-file.yml"),
     ],
 )  # fmt: skip
-def test_an_error_is_one_message_that_says_what_to_do_and_no_trace(tmp_path, arguments, message):
-    (tmp_path / "project/data").mkdir(parents=True)
-    (tmp_path / "project/rules").mkdir()
-    (tmp_path / "project/data/sources.yml").write_text("version: 1\nfolders: [data]\nsources: []\n")
-    done = run(*arguments, folder=tmp_path)
+def test_an_error_is_one_message_that_says_what_to_do_and_no_trace(project, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hindcast", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert is_one_message(capsys.readouterr().err, message)
+
+
+def test_a_shell_sees_the_same(project):
+    done = subprocess.run([HINDCAST, "query", "--rule", "x", "--project", "project"], capture_output=True, text=True,
+                          check=False)  # fmt: skip
     assert done.returncode == 2
-    assert message in " ".join(done.stderr.replace("│", " ").split())
-    assert "Traceback" not in done.stderr
+    assert is_one_message(done.stderr, "there is no rule `x`")
 
 
 def test_the_version_is_told():
