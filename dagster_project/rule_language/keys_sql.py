@@ -64,11 +64,29 @@ class KeysSql:
         return values
 
     def carried(self, *conditions: exp.Expression) -> exp.Select:
-        """The keys that spans of each trace carry, each once."""
+        """The keys that each trace carries, each once; of several keys every combination of the values it has."""
         values = self.own("span")
-        named = [aliased(value, name) for value, name in zip(values, self.names, strict=True)]
+        if len(values) == 1:
+            return self._carried(values, self.names, [*self.sought(values), *conditions])
+        parts = [
+            exp.Subquery(
+                this=self._carried([value], [name], [not_null(value.copy()), *(one.copy() for one in conditions)]),
+                alias=exp.TableAlias(this=exp.to_identifier(f"{CARRIER}{number}", quoted=True)),
+            )
+            for number, (value, name) in enumerate(zip(values, self.names, strict=True))
+        ]
+        named = [column(name, f"{CARRIER}{number}") for number, name in enumerate(self.names)]
+        query = select(column("trace_id", f"{CARRIER}0"), *named).from_(parts[0], copy=False)
+        for number, part in enumerate(parts[1:], 1):
+            query = joined(query, "INNER", part, same(f"{CARRIER}0", f"{CARRIER}{number}", "trace_id"))
+        touched = self.source.touched_keys
+        return query.where(touched([one.copy() for one in named]), copy=False) if touched else query
+
+    def _carried(self, values: list[exp.Expression], names: list[str], conditions: list[exp.Expression]) -> exp.Select:
+        """Values that spans carry, with their traces, each once."""
+        named = [aliased(value, name) for value, name in zip(values, names, strict=True)]
         query = from_entity(select(trace_id("span"), *named), "span", self.source.table)
-        return query.where(*self.sought(values), *conditions, copy=False).distinct(copy=False)
+        return query.where(*conditions, copy=False).distinct(copy=False)
 
     def sought(self, values: list[exp.Expression]) -> list[exp.Expression]:
         """That there is a key, and that it is to be judged."""
@@ -77,15 +95,15 @@ class KeysSql:
 
     def rows(self, entity: Entity, condition: exp.Expression) -> exp.Select:
         """The keys, as `k0`, `k1`, ..., of the items of an entity for which a condition holds; self-contained."""
-        if self.lifted and entity == "span":
-            named_of = exp.Subquery(
-                this=self.carried(condition), alias=exp.TableAlias(this=exp.to_identifier(CARRIER, quoted=True))
-            )
-            return select(*(column(name, CARRIER) for name in self.names)).from_(named_of, copy=False)
         if self.lifted:
+            # What arrived with one key stands beside whatever else its trace carries.
             arrived = from_entity(select(trace_id(entity)), entity, self.source.table)
             arrived = arrived.where(condition, not_null(trace_id(entity)), copy=False)
-            return self.rows("span", in_query(trace_id("span"), arrived))
+            named_of = exp.Subquery(
+                this=self.carried(in_query(trace_id("span"), arrived)),
+                alias=exp.TableAlias(this=exp.to_identifier(CARRIER, quoted=True)),
+            )
+            return select(*(column(name, CARRIER) for name in self.names)).from_(named_of, copy=False)
         values = self.own(entity)
         named = [aliased(value, name) for value, name in zip(values, self.names, strict=True)]
         query = from_entity(select(*named), entity, self.source.table)

@@ -235,6 +235,8 @@ class Judge(ItemJudge):
 
     def baseline(self, node: tree.Baseline, beside: tree.Call, scope: ScopeItems) -> Any:
         assert scope.hour is not None
+        if not scope.items:
+            return NULL  # of an hour that only a loss may have filled nothing is compared
         start = scope.hour * HOUR
 
         def counts(hour: int) -> bool:
@@ -403,16 +405,26 @@ class Judge(ItemJudge):
 
     def keys_of(self, item: Any) -> tuple[str, ...] | None:
         """The values of the group's keys as JSON texts."""
-        names = [key.removeprefix("trace.") for key in self.rule.by or self.rule.group_by]
-        values = [self.named(item, name) for name in names]
-        if any(value is MISSING or value is UNKNOWABLE for value in values):
+        values = [self.key_text(item, name) for name in self.rule.by or self.rule.group_by]
+        return None if None in values else tuple(value for value in values if value is not None)
+
+    def key_text(self, item: Any, name: str) -> str | None:
+        value = self.named(item, name.removeprefix("trace."))
+        if value is MISSING or value is UNKNOWABLE:
             return None
-        return tuple(plain(value) if isinstance(value, Sent) else json.dumps(value) for value in values)
+        return str(plain(value)) if isinstance(value, Sent) else json.dumps(value)
 
     def lifted(self) -> dict[int, list[tuple[str, ...]]]:
-        """The groups that each trace belongs to: every key that one of its spans carries."""
+        """The groups that each trace belongs to: every combination of the values that its spans carry."""
         return {
-            trace: sorted({key for span in spans if (key := self.keys_of(span))})
+            trace: sorted(
+                itertools.product(
+                    *(
+                        {text for span in spans if (text := self.key_text(span, name)) is not None}
+                        for name in self.rule.group_by
+                    )
+                )
+            )
             for trace, spans in self.world.by_trace.items()
         }
 
