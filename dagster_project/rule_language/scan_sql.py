@@ -188,7 +188,8 @@ class Scan:
         if self.key_sql.lifted:
             return self._time_bounds(entity)
         if self.grouped:
-            return [*self.key_sql.sought(self.key_sql.own(entity)), *self._time_bounds(entity)]
+            read = [self.source.read(entity)] if self.source.read else []
+            return [*self.key_sql.sought(self.key_sql.own(entity)), *read, *self._time_bounds(entity)]
         conditions = [not_null(trace_id(entity))] if entity == "log" else []
         if self.source.touched:
             conditions.append(self.source.touched(trace_id(entity)))

@@ -29,6 +29,8 @@ class Source:
         Gives a condition that keeps only traces to be judged again, for a column of trace ids.
     touched_keys
         Gives a condition that keeps only keys of groups to be judged again, for the values of a group's key.
+    read
+        Gives a condition that keeps only items of hours that are read, for an entity.
     statistics
         Of the tables, for the choice of where to start; None: guessed.
     satisfied_in_full
@@ -41,5 +43,6 @@ class Source:
     end: datetime | None = None
     touched: Callable[[exp.Expression], exp.Expression] | None = None
     touched_keys: Callable[[Sequence[exp.Expression]], exp.Expression] | None = None
+    read: Callable[[Entity], exp.Expression] | None = None
     statistics: Statistics | None = None
     satisfied_in_full: bool = True
