@@ -49,26 +49,27 @@ def nodes(value: Any) -> Iterator[Any]:
 def shape(judgement: Judgement) -> Any:
     """The strict shape: conditions that hold one item against a constant are left out as well, whatever their number.
 
-    Two rules that differ in selectors, scopes, thresholds, durations, directions of comparison or reported values share it.
+    Rules that differ in selectors, scopes, thresholds, durations, directions of comparison or reports share it.
     """
     return _outline(judgement.when), _outline(judgement.bad)
 
 
 def _outline(node: Any) -> Any:
+    outline: Any = node if isinstance(node, str) else None
     if isinstance(node, Items):
-        return ("items", node.entity, tuple(sorted({repr(_outline(one)) for one in _telling(node.condition)})))
-    if isinstance(node, Comparison | QuantityComparison):
-        return (type(node).__name__, PLAIN[node.op], _outline(node.left), _outline(node.right))
-    if isinstance(node, Field):
-        return ("field", node.of)
-    if isinstance(node, Constant | Number):
-        return "constant"
-    if is_dataclass(node):
+        outline = ("items", node.entity, tuple(sorted({repr(_outline(one)) for one in _telling(node.condition)})))
+    elif isinstance(node, Comparison | QuantityComparison):
+        outline = (type(node).__name__, PLAIN[node.op], _outline(node.left), _outline(node.right))
+    elif isinstance(node, Field):
+        outline = ("field", node.of)
+    elif isinstance(node, Constant | Number):
+        outline = "constant"
+    elif is_dataclass(node):
         kept = (getattr(node, part.name) for part in fields(node) if not part.name.endswith("_ns"))
-        return (type(node).__name__, *(_outline(one) for one in kept))
-    if isinstance(node, tuple):
-        return tuple(_outline(one) for one in node)
-    return node if isinstance(node, str) else None
+        outline = (type(node).__name__, *(_outline(one) for one in kept))
+    elif isinstance(node, tuple):
+        outline = tuple(_outline(one) for one in node)
+    return outline
 
 
 def _telling(condition: Any) -> Iterator[Any]:
