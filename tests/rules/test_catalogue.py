@@ -10,6 +10,7 @@ import pytest
 from dagster_project.replay import rule_tests
 from dagster_project.rule_language import read_inline
 from dagster_project.rule_language.model import Items, Nearby, Ordered, Related, Scope
+from tests.rules.catalogue_table import DOCUMENT, document
 from tests.rules.shapes import constructs, nodes, shape
 
 DOMAINS = {
@@ -136,3 +137,9 @@ def test_descriptions_say_why_what_to_do_and_what_is_not_seen(catalogue):
 def test_titles_and_meanings_are_all_different(catalogue):
     assert len({rule.title for rule in catalogue}) == len(catalogue.rules)
     assert len({rule.meaning_hash for rule in catalogue}) == len(catalogue.rules)
+
+
+def test_the_document_is_up_to_date(catalogue):
+    assert DOCUMENT.read_text(encoding="utf-8") == document(catalogue), (
+        "write it again: python -m tests.rules.catalogue_table"
+    )
