@@ -71,10 +71,9 @@ class Project:
 
         Models name the warehouse after its file, so that every warehouse of one project has the same file name.
         """
+        self.parsed()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HINDCAST_WAREHOUSE", str(warehouse.path))
-            if self.manifest is None:
-                self.manifest = self._invoke(dbtRunner(), ["parse"]).result
             result = self._invoke(
                 dbtRunner(manifest=self.manifest), [command, *arguments, "--vars", json.dumps(variables)]
             )
@@ -83,10 +82,19 @@ class Project:
             raise DbtFailed(result.exception or "\n".join(f"{each.node.name}: {each.message}" for each in failed))
         return {each.node.name for each in result.result}
 
+    def parsed(self):
+        """The file of what dbt has parsed."""
+        if self.manifest is None:
+            # Alike for every project: dbt parses anew where a variable that the profile reads has changed.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HINDCAST_WAREHOUSE", "hindcast.duckdb")
+                self.manifest = self._invoke(dbtRunner(), ["parse"]).result
+        return self.root / "target/partial_parse.msgpack"
+
     def _invoke(self, runner, arguments):
         folders = ["--project-dir", self.root, "--profiles-dir", self.root]
         folders += ["--target-path", self.root / "target", "--log-path", self.root / "logs"]
-        quiet = ["--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none"]
+        quiet = ["--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none", "--no-write-json"]
         try:
             return runner.invoke([*arguments, *map(str, folders), *quiet])
         finally:
@@ -158,9 +166,12 @@ def shared_project(tmp_path_factory):
 
 
 @pytest.fixture
-def own_project(tmp_path):
-    """A project whose generated files a test may change."""
-    return Project(tmp_path / "dbt")
+def own_project(tmp_path, shared_project):
+    """A project whose generated files a test may change; dbt parses anew only what differs from the shared one."""
+    project = Project(tmp_path / "dbt")
+    (project.root / "target").mkdir()
+    shutil.copyfile(shared_project.parsed(), project.root / "target/partial_parse.msgpack")
+    return project
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 import pytest
 
 DAYS = {"replay_from": "2024-01-01", "replay_until": "2024-01-03"}
+# What knows of a first day, or is kept by day.
+BY_DAY = ("-s", "staging", "intermediate", "+mart_certificates", "+mart_violation_correlation")
 ATTEMPT = [
     {"column": "attr__attempt__number", "path": "attempt", "type": "number"},
     {"column": "attr__attempt__text", "path": "attempt", "type": "text"},
@@ -99,9 +101,9 @@ def test_what_lies_before_the_first_day_is_staged_by_no_run(shared_project, make
         )
     for day in ("2024-01-01", "2024-01-02", "1970-01-01"):
         after = str(date.fromisoformat(day) + timedelta(days=1))
-        shared_project.run(by_day, first_day="2024-01-01", replay_from=day, replay_until=after)
-    shared_project.run(whole, "run", "--full-refresh", first_day="2024-01-01")
-    shared_project.run(unbounded)
+        shared_project.run(by_day, "run", *BY_DAY, first_day="2024-01-01", replay_from=day, replay_until=after)
+    shared_project.run(whole, "run", *BY_DAY, "--full-refresh", first_day="2024-01-01")
+    shared_project.run(unbounded, "run", "-s", "+stg_spans")
     assert differences(by_day, whole) == set()
     staged = "select right(trace_id::varchar, 1), span_id, span_name from staging.stg_spans order by all"
     assert whole.rows(staged) == [("1", 2, "buy"), ("2", 1, "right clock")]
