@@ -59,3 +59,70 @@ def test_an_hour_of_which_nothing_came_has_no_baseline(connection):
     )
     hours = {f'[1,"2024-02-01T{hour:02}:00:00Z"]' for hour in range(3)}
     assert verdicts(connection, world, one) == {(hour, "inconclusive") for hour in hours}
+
+
+def damaged(*parents):
+    """A trace whose spans have these parents, in order of their starts."""
+    return World(spans=[a_span(number=place, parent=parent, start=place) for place, parent in enumerate(parents, 1)])
+
+
+AGREED = {
+    "a cycle is cut at its earliest node, whose parent is then not known": (
+        damaged(3, 2),
+        Rule(let=(("s0", parse("span()", "definition")),), never=parse("any(s0 !> span())")),
+        {("1", "inconclusive")},
+    ),
+    "depth and children beside structure": (
+        damaged(None, 1, 1),
+        Rule(always=parse("any((span(depth <= 1) >> span(children == 0)) where depth == 1)")),
+        {("1", "satisfied")},
+    ),
+    "a gap longer than what 64 bits of nanoseconds hold": (
+        World(spans=[a_span(attributes={"a": 1}), a_span(trace=2, parent=99, start=HOUR, attributes={"a": 1})]),
+        Rule(detect=parse("count(span()) == 3"), group_by=("a",), gap=2**63 - 1),
+        {("1", "inconclusive")},
+    ),
+    "numbers that doubles cannot tell apart": (
+        World(spans=[a_span(attributes={"h": 2**53 + 1}), a_span(trace=2, attributes={"h": 2**53})]),
+        Rule(detect=parse("any(span(h <= 9007199254740992))")),
+        {("1", "satisfied"), ("2", "violated")},
+    ),
+    "numbers below one under what is infinite": (
+        World(spans=[a_span(attributes={"h": 1e308})]),
+        Rule(detect=parse("any(span(2 + 1 / (h * 10) >= 2))")),
+        {("1", "satisfied")},
+    ),
+    "a counterexample that what was dropped cannot mend": (
+        World(spans=[a_span(attributes={"a": 3}, dropped=0), a_span(trace=2, dropped=1)]),
+        Rule(always=parse("all(span() where a in [1, 2])")),
+        {("1", "violated"), ("2", "inconclusive")},
+    ),
+    "a counterexample after a log, beside a loss": (
+        World(
+            spans=[a_span(start=NS, attributes={"c.d": 3}), a_span(number=2, parent=99, start=NS)],
+            logs=[Log(1, 1, "shop", 9, "", 0, {})],
+        ),
+        Rule(
+            let=(("s0", parse("span()", "definition")),),
+            always=parse('all((s0 after log() within 2s) where attribute."c.d" in [1, 2])'),
+        ),
+        {("1", "violated")},
+    ),
+    "an orphan beside one root, whose field is the root's": (
+        World(
+            spans=[
+                a_span(attributes={"a": 1}),
+                a_span(number=2, parent=99, start=1, attributes={"a": 2}),
+                a_span(trace=2, attributes={"a": 1}),
+                a_span(trace=2, number=2, parent=99, start=1, attributes={"a": 1}),
+            ]
+        ),
+        Rule(let=(("s0", parse("span()", "definition")),), always=parse("all(s0 where a == root.a)")),
+        {("1", "violated"), ("2", "inconclusive")},
+    ),
+}
+
+
+@pytest.mark.parametrize(("world", "one", "expected"), AGREED.values(), ids=AGREED.keys())
+def test_both_say(connection, world, one, expected):
+    assert verdicts(connection, world, one) == expected
