@@ -26,20 +26,23 @@ CONSTRUCTS = {
 OPENING = """\
 # The catalogue of rules
 
-The {rules} rules that ship in [rules/](../rules), by domain. A rule's file says what to do when it is violated, what it cannot see, and carries the traces
-that test it; [rules](rules.md) describes the language.
+The {rules} rules that ship in [rules/](../rules), by domain. A rule's file says what to do when it is violated, what
+it cannot see, and carries the traces that test it; [rules](rules.md) describes the language.
 
-This page is written by `python -m tests.rules.catalogue_table`, run in the root of the repository; a test fails when it is out of date.
+This page is written by `python -m tests.rules.catalogue_table`, run in the root of the repository; a test fails when it
+is out of date.
 
-*Scope* is what is judged as one: a trace, a group of spans or log records with the same key, a group of whole traces, or an hour of one key. *Uses* leaves out
-what nearly every rule does: select spans or log records, and quantify over them.
+*Scope* is what is judged as one: a trace, a group of spans or log records with the same key, a group of whole traces,
+or an hour of one key. *Uses* leaves out what nearly every rule does: select spans or log records, and quantify over
+them.
 """
 
 DAY = """\
 ## On the recorded day
 
-What these rules find in the TrainTicket recording of 2023-01-29 ({traces:,} traces, 28 injected faults). The other rules speak of spans and attributes that this system
-does not send: none of its scopes is theirs. Descriptions say how the violations lie to the faults.
+What these rules find in the TrainTicket recording of 2023-01-29 ({traces:,} traces, 28 injected faults). The other
+rules speak of spans and attributes that this system does not send: none of its scopes is theirs. The descriptions say
+how the violations lie to the faults.
 
 | Rule | Violated | Satisfied | Inconclusive |
 |---|---:|---:|---:|
