@@ -13,7 +13,7 @@
     case
         when {{ trace_state }} like '%th:%' then try_cast(
             '0x' || rpad(
-                regexp_extract({{ trace_state }}, '(?:^|,)\\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})', 1), 14, '0'
+                regexp_extract({{ trace_state }}, '(?:^|,)\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})', 1), 14, '0'
             ) as bigint
         )
     end

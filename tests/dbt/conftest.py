@@ -18,7 +18,7 @@ select
     'slow'::varchar as rule_id, 'No span is slow' as title, 'A stand-in.' as description, 'high' as severity,
     'active' as status, 'web' as owner, 'shop' as domain, ['SOC2:CC7.2']::varchar[] as controls,
     'm1' as meaning_hash, []::varchar[] as group_by, 'trace' as scope_kind, 0::bigint as gap_ns,
-    false as is_unconditional, 'rules/shop/slow.yml' as file,
+    false as is_unconditional, ['total']::varchar[] as totalled, 'rules/shop/slow.yml' as file,
     sha256('slow') as file_sha256, 4::bigint as file_bytes, 'never: any(span())' as expression
 """
 VERDICTS = """
@@ -140,7 +140,7 @@ class Warehouse:
 
 USUAL_SPAN = {
     "load_id": 1, "line": 1, "trace": 1, "span": 1, "parent": None, "service": "shop", "name": "buy", "kind": 2,
-    "at": "2024-01-01 10:00:00", "seconds": 1, "attributes": None, "dropped": 0,
+    "at": "2024-01-01 10:00:00", "seconds": 1, "attributes": None, "dropped": 0, "state": None,
 }  # fmt: skip
 INSERT_SPANS = """
 insert into raw.spans by name
@@ -150,11 +150,11 @@ select
     s.at::timestamp_ns as started_at,
     make_timestamp_ns(epoch_ns(s.at::timestamp_ns) + s.seconds * 1000000000) as ended_at,
     0 as status_code, s.dropped as dropped_attributes_count, 0 as dropped_events_count, 0 as dropped_links_count,
-    s.attributes::json as attributes
+    s.attributes::json as attributes, s.state as trace_state
 from (
     select unnest(from_json(?::json, '[{"load_id":"BIGINT","line":"BIGINT","record":"BIGINT","trace":"BIGINT",
         "span":"UBIGINT","parent":"UBIGINT","service":"VARCHAR","name":"VARCHAR","kind":"UTINYINT","at":"VARCHAR",
-        "seconds":"BIGINT","attributes":"VARCHAR","dropped":"UINTEGER"}]')) as s
+        "seconds":"BIGINT","attributes":"VARCHAR","dropped":"UINTEGER","state":"VARCHAR"}]')) as s
 )
 """
 

@@ -62,7 +62,7 @@ def test_violations_from_their_first_night_to_their_last(project, warehouse):
             pay(2, 7, "10:30:00"),  # the order is paid twice: suppressed
             pay(3, 8),
             pay(4, 8, "10:30:00", attributes={"sampling.probability": 0.25}),  # twice
-            pay(5, 9, "11:00:00"),
+            pay(5, 9, "11:00:00", state="vendor=1, ot=rv:1;th:c"),  # a quarter was kept
             pay(6, None, "11:00:00"),  # no order: a null key
             pay(7, None, "11:00:00", parent=99),  # its parent is missing
             pay(8, 6, "23:59:00"),
@@ -103,15 +103,16 @@ def test_violations_from_their_first_night_to_their_last(project, warehouse):
         for row in warehouse.rows(
             "select rule_id, spans_scanned, traces_incomplete, records_quarantined, late_records, null_keys, violated,"
             " suppressed, satisfied, not_applicable, unsettled, is_exhaustive, settled_until::varchar, days_scanned,"
-            " sampling.declared, sampling.with_probability, sampling.lowest_probability, engine, code_version <> ''"
+            " sampling.declared, sampling.with_probability, sampling.lowest_probability, sampling.with_threshold,"
+            " sampling.lowest_threshold_probability, engine, code_version <> ''"
             " from marts.mart_certificates"
         )
     }
-    seen = (1, [{"source": "web", "lowest": 0.5}], 1, 0.25)
+    seen = (1, [{"source": "web", "lowest": 0.5}], 1, 0.25, 1, 0.25)
     assert certificates["paid-once"][:12] == (9, 1, 2, 3, 2, 3, 1, 1, 0, 1, True, "2024-01-01 22:59:30")
-    assert certificates["paid-once"][12:16] == seen
+    assert certificates["paid-once"][12:18] == seen
     assert certificates["once-a-trace"][4:10] == (0, 1, 0, 6, 0, 1)
-    assert certificates["once-a-trace"][16].startswith("duckdb ")
+    assert certificates["once-a-trace"][18].startswith("duckdb ")
     assert warehouse.rows("select replay_id, rule_id, violated from audit.rule_replays order by all") == [
         (1, "once-a-trace", 1),
         (1, "paid-once", 3),

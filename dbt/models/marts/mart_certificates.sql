@@ -182,13 +182,16 @@ scanned_traces as (
     from traces
 ),
 
--- How far back what arrives in order can still reach: a gap for groups, the longest trace that was seen for traces.
+-- How far back what arrives in order can still reach: a gap for groups, an hour for hours, the longest trace that was
+-- seen for traces.
 settled as (
     select
         rules.rule_id,
         {{ earlier_by(
             'scanned_spans.last_span_at',
-            "case when rules.scope_kind = 'trace' then scanned_traces.longest_ns else rules.gap_ns end"
+            "case rules.scope_kind
+                when 'trace' then scanned_traces.longest_ns when 'hour' then 3600000000000 else rules.gap_ns
+            end"
         ) }} as settled_until
     from rules
     cross join scanned_spans
@@ -205,15 +208,17 @@ unsettled as (
     group by verdicts.rule_id
 ),
 
+-- Traces of which only log records came: they have verdicts and are no traces that were scanned.
 log_only as (
     select
-        rule_id,
+        verdicts.rule_id,
         count(*) as log_only_traces
     from verdicts
+    left join traces on verdicts.scope_key = cast(traces.trace_id as varchar)
     where
-        scope_kind = 'trace'
-        and reason = 'no span of the trace was received'
-    group by rule_id
+        verdicts.scope_kind = 'trace'
+        and traces.trace_id is null
+    group by verdicts.rule_id
 ),
 
 refused as (

@@ -11,12 +11,13 @@ involved as (
     from {{ ref('fct_violations') }}
 ),
 
--- What was received at all, and of which kinds: those without a violation are named, too.
+-- What was received at all, and of which kinds.
 received as (
     select
         dimension,
         value,
-        count(*) as traces_received
+        count(*) as traces_received,
+        count(*) over (partition by dimension) as values_received
     from {{ ref('int_trace_places') }}
     group by dimension, value
 ),
@@ -48,6 +49,8 @@ final as (
             rules.rule_id = touched.rule_id
             and received.dimension = touched.dimension
             and received.value = touched.value
+    -- Those without a violation are named, too, as long as there are few: nobody reads a list of 500.
+    where touched.violations is not null or received.values_received <= 500
 )
 
 select *

@@ -45,14 +45,23 @@ services as (
     group by rule_id
 ),
 
--- Numbers that a rule reports are added up, in decimals; of the others it is counted how many different ones there are.
-reported as (
+totalled as (
     select
         rule_id,
-        name,
-        count(distinct value) as different,
+        unnest(totalled) as name
+    from {{ ref('rule_catalogue') }}
+),
+
+-- Sums and counts that a rule reports are added up, in decimals; a sum of means or of extremes would say nothing. Of all
+-- values it is counted how many different ones there are.
+reported as (
+    select
+        valued.rule_id,
+        valued.name,
+        count(distinct valued.value) as different,
         case
-            when count(*) filter (where amount is null) = 0 then cast(sum(amount) as double)
+            when count(*) filter (where valued.amount is null) = 0 and count(totalled.name) > 0
+                then cast(sum(valued.amount) as double)
         end as total
     from (
         select
@@ -77,8 +86,12 @@ reported as (
         ) as named
         where name <> 'nulls_skipped'
     ) as valued
-    where value is not null
-    group by rule_id, name
+    left join totalled
+        on
+            valued.rule_id = totalled.rule_id
+            and valued.name = totalled.name
+    where valued.value is not null
+    group by valued.rule_id, valued.name
 ),
 
 reports as (

@@ -15,22 +15,51 @@ suppressions as (
     where is_in_force
 ),
 
--- The one that holds longest, when several meet a violation.
-suppressed as (
+-- Of one violation, of one scope of a rule, or of a whole rule.
+met as (
     select
         verdicts.violation_id,
-        min_by(suppressions.owner, suppressions.place) as suppressed_by,
-        min_by(suppressions.reason, suppressions.place) as suppression_reason,
-        max(suppressions.until) as suppressed_until
+        suppressions.owner,
+        suppressions.reason,
+        suppressions.until,
+        suppressions.place
+    from verdicts
+    inner join suppressions on verdicts.violation_id = suppressions.violation_id
+    union all
+    select
+        verdicts.violation_id,
+        suppressions.owner,
+        suppressions.reason,
+        suppressions.until,
+        suppressions.place
     from verdicts
     inner join suppressions
         on
-            verdicts.violation_id = suppressions.violation_id
-            or (
-                verdicts.rule_id = suppressions.rule_id
-                and verdicts.scope_key = coalesce(suppressions.scope_key, verdicts.scope_key)
-            )
-    group by verdicts.violation_id
+            verdicts.rule_id = suppressions.rule_id
+            and verdicts.scope_key = suppressions.scope_key
+    union all
+    select
+        verdicts.violation_id,
+        suppressions.owner,
+        suppressions.reason,
+        suppressions.until,
+        suppressions.place
+    from verdicts
+    inner join suppressions on verdicts.rule_id = suppressions.rule_id
+    where
+        suppressions.scope_key is null
+        and suppressions.violation_id is null
+),
+
+-- The one that holds longest, when several meet a violation.
+suppressed as (
+    select
+        violation_id,
+        min_by(owner, place) as suppressed_by,
+        min_by(reason, place) as suppression_reason,
+        max(until) as suppressed_until
+    from met
+    group by violation_id
 ),
 
 final as (
