@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from dagster_project import __version__
+from dagster_project.replay.judging import RESULT, Screened
 from dagster_project.replay.tables import Looked, Row, Tables, bounds, looked_at, row, rows, tables_of, within
 from dagster_project.replay.window import LATEST, Window
 from dagster_project.rule_language.model import ALWAYS_TRUE, Disjunction, Negation
@@ -25,7 +26,6 @@ UNDETECTABLE_LOSS = (
     "A lost span that had no children leaves no mark, and neither does a lost log record: "
     "every total is of what was received."
 )
-RESULT = "hindcast_replayed"
 # How many groups there are at all is counted up to so many spans: it takes forming every one of them.
 COUNTED_GROUPS_OF_SPANS = 2_000_000
 # What lands more than this after the first load of its day came late: nights land the day before.
@@ -132,12 +132,23 @@ class Certificate:
 
 
 def certify(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, source: Source, began: float
+    connection: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    window: Window,
+    source: Source,
+    scanned: Row,
+    settled: datetime | None,
+    screened: Screened,
+    began: float,
 ) -> Certificate:
     """The certificate of the verdicts that stand in the temporary table `RESULT`.
 
     Parameters
     ----------
+    scanned, settled
+        What `received` and `settled_until` said before.
+    screened
+        The satisfied scopes that are not in the table.
     began
         `time.perf_counter()` at the start of the replay.
     """
@@ -146,11 +157,13 @@ def certify(
         f"select verdict, reason, count(*) from {RESULT} group by all order by all"  # noqa: S608
     ).fetchall()
     counts = {kind: sum(n for verdict, _, n in verdicts if verdict == kind) for kind, _, _ in verdicts}
-    scanned = received(connection, window)
     grouped = rule.scope_kind != "trace"
-    log_only = None if grouped else _log_only(connection)
+    log_only = None if grouped else _log_only(connection, rule)
+    if screened.of_all_traces:
+        counts["satisfied"] = scanned["traces"] - counts.get("violated", 0) - counts.get("inconclusive", 0)
+    else:
+        counts["satisfied"] = counts.get("satisfied", 0) + screened.satisfied
     judged = sum(counts.values())
-    settled = _settled(connection, rule, scanned)
     return Certificate(
         rule_id=rule.id,
         meaning_hash=rule.meaning_hash,
@@ -178,7 +191,7 @@ def certify(
         if log_only is None
         # A trace of which only logs came has a verdict but is no trace that was scanned.
         else scanned["traces"] - (judged - log_only),
-        unsettled=_unsettled(connection, settled),
+        unsettled=_unsettled(connection, settled) + screened.unsettled,
         inconclusive_reasons={str(why): n for verdict, why, n in verdicts if verdict == "inconclusive"},
         undetectable_loss_note=UNDETECTABLE_LOSS,
         engine=f"duckdb {duckdb.__version__}",
@@ -206,7 +219,9 @@ def received(connection: duckdb.DuckDBPyConnection, window: Window) -> Row:
     return row(connection, query, bounds(window))
 
 
-def _log_only(connection: duckdb.DuckDBPyConnection) -> int:
+def _log_only(connection: duckdb.DuckDBPyConnection, rule: Rule) -> int:
+    if "log" not in plan(rule.judgement).entities:
+        return 0
     query = f"""
         select count(*) as scopes from {RESULT} as r
         anti join intermediate.int_traces as t on r.trace_ids[1] = t.trace_id
@@ -214,9 +229,10 @@ def _log_only(connection: duckdb.DuckDBPyConnection) -> int:
     return int(row(connection, query)["scopes"])
 
 
-def _settled(connection: duckdb.DuckDBPyConnection, rule: Rule, scanned: Row) -> datetime | None:
+def settled_until(connection: duckdb.DuckDBPyConnection, rule: Rule, scanned: Row) -> datetime | None:
     """How far back the last span received can still reach: a gap, an hour, or the longest trace that was seen."""
-    query = "select epoch_ns(max(started_at)) as last_ns from staging.stg_spans"
+    # The engine answers the innermost part of it without reading the column.
+    query = "select epoch_ns(last_at) as last_ns from (select max(started_at) as last_at from staging.stg_spans)"
     last_ns = row(connection, query)["last_ns"]
     if last_ns is None:
         return None

@@ -5,7 +5,6 @@ Reads only; the connection may be a warehouse, a published generation or an in-m
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,12 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from dagster_project.replay.certificate import RESULT, Certificate, certify
+from dagster_project.replay.certificate import RESULT, Certificate, certify, received, settled_until
 from dagster_project.replay.investigation import Investigation, investigate
+from dagster_project.replay.judging import judged
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import to_sql, verdicts_query
 from dagster_project.rule_language.syntax import Entity
 
 _REQUIRED = ("staging.stg_spans", "staging.stg_logs", "intermediate.int_traces", "intermediate.int_trace_shape")
@@ -125,17 +124,15 @@ def replay(
     began = time.perf_counter()
     window = window or Window()
     source = source_of(connection, window)
-    query = to_sql(verdicts_query(rule, source), pretty=False)
     try:
-        # A temporary table lives in memory even when the connection only reads.
-        connection.execute(f"create or replace temp table {RESULT} as {query}")
-        try:
-            answer = _answer(connection, rule, certify(connection, rule, window, source, began))
+        scanned = received(connection, window)
+        settled = settled_until(connection, rule, scanned)
+        with judged(connection, rule, source, settled) as screened:
+            certificate = certify(connection, rule, window, source, scanned, settled, screened, began)
+            answer = _answer(connection, rule, certificate)
             if with_investigation:
                 answer = replace(answer, investigation=investigate(connection, rule, window))
             return answer
-        finally:
-            _drop_result(connection)
     except duckdb.OutOfMemoryException as error:
         raise ReplayFailed(
             f"{rule.path}: the rule `{rule.id}` needs more memory or disk than it was given: narrow the window, or"
@@ -158,12 +155,6 @@ def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Cert
         first_violation_at=first,
         last_violation_at=last,
     )
-
-
-def _drop_result(connection: duckdb.DuckDBPyConnection) -> None:
-    # What was interrupted may have left the connection in a state in which nothing can be dropped; it is closed then.
-    with contextlib.suppress(duckdb.Error):
-        connection.execute(f"drop table if exists {RESULT}")
 
 
 def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:

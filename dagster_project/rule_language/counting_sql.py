@@ -62,8 +62,8 @@ class CountingSql:
         closer: list[OrderSql | RateSql | BaselineSql] = [*self.orders, *self.rates]
         baselines = [BaselineSql(self.scan, number) for number in range(len(made.baselines))]
         if not closer and not baselines:
-            return [("counters", self._counted())]
-        found = [("counted", self._counted())]
+            return [("counters", self.counted())]
+        found = [("counted", self.counted())]
         for one in [*closer, *baselines]:
             found += one.parts()
         found.append(("counters", self._together(len(baselines))))
@@ -89,7 +89,8 @@ class CountingSql:
         ]
         return {**dict.fromkeys(zero, True), **dict.fromkeys(null, False)}
 
-    def _counted(self) -> exp.Expression:
+    def counted(self) -> exp.Expression:
+        """One pass over the items: a row a scope."""
         made = self.scan.made
         columns: list[exp.Expression] = [column(name, ITEM) for name in self.scope]
         columns += [aliased(_number_of(f"t{number}"), f"n{number}") for number in range(len(made.sets))]

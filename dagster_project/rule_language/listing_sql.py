@@ -58,7 +58,11 @@ class ListingSql:
 
     def _traces(self) -> exp.Expression:
         """Every trace, with its counters; a trace of which only logs came has lost its spans."""
-        trace_id = call("coalesce", column("trace_id", SCOPE), column("trace_id", "p"))
+        suspects = self.scan.source.suspects
+        if suspects:
+            trace_id: exp.Expression = column("trace_id", "b")
+        else:
+            trace_id = call("coalesce", column("trace_id", SCOPE), column("trace_id", "p"))
         first_at = call(
             "coalesce",
             column("began_at", SCOPE),
@@ -79,6 +83,12 @@ class ListingSql:
         conditions = self._window_conditions(belongs_at)
         if self.scan.source.touched:
             conditions.append(exp.Paren(this=self.scan.source.touched(trace_id)))
+        if suspects:
+            # Few, and all that can be listed: each with what was counted of it, and with what is known of its trace.
+            query = select(*columns).from_(table(suspects, "b"), copy=False)
+            query = joined(query, "LEFT", table("counters", SCOPE), same("b", SCOPE, "trace_id"))
+            query = joined(query, "LEFT", self.scan.source.table("traces", "p"), same("b", "p", "trace_id"))
+            return query.where(*conditions, copy=False) if conditions else query
         side = "FULL" if self.scan.made.anchor is None else "LEFT"
         query = select(*columns).from_(table("counters", SCOPE), copy=False)
         query = joined(query, side, self.scan.source.table("traces", "p"), same(SCOPE, "p", "trace_id"))

@@ -113,9 +113,9 @@ class OrderSql:
         ]
         query = select(*columns).from_(table("items", ITEM), copy=False)
         query = joined(query, "INNER", table("counted", "c"), same(ITEM, "c", *self.scope))
-        return query.where(one_of([is_partner.copy(), is_needy.copy()]), self._unsettled("c"), copy=False)
+        return query.where(one_of([is_partner.copy(), is_needy.copy()]), self.unsettled("c"), copy=False)
 
-    def _unsettled(self, alias: str) -> exp.Expression:
+    def unsettled(self, alias: str) -> exp.Expression:
         """There are both, and the first partner is not plainly before every item that needs one."""
         first, needy = column(f"p{self.number}", alias), column(f"q{self.number}", alias)
         fine = [of(exp.GT, of(exp.Sub, needy, first), integer(self.order.skew_ns))]

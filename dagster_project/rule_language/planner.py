@@ -76,6 +76,7 @@ class Plan:
     fields: list[Field] = field(default_factory=list)
     relevant: set[int] = field(default_factory=set)  # sets whose items form the scope
     anchor: frozenset[int] | None = None  # `when` needs an item of one of these sets
+    anchored: bool | None = None  # whether starting from them pays, where somebody counted
 
     @cached_property
     def entities(self) -> tuple[Entity, ...]:
@@ -98,9 +99,11 @@ class Plan:
         """Whether starting from the anchor spares reading items of other scopes."""
         if self.anchor is None or self.relevant <= self.anchor or not self.has_keys:
             return False
+        if self.anchored is not None:
+            return self.anchored
         if self.statistics is None:
             return True
-        return _WORTH_ANCHORING * self.rows(self.anchor) <= self.rows(frozenset(self.relevant))
+        return is_worth_anchoring(self.rows(self.anchor), self.rows(frozenset(self.relevant)))
 
     @property
     def back_ns(self) -> int:
@@ -135,6 +138,11 @@ def plan(judgement: Judgement, statistics: Statistics | None = None) -> Plan:
             made.field_of(reported.field)
     made.anchor = _anchor(made, judgement.when, wanted=True)
     return made
+
+
+def is_worth_anchoring(anchor: float, relevant: float) -> bool:
+    """Whether looking up the scopes of so many items spares enough of what else would be read."""
+    return _WORTH_ANCHORING * anchor <= relevant
 
 
 def compare(op: str, left: Decimal, right: Decimal) -> bool:
@@ -246,7 +254,7 @@ def _anchor(  # noqa: PLR0911  # one return a kind of node
         # It holds of nothing; a counterexample, and what skew leaves open, needs an item that needs a partner.
         return None if wanted else frozenset({made.set_of(condition.quantified)})
     if isinstance(condition, QuantityComparison):
-        left, right = _at_zero(condition.left), _at_zero(condition.right)
+        left, right = at_zero(condition.left), at_zero(condition.right)
         if left is None or right is None or compare(condition.op, left, right) is wanted:
             return None
         measured = quantities(condition.left) + quantities(condition.right)
@@ -263,12 +271,12 @@ def _breadth(made: Plan, sets: frozenset[int]) -> tuple[float, int, int]:
     return made.rows(sets), len(sets), -conditions
 
 
-def _at_zero(quantity: Quantity) -> Decimal | None:
+def at_zero(quantity: Quantity) -> Decimal | None:
     """The quantity where nothing matches; None where it then is null."""
     if isinstance(quantity, Number):
         return quantity.value
     if isinstance(quantity, Linear):
-        left, right = _at_zero(quantity.left), _at_zero(quantity.right)
+        left, right = at_zero(quantity.left), at_zero(quantity.right)
         return None if left is None or right is None else _calculated(quantity.op, left, right)
     if isinstance(quantity, Baseline) or (isinstance(quantity, Aggregate) and quantity.function != "sum"):
         return None

@@ -65,6 +65,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         self.made = plan(self.rule.judgement, self.source.statistics)
+        self.made.anchored = self.source.anchored
         self.relations = Relations(
             self.source.table, self.source.columns, self._scope_conditions, one_trace=not self.grouped
         )
@@ -191,6 +192,9 @@ class Scan:
             read = [self.source.read(entity)] if self.source.read else []
             return [*self.key_sql.sought(self.key_sql.own(entity)), *read, *self._time_bounds(entity)]
         conditions = [not_null(trace_id(entity))] if entity == "log" else []
+        if self.source.suspects:
+            chosen = select(column("trace_id")).from_(table(self.source.suspects), copy=False)
+            conditions.append(in_query(trace_id(entity), chosen))
         if self.source.touched:
             conditions.append(self.source.touched(trace_id(entity)))
         return conditions + (self._time_bounds(entity) if entity != "log" else [])
@@ -206,6 +210,16 @@ class Scan:
         # One gap earlier tells whether a group's first item in the window continues an older group.
         earliest = exp.Sub(this=call("epoch_ns", start), expression=exp.Literal.number(self.made.back_ns))
         return [exp.GTE(this=call("epoch_ns", started_at(entity)), expression=exp.Paren(this=earliest))]
+
+    def rows(self, sets: Set[int]) -> exp.Select:
+        """How many items are in some of these sets, which read nothing beside the item."""
+        unions = []
+        for entity in self.made.entities:
+            if self._sets_of(entity, sets):
+                query = from_entity(select(aliased(exp.Literal.number(1), "one")), entity, self.source.table)
+                unions.append(query.where(self._relevant(entity, sets), *self._scope_conditions(entity), copy=False))
+        found = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("found")))
+        return select(exp.Count(this=exp.Star())).from_(found, copy=False)
 
     # Candidates: the scopes in which the rule can apply at all.
 

@@ -35,6 +35,12 @@ class Source:
         Of the tables, for the choice of where to start; None: guessed.
     satisfied_in_full
         Whether satisfied scopes get their traces and id, too; who only counts them does without.
+    anchored
+        Whether to start from the scopes that `when` needs; None: as the statistics say, or guessed.
+    given
+        Parts of the query that are tables already, by their names: `lost`, `candidates`, `broken`.
+    suspects
+        A table with the scopes that are to be judged, among them all that a loss touches; None: all scopes.
     """
 
     table: Callable[[str, str | None], exp.Expression] = schema_table
@@ -46,3 +52,6 @@ class Source:
     read: Callable[[Entity], exp.Expression] | None = None
     statistics: Statistics | None = None
     satisfied_in_full: bool = True
+    anchored: bool | None = None
+    given: Set[str] = frozenset()
+    suspects: str | None = None

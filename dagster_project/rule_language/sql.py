@@ -65,6 +65,27 @@ def null_keys_query(rule: Rule, source: Source | None = None) -> exp.Select:
     return Scan(rule, source or Source()).null_keys()
 
 
+def lost_query(rule: Rule, source: Source | None = None) -> exp.Expression:
+    """The keys that losses touch, with the traces and times of the losses: what verdicts over groups call `lost`."""
+    scan = Scan(rule, source or Source())
+    return _after(scan.related(), scan.lost())
+
+
+def candidates_query(rule: Rule, source: Source | None = None) -> exp.Expression:
+    """The scopes that have an item that `when` needs: what verdicts call `candidates`."""
+    scan = Scan(rule, source or Source())
+    lost = [("lost", scan.lost())] if scan.grouped and scan.can_lose and "lost" not in scan.source.given else []
+    return _after([*scan.related(), *lost], scan.candidates())
+
+
+def _after(parts: list[tuple[str, exp.Expression]], query: exp.Expression) -> exp.Expression:
+    if not isinstance(query, exp.Query):
+        raise TypeError(f"{type(query).__name__} is no query")
+    for name, part in parts:
+        query = query.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
+    return query
+
+
 def to_sql(query: exp.Expression, dialect: str = "duckdb", *, pretty: bool = True) -> str:
     """The text of a query for an engine."""
     return query.sql(dialect=dialect, pretty=pretty, identify=True, comments=False)
@@ -110,6 +131,8 @@ class _Compiler:
         self.ctes.append(("judged", self._judged()))
         result = self._result()
         for name, query in self.ctes:
+            if name in self.source.given:
+                continue
             result = result.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
         return result
 
@@ -172,7 +195,9 @@ class _Compiler:
         }
         if not full:
             names = {
-                name: exp.Case().when(exp.Not(this=exp.Paren(this=is_satisfied)), value, copy=False)
+                name: value
+                if name == "trace_ids" and not self.scan.grouped
+                else exp.Case().when(exp.Not(this=exp.Paren(this=is_satisfied)), value, copy=False)
                 for name, value in names.items()
             }
         values: dict[str, exp.Expression] = {

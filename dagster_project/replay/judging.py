@@ -1,0 +1,157 @@
+"""Writes the verdicts of one rule into a temporary table: which steps that takes depends on what there is to read.
+
+Few traces are judged by one query. Of many, what losses touch is looked up first, then where to start is chosen by
+counting, and scopes that are plainly satisfied are only counted (`screening_sql`). Every step is a table of its own, so
+that the engine knows how large it is when it plans the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import duckdb
+from sqlglot import exp
+
+from dagster_project.rule_language.planner import is_worth_anchoring
+from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.scan_sql import Source
+from dagster_project.rule_language.screening_sql import INCOMPLETE, SCREENED, SUSPECTS, Kind, ScreeningSql
+from dagster_project.rule_language.sql import candidates_query, lost_query, to_sql, verdicts_query
+
+RESULT = "hindcast_replayed"
+# From so many traces on it pays to look before; below, every statement costs more than it spares.
+MANY_TRACES = 100_000
+# So many scopes are listed and looked at closely without a second thought.
+FEW_SCOPES = 200_000
+
+
+@dataclass(frozen=True)
+class Screened:
+    """The scopes that were only counted.
+
+    Attributes
+    ----------
+    kind
+        How the others were found; None when all are in the result.
+    satisfied, unsettled
+        How many are satisfied, and how many of these end after what is settled. Not those in the result.
+    of_all_traces
+        Whether every trace is judged, so that those are satisfied that are in the window and not in the result.
+    """
+
+    kind: Kind | None = None
+    satisfied: int = 0
+    unsettled: int = 0
+    of_all_traces: bool = False
+
+
+@contextmanager
+def judged(
+    connection: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    source: Source,
+    settled_until: datetime | None,
+    *,
+    many_traces: int = MANY_TRACES,
+    few_scopes: int = FEW_SCOPES,
+) -> Iterator[Screened]:
+    """Fill `RESULT` for the length of the block.
+
+    Parameters
+    ----------
+    settled_until
+        Satisfied scopes that end later are counted apart.
+    many_traces, few_scopes
+        From when on it is looked before.
+    """
+    steps = _Steps(connection, rule, replace(source, satisfied_in_full=False), [])
+    try:
+        ((traces,),) = connection.execute("select count(*) from intermediate.int_traces").fetchall()
+        found = steps.looked(settled_until, few_scopes) if traces >= many_traces else Screened()
+        # A temporary table lives in memory even when the connection only reads.
+        steps.make(RESULT, verdicts_query(rule, steps.source))
+        yield found
+    finally:
+        steps.drop()
+
+
+@dataclass
+class _Steps:
+    """The temporary tables of one replay, and the source as it stands after them."""
+
+    connection: duckdb.DuckDBPyConnection
+    rule: Rule
+    source: Source
+    made: list[str]
+
+    def make(self, name: str, query: exp.Expression) -> None:
+        self.made.append(name)
+        self.connection.execute(f'create or replace temp table "{name}" as {to_sql(query, pretty=False)}')
+
+    def drop(self) -> None:
+        # What was interrupted may have left the connection where nothing can be dropped; it is closed then.
+        for name in self.made:
+            with contextlib.suppress(duckdb.Error):
+                self.connection.execute(f'drop table if exists "{name}"')
+
+    def looked(self, settled_until: datetime | None, few_scopes: int) -> Screened:
+        """Make the tables before the verdicts."""
+        screening = ScreeningSql(self.rule, self.source, settled_until)
+        made, kind = screening.scan.made, screening.kind()
+        if made.can_lose:
+            self._look_for_losses(grouped=screening.scan.grouped and not screening.scan.key_sql.lifted)
+        counted = screening.anchor_rows()
+        if counted is not None:
+            ((anchor, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
+            self.source = replace(self.source, anchored=is_worth_anchoring(anchor, relevant))
+            if relevant <= few_scopes:
+                kind = None
+        screening = ScreeningSql(self.rule, self.source, settled_until)
+        if screening.scan.made.needs_candidates and not screening.scan.relations.reads_beside:
+            self.make("candidates", candidates_query(self.rule, self._of_incomplete()))
+            self.source = replace(self.source, given=self.source.given | {"candidates"})
+            if self._rows("candidates") <= few_scopes:
+                kind = None
+        if kind is None:
+            return Screened()
+        return self._screened(ScreeningSql(self.rule, self.source, settled_until), kind)
+
+    def _screened(self, screening: ScreeningSql, kind: Kind) -> Screened:
+        satisfied = unsettled = 0
+        if kind == "counted":
+            self.make(SCREENED, screening.counted())
+            ((satisfied, unsettled),) = self.connection.execute(
+                f'select satisfied, unsettled from "{SCREENED}"'  # noqa: S608
+            ).fetchall()
+        self.make(SUSPECTS, screening.suspects(kind))
+        self.source = screening.narrowed()
+        return Screened(kind, satisfied, unsettled, screening.of_all_traces)
+
+    def _look_for_losses(self, *, grouped: bool) -> None:
+        columns = "trace_id, is_complete, started_at, ended_at"
+        self.made.append(INCOMPLETE)
+        self.connection.execute(
+            f"create or replace temp table {INCOMPLETE} as"  # noqa: S608
+            f" select {columns} from intermediate.int_traces where not is_complete"
+        )
+        if grouped:
+            self.make("lost", lost_query(self.rule, self._of_incomplete()))
+            self.source = replace(self.source, given=self.source.given | {"lost"})
+
+    def _of_incomplete(self) -> Source:
+        """Where only incomplete traces are asked for, the table that has no others."""
+        table_of = self.source.table
+
+        def table(name: str, alias: str | None) -> exp.Expression:
+            if name == "traces":
+                return exp.table_(INCOMPLETE, quoted=True, alias=alias)
+            return table_of(name, alias)
+
+        return replace(self.source, table=table)
+
+    def _rows(self, name: str) -> int:
+        return int(self.connection.execute(f'select count(*) from "{name}"').fetchall()[0][0])  # noqa: S608
