@@ -52,8 +52,8 @@ totalled as (
     from {{ ref('rule_catalogue') }}
 ),
 
--- Sums and counts that a rule reports are added up, in decimals; a sum of means or of extremes would say nothing. Of all
--- values it is counted how many different ones there are.
+-- Sums and counts that a rule reports are added up, in decimals; a sum of means or of extremes would say nothing.
+-- Of all values it is counted how many different ones there are.
 reported as (
     select
         valued.rule_id,
