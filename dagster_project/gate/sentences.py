@@ -13,6 +13,7 @@ from dagster_project.rule_language.rule_file import RESERVED_REPORT_NAME
 from dagster_project.wording import counted
 
 SHOWN_A_RULE = 20
+LEFT_OUT_SHOWN = 5
 
 
 def summary(outcome: Outcome) -> str:
@@ -42,6 +43,7 @@ def received(outcome: Outcome) -> str:
     ]
     parts += [f"{counted(seen.repeats, 'record')} sent again, counted once"] if seen.repeats else []
     parts += [f"{counted(seen.records_refused, 'record')} refused"] if seen.records_refused else []
+    parts += [f"{counted(len(seen.left_out), 'file')} left out"] if seen.left_out else []
     return "; ".join(parts)
 
 
@@ -52,6 +54,10 @@ def remarks(outcome: Outcome) -> Iterator[str]:
             yield f"{file.path}: {counted(file.records_refused, 'record')} refused; first: {file.refusals[0]}"
         if file.unknown_fields:
             yield f"{file.path}: read over unknown fields {', '.join(file.unknown_fields)}"
+    for left in outcome.telemetry.left_out[:LEFT_OUT_SHOWN]:
+        yield f"{left.path}: left out, {left.reason}"
+    if (more := len(outcome.telemetry.left_out) - LEFT_OUT_SHOWN) > 0:
+        yield f"and {counted(more, 'file')} more left out"
     if silent := [one.rule.id for one in outcome.judged if not one.error and not one.applied]:
         yield f"{counted(len(silent), 'rule')} met nothing to judge here, so they say nothing: {', '.join(silent)}"
     for one in outcome.judged:

@@ -16,10 +16,10 @@ from typing import Final
 import duckdb
 
 from dagster_project.gate.dbt_sql import shipped_sql
-from dagster_project.sources.recognition import recognise_all
+from dagster_project.sources.recognition import LeftOut, recognise_all
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.connection import connect, migrate
-from dagster_project.warehouse.landing import FileOutcome
+from dagster_project.warehouse.landing import FileOutcome, InputFile
 
 _ALWAYS: Final = ("stg_spans", "stg_logs", "stg_span_events", "stg_span_links", "int_trace_shape", "int_traces")
 REFUSALS_SHOWN: Final = 3
@@ -43,9 +43,13 @@ class ReadFile:
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What there is to judge. `repeats` are span records that were sent more than once and count once."""
+    """What there is to judge. `repeats` are span records that were sent more than once and count once.
+
+    `left_out` are the files of folders that were not read.
+    """
 
     files: tuple[ReadFile, ...]
+    left_out: tuple[LeftOut, ...]
     spans: int
     logs: int
     traces: int
@@ -66,29 +70,45 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> tuple[ReadFile, ...]:
+@dataclass(frozen=True)
+class Landed:
+    """What of the paths that were named is in `raw.*`, and which files of folders are not."""
+
+    files: tuple[ReadFile, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Landed:
     """Land files, and those of folders, in `raw.*`; what each is, its content says.
 
     Raises
     ------
     UnreadableInput
-        A file is of no known format, or nothing of it could be read. A folder's files of no known format are passed by.
+        A file is of no known format, nothing of it could be read, or a folder has no file of a known format. The other
+        files of a folder that has one are passed by.
     FileNotFoundError
         A path does not exist.
     """
-    found = recognise_all(list(paths))
-    named = {path for path in paths if not path.is_dir()}
-    problems = [f"{left.path}: {left.reason}" for left in found.left_out if left.path in named]
-    if not found.files and not problems:
-        problems = [f"{path}: there is no file of a known format in it" for path in paths]
-    summary = landing.land(connection, found.files)
+    problems: list[str] = []
+    files: dict[Path, InputFile] = {}
+    left_out: dict[Path, LeftOut] = {}
+    # Each path by itself: one that gives nothing is a mistake, whatever the others give.
+    for path in paths:
+        found = recognise_all([path])
+        if path.is_dir():
+            left_out |= {left.path.resolve(): left for left in found.left_out}
+            problems += [] if found.files else [f"{path}: there is no file of a known format in it"]
+        else:
+            problems += [f"{left.path}: {left.reason}" for left in found.left_out]
+        files |= {file.path.resolve(): file for file in found.files}
+    summary = landing.land(connection, tuple(files.values()))
     problems += [f"{outcome.path}: {outcome.message}" for outcome in summary.with_status("failed")]
     if problems:
         raise UnreadableInput("\n".join(problems))
-    return tuple(_read_file(connection, outcome) for outcome in summary.files)
+    return Landed(tuple(_read_file(connection, outcome) for outcome in summary.files), tuple(left_out.values()))
 
 
-def stage(connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...]) -> Telemetry:
+def stage(connection: duckdb.DuckDBPyConnection, landed: Landed) -> Telemetry:
     """Make the tables of spans and logs from what has landed: each record once, typed, with the shape of its trace."""
     connection.execute("create schema staging; create schema intermediate")
     _make(connection, _ALWAYS)
@@ -98,7 +118,7 @@ def stage(connection: duckdb.DuckDBPyConnection, files: tuple[ReadFile, ...]) ->
             count(*) filter (is_complete), (select count(*) from staging.stg_span_repeats)
         from intermediate.int_traces
     """).fetchall()
-    return Telemetry(files, spans, logs, traces, complete, repeats)
+    return Telemetry(landed.files, landed.left_out, spans, logs, traces, complete, repeats)
 
 
 def stage_beside(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> None:
