@@ -45,6 +45,7 @@ def select(names: Sequence[str], folder: Path) -> Catalogue:
     ------
     UnknownRules
         Says what comes near.
+        Also when there is nothing left to judge: a gate of no rule would let everything pass.
     RuleErrors
         Every mistake of the files that were read.
     """
@@ -55,12 +56,14 @@ def select(names: Sequence[str], folder: Path) -> Catalogue:
         named |= {file.stem for file in found if file.stem in (name, Path(name).stem)}
         files.update(dict.fromkeys(found))
     if not names:
-        files = dict.fromkeys(_below(folder))
-        if not files:
-            raise UnknownRules(f"{folder} holds no rule; name some with --rules")
+        files = dict.fromkeys(_some_below(folder))
     texts = {_shown(file, folder): file.read_bytes().decode("utf-8") for file in files}
     catalogue = rule_language.load_catalogue(texts)
-    return replace(catalogue, rules=tuple(rule for rule in catalogue if rule.status != "retired" or rule.id in named))
+    judged = tuple(rule for rule in catalogue if rule.status != "retired" or rule.id in named)
+    if not judged:
+        retired = ", ".join(rule.id for rule in catalogue)
+        raise UnknownRules(f"nothing would be judged: {retired} are retired; a retired rule is judged when it is named")
+    return replace(catalogue, rules=judged)
 
 
 def line_of(rule: Rule) -> int:
@@ -75,14 +78,12 @@ def line_of(rule: Rule) -> int:
 
 def _files(name: str, folder: Path) -> list[Path]:
     if "/" not in name and (folder / name).is_dir():
-        return _below(folder / name)
+        return _some_below(folder / name)
     if "/" not in name and (of_id := sorted(folder.glob(f"*/{_literally(name)}.yml"))):
         return of_id
     path = Path(name)
     if path.is_dir():
-        if found := _below(path):
-            return found
-        raise UnknownRules(f"{path} holds no rule: no file in or below it ends in .yml")
+        return _some_below(path)
     if path.is_file():
         return [path]
     known = [file.stem for file in _below(folder)] + [each.name for each in folder.iterdir() if each.is_dir()]
@@ -95,6 +96,14 @@ def _files(name: str, folder: Path) -> list[Path]:
 
 def _literally(name: str) -> str:
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
+
+
+def _some_below(folder: Path) -> list[Path]:
+    if found := _below(folder):
+        return found
+    misnamed = next((file for file in sorted(folder.rglob("*.yaml")) if file.is_file()), None)
+    hint = f"; rename {misnamed} to {misnamed.stem}.yml" if misnamed else ""
+    raise UnknownRules(f"{folder} holds no rule: no file in or below it ends in .yml{hint}")
 
 
 def _below(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from dagster_project.cli.app import app
 from dagster_project.gate.outcome import Policy
 from dagster_project.gate.run import Request, run
+from dagster_project.gate.selection import UnknownRules
 from tests.gate.conftest import RULE, span
 
 TODAY = date(2024, 6, 1)
@@ -115,6 +116,28 @@ def test_the_command_starts_alone_and_has_the_same_exit_codes(traces, rules, tmp
     assert subprocess.run(usage, cwd=tmp_path, capture_output=True, check=False).returncode == 2
 
 
+def test_a_named_path_that_gives_nothing_is_an_error(command, traces, rules, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for content in (None, "not telemetry"):
+        if content is not None:
+            (wrong / "readme.txt").write_text(content)
+        found = command("--traces", traces(CHARGE), "--logs", wrong, "--rules", rules)
+        assert found.exit_code == 2, found.output
+        assert "wrong: there is no file of a known format in it" in found.stderr
+
+
+def test_files_of_a_folder_that_are_not_read_are_told(command, traces, rules, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(traces(CHARGE).read_bytes())
+    (folder / "readme.txt").write_text("not telemetry")
+    found = command("--traces", folder, "--logs", folder / "a.jsonl", "--rules", rules)
+    assert found.exit_code == 1, found.output
+    assert "1 file left out" in found.stdout
+    assert "readme.txt: left out, its content is of no known format" in found.stdout
+
+
 # --- what is read ---------------------------------------------------------------------------------------------------
 
 
@@ -193,8 +216,22 @@ def test_a_shadow_rule_is_shown_and_stops_nothing(gate, traces, rules):
 def test_a_retired_rule_is_judged_only_by_name(gate, traces, rules):
     file = rules / "payments/charge-is-approved.yml"
     file.write_text(RULE.replace("severity: high", "severity: high\nstatus: retired"))
-    assert not gate(traces(CHARGE)).judged
+    with pytest.raises(UnknownRules, match="retired"):
+        gate(traces(CHARGE))
     assert gate(traces(CHARGE), rules=[str(file)]).exit_code == 1
+
+
+def test_a_gate_that_would_judge_no_rule_is_broken(command, traces, rules, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/sources.yml").write_text("sources: []\n")
+    (rules / "empty").mkdir()
+    (rules / "search").mkdir()
+    (rules / "search/misnamed.yaml").write_text(RULE)
+    for names in (["empty"], ["payments", "empty"], ["search"], [str(rules / "search")]):
+        found = command("--traces", traces(CHARGE), *(part for name in names for part in ("--rules", name)))
+        assert found.exit_code == 2, found.output
+        assert "holds no rule" in found.stderr
+    assert "misnamed.yaml" in command("--traces", traces(CHARGE), "--rules", "search").stderr
 
 
 def test_severity_says_what_may_stop_the_pipeline(gate, traces):
