@@ -124,8 +124,9 @@ class _Steps:
         satisfied = unsettled = 0
         if kind == "counted":
             self.make(SCREENED, screening.counted())
+            # The engine sums over no scopes to null.
             ((satisfied, unsettled),) = self.connection.execute(
-                f'select satisfied, unsettled from "{SCREENED}"'  # noqa: S608
+                f'select coalesce(satisfied, 0), coalesce(unsettled, 0) from "{SCREENED}"'  # noqa: S608
             ).fetchall()
         self.make(SUSPECTS, screening.suspects(kind))
         self.source = screening.narrowed()
