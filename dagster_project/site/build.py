@@ -11,7 +11,7 @@ import duckdb
 from dagster_project.facts import NightSummary, Stamp, WrittenDocument
 from dagster_project.site import data, incidents, morning, overview, resolve_times, results, rules
 from dagster_project.site.recorded import Recorded
-from dagster_project.site.workshop import Workshop, lay_assets, set_aside
+from dagster_project.site.workshop import Workshop, lay_assets, set_aside, sweep
 
 MORNING = "morning.html"
 
@@ -44,6 +44,7 @@ def build(
     Path
         Of index.html.
     """
+    sweep(site_dir)
     with set_aside(site_dir) as folder:
         workshop = Workshop(connection, folder, stamp)
         lay_assets(folder)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,8 @@ FORMULA = r"^\s*[=+\-@]|^[\t\r\n]"
 NUMBERS = frozenset(
     "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint float double decimal".split()  # noqa: SIM905
 )
+
+_LEFT = re.compile(r"\.([1-9][0-9]{0,9})(?:\.[0-9a-f]{8})?\.(partial|old)")
 
 
 @dataclass(frozen=True)
@@ -100,20 +105,52 @@ def environment() -> Environment:
 def set_aside(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; it takes target's place when the block ends well, and is removed when not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    for left in target.parent.glob(f".{target.name}.*"):
-        # A run that was killed left it; the caller holds the lock, so nobody fills it now.
-        shutil.rmtree(left, ignore_errors=True)
+    # Nobody else's, whoever writes the same pages meanwhile: process ids alone repeat from container to container.
+    own = f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    aside, old = target.with_name(f"{own}.partial"), target.with_name(f"{own}.old")
     aside.mkdir()
     try:
         yield aside
         if target.exists():
             target.rename(old)
-        aside.rename(target)
+        try:
+            aside.rename(target)
+        except OSError:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(target: Path) -> None:
+    """Remove what runs that were killed left beside `target`; only for who holds the lock, so that nobody fills it.
+
+    What stood at `target` before is put back when the run was killed between its two renames.
+    """
+    left = [
+        (found, matched)
+        for found in target.parent.glob(f".{glob.escape(target.name)}.*")
+        if (matched := _LEFT.fullmatch(found.name[len(target.name) + 1 :])) and not _is_running(int(matched[1]))
+    ]
+    for found, matched in left:
+        if matched[2] == "old" and not target.exists():
+            found.rename(target)
+        else:
+            shutil.rmtree(found, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # an earlier one of the same number: this one has set nothing aside yet
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def lay_assets(folder: Path) -> None:
