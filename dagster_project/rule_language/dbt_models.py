@@ -9,16 +9,17 @@ import hashlib
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sqlglot import exp
 
 from dagster_project import __version__
+from dagster_project.rule_language import reach
 from dagster_project.rule_language.catalogue import Catalogue
-from dagster_project.rule_language.item_sql import ALIASES
-from dagster_project.rule_language.model import ALWAYS_TRUE, Baseline, Nearby, Scope
+from dagster_project.rule_language.entity_sql import ALIASES, started_at
+from dagster_project.rule_language.model import ALWAYS_TRUE, Scope
+from dagster_project.rule_language.reach import is_judged_whole, looks_beyond
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import TABLES, Scan, Source
 from dagster_project.rule_language.sql import RESULT_TYPES, null_keys_query, to_sql, verdicts_query
@@ -38,8 +39,11 @@ from dagster_project.rule_language.syntax import Entity
 MODELS = "models/violations/generated"
 MACROS = "macros/generated"
 TRACE_GROUP = "verdicts__trace"
+NEARBY_TRACE_GROUP = "verdicts__nearby_trace"
 TOUCHED = "touched"
 """The temporary table, of the connection that judges a plan group, with the scopes that are judged again."""
+READ_DAYS = "read_days"
+"""The same with the days of which hours are read: those that are judged again, and what their baselines need."""
 
 _CATALOGUE_TYPES = {
     "rule_id": "VARCHAR",
@@ -55,6 +59,7 @@ _CATALOGUE_TYPES = {
     "scope_kind": "VARCHAR",
     "gap_ns": "BIGINT",
     "is_unconditional": "BOOLEAN",
+    "totalled": "VARCHAR[]",
     "file": "VARCHAR",
     "file_sha256": "VARCHAR",
     "file_bytes": "BIGINT",
@@ -97,15 +102,21 @@ def plan_groups(catalogue: Catalogue) -> dict[str, list[Rule]]:
     """The name of each generated model and the rules it judges; the trace pack is always there, even empty."""
     groups: dict[str, list[Rule]] = {TRACE_GROUP: []}
     for rule in catalogue.judged:
-        groups.setdefault(group_name(rule.judgement.group_by, rule.judgement.scope), []).append(rule)
+        judgement = rule.judgement
+        name = group_name(judgement.group_by, judgement.scope, beyond=looks_beyond(rule))
+        groups.setdefault(name, []).append(rule)
     return dict(sorted(groups.items()))
 
 
-def group_name(group_by: tuple[str, ...], scope: Scope = Scope.GROUP) -> str:
-    """`verdicts__trace`, or `verdicts__by_<key>` and the like; keys that are no plain words get a hash: no two meet."""
+def group_name(group_by: tuple[str, ...], scope: Scope = Scope.GROUP, *, beyond: bool = False) -> str:
+    """`verdicts__trace`, or `verdicts__by_<key>` and the like; keys that are no plain words get a hash: no two meet.
+
+    Rules that look `beyond` their scope are judged in more scopes than others of the same keys, so they are apart.
+    """
     if scope is Scope.TRACE or (scope is Scope.GROUP and not group_by):
-        return TRACE_GROUP
-    head = {Scope.GROUP: "verdicts__by", Scope.LIFTED: "verdicts__lifted_by", Scope.HOUR: "verdicts__hourly_by"}[scope]
+        return NEARBY_TRACE_GROUP if beyond else TRACE_GROUP
+    head = {Scope.GROUP: "by", Scope.LIFTED: "lifted_by", Scope.HOUR: "hourly_by"}[scope]
+    head = f"verdicts__nearby_{head}" if beyond and scope is not Scope.HOUR else f"verdicts__{head}"
     joined = "__".join(group_by)
     plain = re.sub(r"[^a-z0-9_]", "_", joined.lower())
     if plain != joined or any("__" in key for key in group_by):
@@ -113,29 +124,12 @@ def group_name(group_by: tuple[str, ...], scope: Scope = Scope.GROUP) -> str:
     return f"{head}_{plain}"
 
 
-def is_judged_whole(rule: Rule) -> bool:
-    """Whether every replay judges the rule over all history, because what arrives can change scopes it does not touch.
-
-    Such are rules that look beyond the trace of an item (`near`, `after` on a service or on anything), baselines, and
-    sessions of whole traces. All others are judged where a trace or a key was touched.
-    """
-    if rule.judgement.scope in {Scope.LIFTED, Scope.HOUR}:
-        return True
-    return any(
-        isinstance(node, Baseline) or (isinstance(node, Nearby) and "trace" not in node.on)
-        for node in _nodes(rule.judgement)
-    )
-
-
-def _nodes(node: object) -> Iterator[object]:
-    """A node of the model and all that it is made of."""
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _nodes(part)
-    elif is_dataclass(node):
-        yield node
-        for one in fields(node):
-            yield from _nodes(getattr(node, one.name))
+def _reach_of(name: str, rules: list[Rule]) -> reach.Reach | None:
+    """How far the rules of a plan group look; None for those that what arrives touches in its own scope alone."""
+    if name == TRACE_GROUP or not rules:
+        return None
+    is_hourly = rules[0].judgement.scope is Scope.HOUR
+    return reach.of(rules) if is_hourly or looks_beyond(rules[0]) else None
 
 
 def _reference(name: str, alias: str | None) -> exp.Expression:
@@ -150,34 +144,44 @@ def _model(name: str, rules: list[Rule]) -> str:
     """Incremental: touched scopes and rules whose meaning is new are judged, everything else stays."""
     judged = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules]))
     whole = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules if is_judged_whole(rule)]))
-    by_key = name != TRACE_GROUP
+    found = _reach_of(name, rules)
+    reached = f", {found.as_jinja}" if found else ""
     head = (
         "{{\n    config(\n        materialized='incremental',\n        incremental_strategy='append',\n"
         "        on_schema_change='fail',\n"
-        f"        pre_hook=\"{{{{ begin_judging('{name}', touched_by__{name}(), {judged}, {whole}) }}}}\",\n"
-        f"        post_hook=\"{{{{ end_judging('{name}', {judged}) }}}}\"\n    )\n}}}}\n"
+        f"        pre_hook=\"{{{{ begin_judging('{name}', touched_by__{name}(), {judged}, {whole}{reached}) }}}}\",\n"
+        f"        post_hook=\"{{{{ end_judging('{name}', {judged}{reached}) }}}}\"\n    )\n}}}}\n"
         f"-- {_NOTE}\n"
         f"{{%- set judged_before = rules_judged_before('{name}', {whole}) %}}\n"
         "{%- set taken_out = rules_taken_out() %}\n\n"
     )
+    return head + _model_text(rules)
 
-    def query(rule: Rule) -> exp.Select:
-        if is_judged_whole(rule):
-            return verdicts_query(rule, Source(table=_reference))
-        if by_key:
-            return verdicts_query(rule, Source(table=_reference, touched_keys=_touched_keys(rule)))
+
+def _query(rule: Rule) -> exp.Select:
+    """The verdicts of a rule in the scopes that are to be judged again."""
+    scope = rule.judgement.scope
+    if is_judged_whole(rule):
+        return verdicts_query(rule, Source(table=_reference))
+    if scope is Scope.HOUR:
+        return verdicts_query(rule, Source(table=_reference, read=_read_days(rule)))
+    if scope is Scope.TRACE:
         return verdicts_query(rule, Source(table=_reference, touched=_touched(rule)))
+    return verdicts_query(rule, Source(table=_reference, touched_keys=_touched_keys(rule)))
 
-    return head + _model_text(rules, query)
 
-
-def _model_text(rules: list[Rule], query: Callable[[Rule], exp.Select]) -> str:
+def _model_text(rules: list[Rule]) -> str:
     """Each rule is a query of its own, anchored where it is rare, under its name; dbt leaves out those taken out."""
     parts = [to_sql(_nothing(RESULT_TYPES))]
     for number, rule in enumerate(rules):
-        source = exp.Subquery(this=query(rule), alias=_alias(number))
+        source = exp.Subquery(this=_query(rule), alias=_alias(number))
         columns = [column(name, f"rule_{number}") for name in RESULT_TYPES]
-        judged = to_sql(exp.Select(expressions=columns).from_(source, copy=False))
+        chosen = exp.Select(expressions=columns).from_(source, copy=False)
+        if rule.judgement.scope is Scope.HOUR and not is_judged_whole(rule):
+            # Hours before those that are judged again are read for baselines alone.
+            day = exp.Var(this=f'{{{{ day_of_hour(\'"rule_{number}"."scope_key"\') }}}}')
+            chosen = chosen.where(_to_be_judged(rule, day, ["day"]), copy=False)
+        judged = to_sql(chosen)
         parts.append(f"{{%- if '{_judged_as(rule)}' not in taken_out %}}\nUNION ALL\n{judged}\n{{%- endif %}}")
     return "\n".join(parts) + "\n"
 
@@ -205,20 +209,41 @@ def _touched_keys(rule: Rule) -> Callable[[Sequence[exp.Expression]], exp.Expres
     return condition
 
 
-def _to_be_judged(rule: Rule, what: exp.Expression, names: list[str]) -> exp.Expression:
+def _read_days(rule: Rule) -> Callable[[Entity], exp.Expression]:
+    """The same for the day of an item: also those that only baselines need."""
+
+    def condition(entity: Entity) -> exp.Expression:
+        days = {"span": column("started_on", ALIASES["span"]), "log": column("occurred_on", ALIASES["log"])}
+        day: exp.Expression | None = days.get(entity)
+        if day is None:
+            microseconds = exp.IntDiv(this=call("epoch_ns", started_at(entity)), expression=exp.Literal.number(1000))
+            day = cast(call("make_timestamp", exp.Paren(this=microseconds)), "DATE")
+        return _to_be_judged(rule, day, ["day"], READ_DAYS)
+
+    return condition
+
+
+def _to_be_judged(rule: Rule, what: exp.Expression, names: list[str], among: str = TOUCHED) -> exp.Expression:
     template = f"{{{{ is_to_be_judged(judged_before, '{_judged_as(rule)}') }}}}"
-    touched = exp.table_(TOUCHED, db="main", catalog="temp", quoted=True)
+    touched = exp.table_(among, db="main", catalog="temp", quoted=True)
     chosen = exp.Select(expressions=[column(name) for name in names]).from_(touched, copy=False)
     return one_of([exp.Var(this=template), in_query(what, chosen)])
 
 
 def _touched_macro(name: str, rules: list[Rule]) -> str:
     """The macro that says, as SQL, which scopes of a plan group the window touches."""
-    query = "{{ touched_traces() }}" if name == TRACE_GROUP or not rules else _touched_keys_query(rules)
+    if name == TRACE_GROUP or not rules:
+        query = "{{ touched_traces() }}"
+    elif name == NEARBY_TRACE_GROUP:
+        query = "select trace_id from temp.main.touched_widely"
+    elif rules[0].judgement.scope is Scope.HOUR:
+        query = "select day from temp.main.touched_days"
+    else:
+        query = _touched_keys_query(rules, beyond=_reach_of(name, rules) is not None)
     return f"{{# {_NOTE} #}}\n{{% macro touched_by__{name}() %}}\n{query}\n{{% endmacro %}}\n"
 
 
-def _touched_keys_query(rules: list[Rule]) -> str:
+def _touched_keys_query(rules: list[Rule], *, beyond: bool) -> str:
     """The keys of all items of touched traces, and of logs in the window: what arrived can change no group without one.
 
     All items, not only those that a rule looks at: a trace that became whole, or is so no more, carries the key, too.
@@ -231,12 +256,13 @@ def _touched_keys_query(rules: list[Rule]) -> str:
         scan = Scan(rule, Source(table=_reference))
         for entity in ["span", *scan.made.entities] if scan.can_lose else scan.made.entities:
             if entity not in rows:
-                rows[entity] = scan.key_rows(entity, _arrived(entity))
+                rows[entity] = scan.key_rows(entity, _arrived(entity, beyond=beyond))
     keys = [f"k{number}" for number in range(len(rules[0].judgement.group_by))]
     names = [column(name, "keys") for name in keys]
     together = exp.Subquery(this=union_all(list(rows.values())), alias=exp.TableAlias(this=exp.to_identifier("keys")))
     found = exp.Select(expressions=[*names, aliased(_scope_key(names), "scope_key")]).from_(together, copy=False)
-    return "WITH touched_traces AS (\n    {{ touched_traces() }}\n)\n\n" + to_sql(found.distinct(copy=False))
+    traces = "select trace_id from temp.main.touched_widely" if beyond else "{{ touched_traces() }}"
+    return f"WITH touched_traces AS (\n    {traces}\n)\n\n" + to_sql(found.distinct(copy=False))
 
 
 def _scope_key(names: list[exp.Column]) -> exp.Expression:
@@ -246,12 +272,15 @@ def _scope_key(names: list[exp.Column]) -> exp.Expression:
     return call("concat", text("["), call("concat_ws", text(","), *(name.copy() for name in names)), text("]"))
 
 
-def _arrived(entity: Entity) -> exp.Expression:
+def _arrived(entity: Entity, *, beyond: bool) -> exp.Expression:
     alias = ALIASES[entity]
     chosen = exp.Select(expressions=[column("trace_id")]).from_(exp.table_("touched_traces"), copy=False)
     of_touched_trace = in_query(column("trace_id", alias), chosen)
     if entity != "log":
         return of_touched_trace
+    if beyond:
+        near = exp.Select(expressions=[column("day")]).from_(exp.table_("near_days", db="main", catalog="temp"))
+        return one_of([of_touched_trace, in_query(column("occurred_on", alias), near)])
     return one_of([of_touched_trace, exp.Var(this=f'{{{{ in_replay_window(\'"{alias}"."occurred_on"\') }}}}')])
 
 
@@ -301,6 +330,8 @@ def _catalogue_row(rule: Rule) -> exp.Select:
         "scope_kind": rule.scope_kind,
         "gap_ns": str(rule.judgement.gap_ns),
         "is_unconditional": "true" if rule.judgement.when == ALWAYS_TRUE else "false",
+        # Of the reported values, those that may be added up over violations.
+        "totalled": tuple(one.name for one in rule.judgement.report if one.function in {"sum", "count"}),
         "file": rule.path,
         "file_sha256": hashlib.sha256(rule.content).hexdigest(),
         "file_bytes": str(len(rule.content)),
