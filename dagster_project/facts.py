@@ -292,7 +292,10 @@ class FailedStep:
 
 @dataclass(frozen=True)
 class NightSummary:
-    """What one night did. `exit_code` is 0, 1 (there are new violations) or 2 (a step failed)."""
+    """What one night did. `exit_code` is 0, 1 (there are new violations) or 2 (a step failed).
+
+    `inconclusive` has the scopes that were not so before; `taken_out` the rules that hit a limit, among `failed_steps`.
+    """
 
     night_id: str
     started_at: datetime
@@ -307,6 +310,8 @@ class NightSummary:
     gone: ViolationChange = ViolationChange(0)
     suppressed: ViolationChange = ViolationChange(0)
     shadow: ViolationChange = ViolationChange(0)
+    inconclusive: ViolationChange = ViolationChange(0)
+    taken_out: tuple[FailedStep, ...] = ()
     failed_steps: tuple[FailedStep, ...] = ()
     warnings: tuple[FailedStep, ...] = ()
     is_first: bool = False

@@ -44,6 +44,25 @@ _LISTED = """
     qualify row_number() over (partition by change order by first_span_at desc, violation_id) <= $listed
     order by change, first_span_at desc, violation_id
 """
+# Scopes that are inconclusive and were not before; a verdict that only has more spans now was so before.
+_INCONCLUSIVE = """
+    create or replace temp table newly_inconclusive as
+    with of_night as (from audit.verdict_history where replay_id > $replay_id and verdict = 'inconclusive')
+    select appeared.violation_id, appeared.rule_id, rules.title, rules.severity, appeared.scope_key,
+        appeared.first_span_at, appeared.service_names
+    from (from of_night where change = 'appeared') as appeared
+    anti join (from of_night where change = 'superseded') as known
+        on appeared.rule_id = known.rule_id and appeared.scope_key = known.scope_key
+    left join violations.rule_catalogue as rules on appeared.rule_id = rules.rule_id
+"""
+_INCONCLUSIVE_COUNTED = "select rule_id, count(*) from newly_inconclusive group by all order by 2 desc, 1"
+_INCONCLUSIVE_LISTED = """
+    select violation_id, rule_id, coalesce(title, rule_id), coalesce(severity, ''), scope_key,
+        first_span_at::timestamp, service_names
+    from newly_inconclusive
+    order by first_span_at desc, violation_id
+    limit $listed
+"""
 _COLUMNS = "violation_id, rule_id, title, severity, scope_key, first_span_at, service_names"
 CHANGES = ("new", "ongoing", "gone", "suppressed", "shadow")
 
@@ -82,6 +101,21 @@ def expired_suppressions(connection: duckdb.DuckDBPyConnection) -> tuple[str, ..
         f"suppression {number} of {target} by {owner} expired on {until}: what it suppressed counts again"
         for number, target, owner, until in rows
     )
+
+
+def newly_inconclusive(connection: duckdb.DuckDBPyConnection, replay_id: int) -> ViolationChange:
+    """The scopes that replays after `replay_id` found inconclusive, and none before them: what nobody can tell now."""
+    connection.execute(_INCONCLUSIVE, {"replay_id": replay_id})
+    by_rule = connection.execute(_INCONCLUSIVE_COUNTED).fetchall()
+    listed = connection.execute(_INCONCLUSIVE_LISTED, {"listed": LISTED}).fetchall()
+    connection.execute("drop table temp.newly_inconclusive")
+    return ViolationChange(sum(n for _, n in by_rule), tuple(by_rule), tuple(_line(*line) for line in listed))
+
+
+def newest_replay(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of the last finished replay; 0 before the first."""
+    ((replay_id,),) = connection.execute("select coalesce(max(replay_id), 0) from audit.replays").fetchall()
+    return int(replay_id)
 
 
 def loads_since(connection: duckdb.DuckDBPyConnection, load_id: int) -> tuple[LoadedFile, ...]:

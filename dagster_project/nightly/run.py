@@ -104,16 +104,19 @@ def run_night(project: Project, listener: Listener, *, land: bool = True) -> Nig
 
 def _run(project: Project, night: NightSummary, told: _Told, *, land: bool) -> NightSummary:
     before = _generation_of_last_night(project)
-    first_load = _newest_load(project)
+    first_load, last_replay = _newest(project)
     is_published = _run_jobs(project, told, land=land)
     with _reading(project, "read the ledger") as connection:
         told.warnings.extend(_days_outside(connection, declaration.read(project.sources_file).first_day))
-        told.failed.extend(FailedStep(f"rule {rule}", why) for rule, why in limits.taken_out(connection))
+        taken_out = tuple(FailedStep(f"rule {rule}", why) for rule, why in limits.taken_out(connection))
+        told.failed.extend(taken_out)
         told.warnings.extend(FailedStep("suppressions", said) for said in changes.expired_suppressions(connection))
         night = replace(
             night,
             loads=changes.loads_since(connection, first_load),
             refused=changes.refused_since(connection, first_load),
+            taken_out=taken_out,
+            inconclusive=changes.newly_inconclusive(connection, last_replay) if is_published else night.inconclusive,
             is_first=before is None,
         )
     after = generations.latest(project.generations_dir)
@@ -205,9 +208,10 @@ def _days_outside(connection: duckdb.DuckDBPyConnection, first_day: date) -> Ite
         yield FailedStep("clocks", f"{to_come} event days of {files} files lie in the future and are judged by no rule")
 
 
-def _newest_load(project: Project) -> int:
+def _newest(project: Project) -> tuple[int, int]:
+    """The newest load and the last replay, before the night adds to them."""
     with _reading(project, "read the ledger") as connection:
-        return changes.newest_load(connection)
+        return changes.newest_load(connection), changes.newest_replay(connection)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,12 @@ _CHANGES = (
     Column("new", "New", "count"),
     Column("ongoing", "Ongoing", "count"),
     Column("gone", "Gone", "count"),
+    Column("suppressed", "Suppressed", "count"),
+    Column("shadow", "In shadow", "count"),
+    Column("inconclusive", "Newly inconclusive", "count"),
 )
+# The kinds of change that are counted by rule, as `NightSummary` has them.
+_COUNTED = ("new", "ongoing", "gone", "suppressed", "shadow", "inconclusive")
 _LINES = (
     Column("first_span_at", "First span (UTC)", "time"),
     Column("rule_id", "Rule", "code", link="href"),
@@ -58,6 +63,10 @@ def write(target: Path, night: NightSummary, *, has_site: bool = True) -> None:
         changes=table("Violations by rule", _CHANGES, _by_rule(night, has_site=has_site)),
         new=_lines("New violations, the latest first", night.new, has_site=has_site),
         gone=_lines("Violations that are gone, the latest first", night.gone, has_site=has_site),
+        suppressed=_lines("Suppressed violations, the latest first", night.suppressed, has_site=has_site),
+        shadow=_lines("Violations of rules in shadow, the latest first", night.shadow, has_site=has_site),
+        inconclusive=_lines("Newly inconclusive, the latest first", night.inconclusive, has_site=has_site),
+        failed=[step for step in night.failed_steps if step not in night.taken_out],
     )
 
 
@@ -78,7 +87,7 @@ def write_empty(target: Path, stamp: Stamp) -> None:
 
 
 def _by_rule(night: NightSummary, *, has_site: bool) -> list[Row]:
-    changes = {name: dict(getattr(night, name).by_rule) for name in ("new", "ongoing", "gone")}
+    changes = {name: dict(getattr(night, name).by_rule) for name in _COUNTED}
     rules = sorted(
         {rule for counts in changes.values() for rule in counts}, key=lambda rule: (-changes["new"].get(rule, 0), rule)
     )

@@ -91,3 +91,29 @@ def test_loads_and_refusals_are_those_of_this_night(warehouse):
     (refused,) = changes.refused_since(warehouse, 1)
     assert (refused.reason, refused.records) == ("not_json", 1)
     assert changes.newest_load(warehouse) == 2
+
+
+def test_a_scope_is_newly_inconclusive_when_it_was_not_so_before(warehouse):
+    warehouse.execute(
+        "create table violations.rule_catalogue as select 'r' as rule_id, 'T' as title, 'low' as severity"
+    )
+
+    def note(replay, change, scope, verdict="inconclusive"):
+        warehouse.execute(
+            "insert into audit.verdict_history by name select ? as replay_id, ? as change, ? as scope_key,"
+            " ? as verdict, 'r' as rule_id, 'm' as meaning_hash, 'trace' as scope_kind, [] as trace_ids,"
+            " ? as violation_id, now()::timestamp as changed_at, timestamp_ns '2024-01-01' as first_span_at",
+            [replay, change, scope, verdict, f"{scope}-{replay}-{change}"],
+        )
+
+    note(3, "appeared", "of an earlier night")
+    note(4, "appeared", "new")
+    note(4, "appeared", "violated", "violated")
+    note(4, "superseded", "grew")
+    note(4, "appeared", "grew")
+    note(4, "superseded", "was decided", "satisfied")
+    note(4, "appeared", "was decided")
+    found = changes.newly_inconclusive(warehouse, 3)
+    assert (found.total, found.by_rule) == (2, (("r", 2),))
+    assert {line.scope_key for line in found.listed} == {"new", "was decided"}
+    assert changes.newly_inconclusive(warehouse, 4).total == 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dagster_project import site
-from dagster_project.facts import NightSummary, Stamp, ViolationChange
+from dagster_project.facts import FailedStep, NightSummary, Stamp, ViolationChange, ViolationLine
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,30 @@ def test_before_the_first_night(connection, tmp_path):
 def test_a_quiet_night_says_so(tmp_path, night: NightSummary):
     quiet = replace(night, exit_code=0, new=ViolationChange(0), failed_steps=())
     assert "A quiet night" in site.write_morning(tmp_path / "site", quiet).read_text(encoding="utf-8")
+
+
+def test_what_alerts_nobody_and_what_nobody_can_tell_is_shown_apart(tmp_path, night):
+    def one(rule):
+        line = ViolationLine(f"v-{rule}", rule, f"Title of {rule}", "high", f"scope-of-{rule}", None, ("cart",))
+        return ViolationChange(1234, ((rule, 1234),), (line,))
+
+    told = replace(night, suppressed=one("answered-for"), shadow=one("tried-out"), inconclusive=one("lost"))
+    page = site.write_morning(tmp_path / "site", told).read_text(encoding="utf-8")
+    for heading, rule in (("Suppressed", "answered-for"), ("In shadow", "tried-out"), ("Newly inconclusive", "lost")):
+        assert f"<h2>{heading}</h2>" in page
+        assert f"scope-of-{rule}" in page
+    assert page.count("1,234") >= 6, "each as a figure of the night, and in the table by rule"
+    without = site.write_morning(tmp_path / "site", night).read_text(encoding="utf-8")
+    assert "<h2>Suppressed</h2>" not in without
+    assert "<h2>Newly inconclusive</h2>" not in without
+
+
+def test_rules_that_were_left_out_are_told_once_with_the_limit(tmp_path, night):
+    stopped = FailedStep("rule endless", "it hit a limit of the engine: more than <600> s")
+    told = replace(night, exit_code=2, taken_out=(stopped,), failed_steps=(stopped, *night.failed_steps))
+    page = site.write_morning(tmp_path / "site", told).read_text(encoding="utf-8")
+    assert "<h2>Rules left out</h2>" in page
+    assert page.count("more than &lt;600&gt; s") == 1
+    assert "<h2>Failed</h2>" in page, "other steps have failed, too"
+    alone = replace(told, failed_steps=(stopped,))
+    assert "<h2>Failed</h2>" not in site.write_morning(tmp_path / "site", alone).read_text(encoding="utf-8")
