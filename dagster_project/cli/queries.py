@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, TypeVar
 
 import duckdb
@@ -164,10 +165,8 @@ def _asked(options: _Options) -> int:
     which = options.which
     rules = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
     is_pack = len(rules) > 1 or bool(which.domains) or which.is_all
-    if options.format == "html" and options.export is not None and not is_pack:
-        from dagster_project.site.replayed import require_free  # noqa: PLC0415 - takes jinja: for pages only
-
-        require_free(options.export)
+    if options.export is not None:
+        _require_places(options.export, options.format, rules if is_pack else None)
     generation = generations.find(project.generations_dir, options.generation)
     with generations.open_generation(generation) as connection, running.limited(connection, options.memory_limit):
         others = asked.windows(connection, options.compare_with, now)
@@ -183,6 +182,34 @@ def _format(format_: str, export: Path | None) -> str:
     if export is None and format_ in {"html", "parquet"}:
         formats.refuse_without_file(format_)
     return formats.format_of(export) if format_ == "table" and export is not None and export.suffix else format_
+
+
+def _require_places(export: Path, format_: str, pack: Sequence[Rule] | None) -> None:
+    """Refuse, before a replay that may take hours, what its answers could not be written to."""
+    if pack is not None:
+        if export.exists() and not export.is_dir():
+            raise NotADirectoryError(f"{export} is a file: several rules are exported to a folder")
+        for place in (_place(export, rule, format_) for rule in pack):
+            _require_place(place, format_)
+    else:
+        _require_place(export, format_)
+
+
+def _require_place(place: Path, format_: str) -> None:
+    above = next(one for one in place.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{above} is no folder: nothing can be written below it")
+    if format_ == "html":
+        from dagster_project.site.replayed import require_free  # noqa: PLC0415 - takes jinja: for pages only
+
+        require_free(place)
+    elif place.is_dir():
+        raise IsADirectoryError(f"{place} is a folder: name a file for {'csv' if format_ == 'table' else format_}")
+
+
+def _place(folder: Path, rule: Rule, format_: str) -> Path:
+    """Where the answer of one rule of several goes."""
+    return folder / f"{rule.id}{formats.SUFFIXES['csv' if format_ == 'table' else format_]}"
 
 
 def _one(question: _Question, rule: Rule) -> int:
@@ -224,7 +251,7 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
             try:
                 answer = _answered(question, rule, with_investigation=format_ in {"json", "html"})
                 if folder is not None:
-                    _export(question, answer, format_, folder / f"{rule.id}{formats.SUFFIXES[format_]}")
+                    _export(question, answer, format_, _place(folder, rule, format_))
             except running.TimedOut as stopped:
                 failures.append((rule.id, _stopped(question, rule, stopped)))
             except ReplayFailed as failed:
@@ -311,16 +338,16 @@ def _folder_aside(target: Path | None) -> Iterator[Path | None]:
     if target is None:
         yield None
         return
-    if target.exists() and not target.is_dir():
-        raise NotADirectoryError(f"{target} is a file: several rules are exported to a folder")
-    aside = target.with_name(f".{target.name}.{getpid()}.partial")
+    target = target.resolve()
+    aside = target.with_name(f".{target.name}.{getpid()}.{token_hex(4)}.partial")
     aside.mkdir(parents=True)
     try:
         yield aside
         target.mkdir(parents=True, exist_ok=True)
         for made in sorted(aside.iterdir()):
             place = target / made.name
-            if place.is_dir():
+            if made.is_dir() and place.exists():
+                _require_place(place, "html")  # somebody may have filled it meanwhile
                 shutil.rmtree(place)
             made.rename(place)
     finally:

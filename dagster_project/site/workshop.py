@@ -104,6 +104,7 @@ def environment() -> Environment:
 @contextmanager
 def set_aside(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; it takes target's place when the block ends well, and is removed when not."""
+    target = target.resolve()  # `.` has no name, and a link would be renamed instead of the folder
     target.parent.mkdir(parents=True, exist_ok=True)
     # Nobody else's, whoever writes the same pages meanwhile: process ids alone repeat from container to container.
     own = f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
@@ -129,6 +130,7 @@ def sweep(target: Path) -> None:
 
     What stood at `target` before is put back when the run was killed between its two renames.
     """
+    target = target.resolve()
     left = [
         (found, matched)
         for found in target.parent.glob(f".{glob.escape(target.name)}.*")

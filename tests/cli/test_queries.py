@@ -278,3 +278,47 @@ def test_an_incident_without_a_window_names_the_nearest(asked):
     assert "`INC-1` is no incident with a window" in refused(
         asked, "query", "--rule", "never-pay", "--compare-with", "INC-1"
     )
+
+
+def test_folders_of_several_rules_are_refused_before_the_replay(asked, tmp_path, monkeypatch):
+    from dagster_project.cli import queries
+
+    mine = tmp_path / "out/never-pay"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("x")
+    monkeypatch.setattr(queries, "replay", lambda *_, **__: pytest.fail("it was replayed"))
+    said = refused(asked, "query", "--all", "--format", "html", "--export", str(tmp_path / "out"))
+    assert f"{mine} holds something else than a replay" in said
+    assert (mine / "thesis.txt").is_file()
+    (tmp_path / "csv/never-look.csv").mkdir(parents=True)
+    said = refused(asked, "query", "--all", "--export", str(tmp_path / "csv"))
+    assert "never-look.csv is a folder" in said
+    (tmp_path / "file").touch()
+    assert "is a file" in refused(asked, "query", "--all", "--export", str(tmp_path / "file"))
+
+
+def test_pages_of_several_rules_replace_earlier_ones(asked, tmp_path):
+    for _ in range(2):
+        asked("query", "--all", "--format", "html", "--export", str(tmp_path / "out"), code=1)
+    assert (tmp_path / "out/never-pay/index.html").is_file()
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv", "parquet"])
+def test_a_folder_is_no_file_to_write_to(asked, tmp_path, format_, monkeypatch):
+    from dagster_project.cli import queries
+
+    monkeypatch.setattr(queries, "replay", lambda *_, **__: pytest.fail("it was replayed"))
+    (tmp_path / "there").mkdir()
+    said = refused(asked, "query", "--rule", "never-pay", "--format", format_, "--export", str(tmp_path / "there"))
+    assert "there is a folder" in said
+    monkeypatch.chdir(tmp_path)
+    assert "is a folder" in refused(asked, "query", "--rule", "never-pay", "--format", format_, "--export", ".")
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file/x.csv")
+    assert "file is no folder" in refused(asked, "query", "--rule", "never-pay", "--format", format_, "--export", below)
+
+
+def test_the_folders_above_an_export_are_made(asked, tmp_path):
+    asked("query", "--rule", "never-pay", "--export", str(tmp_path / "a/b/x.csv"), code=1)
+    assert (tmp_path / "a/b/x.csv").is_file()

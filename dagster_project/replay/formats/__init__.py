@@ -105,6 +105,7 @@ def refuse_without_file(format_: str) -> None:
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes the place of `path` when the block ends well, and goes when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield aside
