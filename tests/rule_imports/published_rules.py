@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dagster_project.cli.imports import proven
-from dagster_project.rule_imports.imported import Decisions, Dialect, Imported
+from dagster_project.rule_imports.imported import Decisions, Dialect, Imported, TestTrace
 from dagster_project.rule_imports.importing import import_rules
 
 HERE = Path(__file__).parent / "published"
@@ -26,13 +27,25 @@ trace.has(payment.charge).where(attempt > 1)
 
 @dataclass(frozen=True)
 class Published:
-    """A published rule and what the importer made of it. `fires`: on the violating trace printed beside it."""
+    """A published rule and what the importer made of it; `has_trace` where a violating one is printed beside it."""
 
     dialect: Dialect
     group: str
     name: str
     imported: Imported
-    fires: bool | None = None
+    has_trace: bool = False
+
+    @property
+    def tests(self) -> tuple[TestTrace, ...]:
+        """The test traces that hold in the engine."""
+        return () if self.imported.draft is None else _holding(self.dialect, self.group, self.name)
+
+    @property
+    def fires(self) -> bool | None:
+        """Whether the rule fires on the violating trace that is printed beside it."""
+        if self.imported.draft is None or not self.has_trace:
+            return None
+        return any(test.printed for test in self.tests)
 
     @property
     def outcome(self) -> str:
@@ -41,9 +54,18 @@ class Published:
         return "not parsed" if self.imported.refused[0].text.startswith("no ") else "refused"
 
 
-def all_published() -> list[Published]:
+@cache
+def all_published() -> tuple[Published, ...]:
     """Every published rule, in the order of the files."""
-    return [*whitepaper(), *betrace(), *traceql(), *sigma(), *eql()]
+    return (*whitepaper(), *betrace(), *traceql(), *sigma(), *eql())
+
+
+@cache
+def _holding(dialect: Dialect, group: str, name: str) -> tuple[TestTrace, ...]:
+    # The engine is asked once for each rule, whoever wants to know.
+    (one,) = (one for one in all_published() if (one.dialect, one.group, one.name) == (dialect, group, name))
+    assert one.imported.draft is not None
+    return proven(one.imported.draft, DECISIONS)[0]
 
 
 def whitepaper() -> Iterator[Published]:
@@ -59,7 +81,7 @@ def betrace() -> Iterator[Published]:
         written = [_betrace_rule(rule) for rule in rules]
         text = yaml.safe_dump({"rules": written}, sort_keys=False, allow_unicode=True)
         for rule, imported in zip(rules, import_rules(text, group, DECISIONS, "betrace"), strict=True):
-            yield Published("betrace", group, rule["published"], imported, _fires(imported))
+            yield Published("betrace", group, rule["published"], imported, has_trace=True)
 
 
 def _betrace_rule(rule: dict[str, Any]) -> dict[str, Any]:
@@ -76,13 +98,6 @@ def _betrace_rule(rule: dict[str, Any]) -> dict[str, Any]:
 def _span(one: dict[str, Any]) -> dict[str, Any]:
     ((name, attributes),) = one.items()
     return {"span": name, "attributes": attributes}
-
-
-def _fires(imported: Imported) -> bool | None:
-    if imported.draft is None:
-        return None
-    tests, _ = proven(imported.draft, DECISIONS)
-    return any(test.printed for test in tests)
 
 
 def traceql() -> Iterator[Published]:
