@@ -8,6 +8,7 @@ that the engine knows how large it is when it plans the next one.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,17 +17,20 @@ from datetime import datetime
 import duckdb
 from sqlglot import exp
 
-from dagster_project.rule_language.planner import is_worth_anchoring
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Source
 from dagster_project.rule_language.screening_sql import INCOMPLETE, SCREENED, SUSPECTS, Kind, ScreeningSql
-from dagster_project.rule_language.sql import candidates_query, lost_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql import after, candidates_query, lost_query, to_sql, verdicts_query
 
+# Parts of relations that several steps read, or that are small.
+_KEPT = re.compile(r"broken|r\d+(_\w+)?")
 RESULT = "hindcast_replayed"
 # From so many traces on it pays to look before; below, every statement costs more than it spares.
 MANY_TRACES = 100_000
 # So many scopes are listed and looked at closely without a second thought.
 FEW_SCOPES = 200_000
+# Starting from what `when` needs reads it twice, and seeks its scopes among all items: that has to spare most of them.
+WORTH_ANCHORING = 4
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,16 @@ class _Steps:
         made, kind = screening.scan.made, screening.kind()
         if made.can_lose:
             self._look_for_losses(grouped=screening.scan.grouped and not screening.scan.key_sql.lifted)
+        if not screening.scan.key_sql.lifted:
+            self._relate(screening)
         counted = screening.anchor_rows()
         if counted is not None:
             ((anchor, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
-            self.source = replace(self.source, anchored=is_worth_anchoring(anchor, relevant))
+            self.source = replace(self.source, anchored=WORTH_ANCHORING * anchor <= relevant)
             if relevant <= few_scopes:
                 kind = None
         screening = ScreeningSql(self.rule, self.source, settled_until)
-        if screening.scan.made.needs_candidates and not screening.scan.relations.reads_beside:
+        if screening.scan.made.needs_candidates:
             self.make("candidates", candidates_query(self.rule, self._of_incomplete()))
             self.source = replace(self.source, given=self.source.given | {"candidates"})
             if self._rows("candidates") <= few_scopes:
@@ -119,6 +125,15 @@ class _Steps:
         if kind is None:
             return Screened()
         return self._screened(ScreeningSql(self.rule, self.source, settled_until), kind)
+
+    def _relate(self, screening: ScreeningSql) -> None:
+        """What items are related to, once for all steps; roots and parents of all spans are read on the way."""
+        parts = screening.scan.related()
+        for name, query in parts:
+            if _KEPT.fullmatch(name):
+                before = [part for part in parts if not _KEPT.fullmatch(part[0])]
+                self.make(name, after(before, query))
+                self.source = replace(self.source, given=self.source.given | {name})
 
     def _screened(self, screening: ScreeningSql, kind: Kind) -> Screened:
         satisfied = unsettled = 0

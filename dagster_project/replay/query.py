@@ -126,7 +126,7 @@ def replay(
     source = source_of(connection, window)
     try:
         scanned = received(connection, window)
-        settled = settled_until(connection, rule, scanned)
+        settled = settled_until(connection, rule)
         with judged(connection, rule, source, settled) as screened:
             certificate = certify(connection, rule, window, source, scanned, settled, screened, began)
             answer = _answer(connection, rule, certificate)

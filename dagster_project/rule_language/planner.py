@@ -103,7 +103,7 @@ class Plan:
             return self.anchored
         if self.statistics is None:
             return True
-        return is_worth_anchoring(self.rows(self.anchor), self.rows(frozenset(self.relevant)))
+        return _WORTH_ANCHORING * self.rows(self.anchor) <= self.rows(frozenset(self.relevant))
 
     @property
     def back_ns(self) -> int:
@@ -138,11 +138,6 @@ def plan(judgement: Judgement, statistics: Statistics | None = None) -> Plan:
             made.field_of(reported.field)
     made.anchor = _anchor(made, judgement.when, wanted=True)
     return made
-
-
-def is_worth_anchoring(anchor: float, relevant: float) -> bool:
-    """Whether looking up the scopes of so many items spares enough of what else would be read."""
-    return _WORTH_ANCHORING * anchor <= relevant
 
 
 def compare(op: str, left: Decimal, right: Decimal) -> bool:

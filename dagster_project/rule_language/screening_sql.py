@@ -22,6 +22,7 @@ from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.scan_sql import Scan
 from dagster_project.rule_language.scope_sql import ScopeSql
 from dagster_project.rule_language.source_sql import Source
+from dagster_project.rule_language.sql import after
 from dagster_project.rule_language.sql_nodes import (
     ITEM,
     aliased,
@@ -122,7 +123,7 @@ class ScreeningSql:
         judged = self._in_window(judged)
         result = self._summed()
         parts = [("items", self.scan.items()), ("counted", counting.counted()), ("seen", scopes), ("told", judged)]
-        return self._with(result, [*self.scan.related(), *self._candidates(), *parts])
+        return after([*self.scan.related(), *self._candidates(), *parts], result, self.source.given)
 
     def _candidates(self) -> list[tuple[str, exp.Expression]]:
         return [("candidates", self.scan.candidates())] if self.scan.made.needs_candidates else []
@@ -210,7 +211,7 @@ class ScreeningSql:
         result = select(*(column(key) for key in self.scan.keys)).from_(together, copy=False).distinct(copy=False)
         if kind == "counted":
             return result
-        return self._with(result, [*self.scan.related(), ("items", self.scan.items())])
+        return after([*self.scan.related(), ("items", self.scan.items())], result, self.source.given)
 
     def narrowed(self) -> Source:
         """The source with nothing but the suspects."""
@@ -224,12 +225,6 @@ class ScreeningSql:
             return exp.Paren(this=in_query(_tuple([value.copy() for value in values]), keys))
 
         return replace(plain, touched_keys=chosen)
-
-    def _with(self, query: exp.Select, parts: list[tuple[str, exp.Expression]]) -> exp.Select:
-        for name, part in parts:
-            if name not in self.source.given:
-                query = query.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
-        return query
 
     def anchor_rows(self) -> exp.Select | None:
         """How many items `when` needs one of, and how many the rule looks at; None where counting is not cheap."""

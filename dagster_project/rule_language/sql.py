@@ -7,6 +7,7 @@ of tables, which traces) comes in through `Source`. Parts, in order: `scan_sql`,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -68,21 +69,25 @@ def null_keys_query(rule: Rule, source: Source | None = None) -> exp.Select:
 def lost_query(rule: Rule, source: Source | None = None) -> exp.Expression:
     """The keys that losses touch, with the traces and times of the losses: what verdicts over groups call `lost`."""
     scan = Scan(rule, source or Source())
-    return _after(scan.related(), scan.lost())
+    return after(scan.related(), scan.lost(), scan.source.given)
 
 
 def candidates_query(rule: Rule, source: Source | None = None) -> exp.Expression:
     """The scopes that have an item that `when` needs: what verdicts call `candidates`."""
     scan = Scan(rule, source or Source())
-    lost = [("lost", scan.lost())] if scan.grouped and scan.can_lose and "lost" not in scan.source.given else []
-    return _after([*scan.related(), *lost], scan.candidates())
+    lost = [("lost", scan.lost())] if scan.grouped and scan.can_lose else []
+    return after([*scan.related(), *lost], scan.candidates(), scan.source.given)
 
 
-def _after(parts: list[tuple[str, exp.Expression]], query: exp.Expression) -> exp.Expression:
+def after(
+    parts: Iterable[tuple[str, exp.Expression]], query: exp.Expression, given: Set[str] = frozenset()
+) -> exp.Expression:
+    """A query with the named parts that it reads, but for those that are tables already."""
     if not isinstance(query, exp.Query):
         raise TypeError(f"{type(query).__name__} is no query")
     for name, part in parts:
-        query = query.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
+        if name not in given:
+            query = query.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
     return query
 
 
@@ -130,10 +135,7 @@ class _Compiler:
         self.ctes.append(("possible", self._possible()))
         self.ctes.append(("judged", self._judged()))
         result = self._result()
-        for name, query in self.ctes:
-            if name in self.source.given:
-                continue
-            result = result.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
+        after(self.ctes, result, self.source.given)
         return result
 
     def _items(self) -> list[tuple[str, exp.Expression]]:
