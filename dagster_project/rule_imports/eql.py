@@ -37,6 +37,7 @@ from dagster_project.rule_language.expression_text import (
     deny,
     duration,
     key,
+    number_of,
     scope_text,
 )
 from dagster_project.rule_language.parser import parse_duration
@@ -84,7 +85,8 @@ def read(text: str, decisions: Decisions, name: str) -> Iterator[Imported]:
 def _toml(text: str, decisions: Decisions, name: str) -> Imported:
     try:
         rule: Any = tomllib.loads(text).get("rule", {})
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # A ValueError of a number of thousands of digits, too; what TOML is not is one.
+    except (ValueError, RecursionError) as error:
         return Imported(slug(name), 1, refused=(Note(1, f"no TOML: {error}"),))
     query = rule.get("query") if isinstance(rule, dict) else None
     if not isinstance(query, str):
@@ -290,7 +292,7 @@ class _Reader:
             elif kind == "by_keys":
                 keys = tuple(_path(part) for part in child.children)
             elif kind == "runs":
-                runs = int(Decimal(str(child.children[0])))
+                runs = int(self._number(child.children[0]))
             else:
                 event = child
         if not 1 <= runs <= 10_000:
@@ -447,12 +449,18 @@ class _Reader:
             raise self.refuse(node, "only fields are compared here, not functions or arithmetic of them")
         return _path(node)
 
+    def _number(self, token: Any) -> Decimal:
+        try:
+            return number_of(str(token))
+        except ValueError as error:
+            raise self.refuse(token, str(error)) from None
+
     def _value(self, node: Any) -> Scalar:
         kind = str(node.data)
         if kind == "number":
-            return Decimal(str(node.children[0]))
+            return self._number(node.children[0])
         if kind == "minus" and str(node.children[0].data) == "number":
-            return -Decimal(str(node.children[0].children[0]))
+            return -self._number(node.children[0].children[0])
         if kind == "raw_text":
             return str(node.children[0])[3:-3]
         if kind == "text":

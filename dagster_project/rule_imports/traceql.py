@@ -42,6 +42,7 @@ from dagster_project.rule_language.expression_text import (
     is_own_word,
     key,
     literal,
+    number_of,
     resource,
     scope_text,
     text_literal,
@@ -483,7 +484,7 @@ class _Reader:
 
     def _value(self, node: Any) -> _Value:
         read: dict[str, Callable[[Any], _Value]] = {
-            "number": lambda tree: _number(Decimal(str(tree.children[0]))),
+            "number": lambda tree: _number(number_of(str(tree.children[0]))),
             "duration": lambda tree: _duration(parse_duration(str(tree.children[0]))),
             "text": lambda tree: _text(re.sub(r"\\([\"\\])", r"\1", str(tree.children[0])[1:-1])),
             "raw": lambda tree: _text(str(tree.children[0])[1:-1]),

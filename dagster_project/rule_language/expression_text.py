@@ -24,6 +24,8 @@ _WORDS: Final = (
 )
 _TAKEN: Final = frozenset(_WORDS.split())
 
+_LARGEST_EXPONENT: Final = 300
+
 Scalar: TypeAlias = str | bool | int | Decimal
 
 
@@ -51,11 +53,29 @@ def _escaped(character: str, escapes: Mapping[str, str]) -> str:
     return f"\\u{ord(character):04x}" if hidden else character
 
 
+def number_of(text: str) -> Decimal:
+    """A number of another language.
+
+    Raises
+    ------
+    ValueError
+        It is further from 0 or nearer to it than a double gets: written without an exponent it may fill the memory.
+    """
+    value = Decimal(text)
+    if not value.is_finite() or (value and abs(value.adjusted()) > _LARGEST_EXPONENT):
+        raise ValueError(f"`{text[:40]}` is no number that a double holds")
+    return value if value else Decimal(0)
+
+
 def literal(value: Scalar) -> str:
     """A value as the language writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return text_literal(value) if isinstance(value, str) else f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite():  # `Infinity` would be an attribute
+            raise ValueError(f"{value} is no number of the language")
+        return f"{value:f}"
+    return text_literal(value) if isinstance(value, str) else str(value)
 
 
 def is_own_word(word: str) -> bool:

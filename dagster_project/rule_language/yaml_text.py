@@ -6,6 +6,7 @@ not a boolean, and a date is a text. What the nodes mean is `rule_file`'s busine
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,10 +133,24 @@ class YamlText:
         elif isinstance(raw, yaml.SequenceNode):
             value = [self._node(child) for child in raw.value]
         else:
-            value = _READ[raw.tag.rsplit(":", 1)[1]](raw.value)
+            value = self._scalar(raw)
         start: Any = raw.start_mark
         end: Any = raw.end_mark
         return Node(value, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+
+    def _scalar(self, raw: yaml.Node) -> Scalar:
+        try:
+            value = _READ[raw.tag.rsplit(":", 1)[1]](raw.value)
+        except ValueError:  # Python reads no whole number of thousands of digits
+            value = math.inf
+        if isinstance(value, float) and not math.isfinite(value):
+            mark: Any = raw.start_mark
+            shown = raw.value if len(raw.value) <= 40 else f"{raw.value[:40]}…"
+            error = self.error(
+                f"`{shown}` is too large a number", mark.line + 1, mark.column + 1, "quote it, if it is a text"
+            )
+            raise RuleErrors([error])
+        return value
 
     def position_in(self, node: Node, offset: int) -> tuple[int, int]:
         """Line and column of the character at `offset` of a text scalar, whichever way YAML lets it be written.

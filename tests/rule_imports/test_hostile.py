@@ -3,6 +3,7 @@
 import json
 import string
 import time
+from decimal import Decimal
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from dagster_project.rule_imports.imported import DIALECTS, MAX_BYTES, Decisions
 from dagster_project.rule_imports.importing import STAND_INS, import_rules, recognise
 from dagster_project.rule_imports.rule_text import rule_text
 from dagster_project.rule_language import read_rule
+from dagster_project.rule_language.expression_text import literal
 from dagster_project.rule_language.parser import parse
 from dagster_project.rule_language.syntax import Call, Compare, Matches
 from dagster_project.rule_language.yaml_text import YamlText
@@ -45,8 +47,14 @@ DECIDED = Decisions(owner="x", severity="low", group_by=("k",), gap_ns=10**9, po
         "{ " + " || ".join(["span.a = 1"] * 3_000) + " }",
         "",
         "\ufeff",
+        "title: t\nlogsource: {a: b}\ndetection: {s: {a: " + "1" * 5_000 + "}, condition: s}\n",
+        '[rule]\nlanguage = "eql"\nrisk_score = ' + "1" * 5_000 + '\nquery = "any where true"\n',
+        "any where a == 1e99999999999",
+        "sequence by k with maxspan=1m [any where true] with runs=1e999999999 [any where true]",
+        "{ span.a = 1e999999999 }",
+        "{ } | count() > 1e999999999",
     ],
-    ids=range(21),
+    ids=range(27),
 )
 def test_hostile_texts_are_refused_in_good_time(dialect, text):
     started = time.perf_counter()
@@ -54,6 +62,16 @@ def test_hostile_texts_are_refused_in_good_time(dialect, text):
     assert found
     assert all(one.refused or one.draft for one in found)
     assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_number_that_is_none_becomes_no_attribute(number):
+    text = f"title: t\nlogsource: {{a: b}}\ndetection: {{s: {{a: {number}}}, condition: s}}\n"
+    (one,) = import_rules(text, "x.yml", DECIDED, "sigma")
+    assert one.draft is None
+    assert "too large a number" in one.refused[0].text
+    with pytest.raises(ValueError, match="Infinity"):
+        literal(Decimal("Infinity"))
 
 
 def test_a_file_that_is_too_large_is_refused_unread():
