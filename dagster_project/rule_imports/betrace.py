@@ -126,14 +126,17 @@ def _draft(
 
 def _rules_file(text: str, decisions: Decisions) -> Iterator[Imported]:
     try:
-        (document,) = documents(text)
+        found = documents(text)
     except RuleErrors as error:
         first = error.errors[0]
         yield Imported("the file", first.line, refused=(Note(first.line, first.message),))
         return
-    rules = document.field(document.root, "rules")
-    for at, rule in enumerate(rules.value if rules is not None and isinstance(rules.value, list) else ()):
-        yield _rule(document, rule, at, decisions)
+    at = 0
+    for document in found:
+        rules = document.field(document.root, "rules")
+        for rule in rules.value if rules is not None and isinstance(rules.value, list) else ():
+            yield _rule(document, rule, at, decisions)
+            at += 1
 
 
 def _rule(document: Document, rule: Node, at: int, decisions: Decisions) -> Imported:

@@ -167,3 +167,9 @@ def test_a_when_that_is_bad_by_itself_is_decided_by_a_person(judge):
 
 def test_an_expression_alone_needs_its_polarity():
     assert "--polarity" in refusal("trace.has(a) and trace.count(b) > 1", "betrace").text
+
+
+def test_every_document_of_a_file_is_read():
+    rule = "rules:\n- id: {0}\n  name: {0}\n  severity: high\n  condition: when {{ a }} never {{ b }}\n"
+    found = import_rules(f"{rule.format('one')}---\n{rule.format('two')}", "x.yaml", Decisions(), "betrace")
+    assert [(one.name, one.line, one.draft is not None) for one in found] == [("one", 5, True), ("two", 11, True)]
