@@ -25,6 +25,10 @@ def slug(name: str) -> str:
     return "-".join(words)[:80].strip("-") or "imported"
 
 
+_SIGNS = re.compile(r"\\.|[\"`{}\[\]()]")
+_QUOTES = '"`'
+_KINDS = {"{": (0, 1), "}": (0, -1), "[": (1, 1), "]": (1, -1), "(": (2, 1), ")": (2, -1)}
+
 # Keys of groups here that are no attributes, and words behind `on` that are none.
 _OTHER_KEYS = frozenset({"service", "name", "version", "trace", "anything"})
 
@@ -130,6 +134,7 @@ def queries(text: str) -> tuple[Query, ...]:
     """Queries that stand between blank lines; lines that begin with `//` or `#` above one are its title."""
     found: list[Query] = []
     lines: list[str] = []
+    brackets = _Brackets()
     title, first = "", 0
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         comment = re.match(r"\s*(?://|#)\s?(.*)$", line)
@@ -138,9 +143,10 @@ def queries(text: str) -> tuple[Query, ...]:
         elif line.strip():
             first = first or number
             lines.append("" if comment else line)
-        elif lines and _is_whole("\n".join(lines)):
+            brackets.read(lines[-1])
+        elif lines and brackets.are_closed:
             found.append(Query("\n".join(lines), first, title[:200]))
-            lines, title, first = [], "", 0
+            lines, title, first, brackets = [], "", 0, _Brackets()
         elif lines:
             lines.append(line)
     if lines:
@@ -148,7 +154,31 @@ def queries(text: str) -> tuple[Query, ...]:
     return tuple(found)
 
 
-def _is_whole(text: str) -> bool:
-    """Whether every bracket is closed, outside strings."""
-    plain = re.sub(r'"(?:\\.|[^"\\])*"|`[^`]*`', "", text)
-    return all(plain.count(one) <= plain.count(other) for one, other in (("{", "}"), ("[", "]"), ("(", ")")))
+class _Brackets:
+    """Counts the brackets of a query line by line: a query of many blank lines is read once, not once for each."""
+
+    def __init__(self) -> None:
+        self._open = [0, 0, 0]
+        # Those since a quote that has not ended yet: one that never ends was no string.
+        self._open_in_string = [0, 0, 0]
+        self._quote = ""
+
+    def read(self, line: str) -> None:
+        for found in _SIGNS.finditer(line):
+            sign = found.group()
+            if sign.startswith("\\"):
+                continue
+            if sign in _QUOTES:
+                if not self._quote:
+                    self._quote, self._open_in_string = sign, [0, 0, 0]
+                elif sign == self._quote:
+                    self._quote = ""
+                continue
+            opened = self._open_in_string if self._quote else self._open
+            opened[_KINDS[sign][0]] += _KINDS[sign][1]
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether every bracket is closed, outside strings."""
+        inside = self._open_in_string if self._quote else [0, 0, 0]
+        return all(one + other <= 0 for one, other in zip(self._open, inside, strict=True))

@@ -127,10 +127,11 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
     position = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else _offset(error)
     word = re.match(r"\w+|\S", text[position:])
     found = f"`{word.group()}`" if word else "the end"
-    before = re.search(r"(\w+)\s*$", text[:position])
-    if found == "`(`" and before:
-        hint = did_you_mean(before.group(1), (*FUNCTIONS, "exists", "missing", "baseline", *ENTITIES))
-        return ExpressionError(f"`{before.group(1)}` is no function of this language", before.start(1), position, hint)
+    called = _word_before(text, position) if found == "`(`" else ""
+    if called:
+        hint = did_you_mean(called, (*FUNCTIONS, "exists", "missing", "baseline", *ENTITIES))
+        start = text.rindex(called, 0, position)
+        return ExpressionError(f"`{called}` is no function of this language", start, position, hint)
     if position < len(text) and _awaits_set(error):
         hint = "a condition on items stands after `where`: any(x where amount > 1)"
         return ExpressionError("a set of spans or logs is expected here", position, hint=hint)
@@ -146,6 +147,17 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
         quote = "the string does not end" if text[position] == '"' else "strings are written in double quotes"
         return ExpressionError(quote, position)
     return ExpressionError(f"did not expect {found} here", position, hint=_hint_at(text, position))
+
+
+def _word_before(text: str, position: int) -> str:
+    """The word that ends at a position, blanks aside; walking back, for a search from the left is quadratic."""
+    end = position
+    while end and text[end - 1].isspace():
+        end -= 1
+    start = end
+    while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
+        start -= 1
+    return text[start:end]
 
 
 def _awaits_set(error: UnexpectedInput) -> bool:

@@ -1,3 +1,4 @@
+import time
 from decimal import Decimal
 
 import pytest
@@ -172,3 +173,12 @@ def test_durations(text, nanoseconds):
 def test_no_durations(text):
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(text)
+
+
+def test_a_mistake_behind_a_long_word_is_explained_in_linear_time():
+    started = time.perf_counter()
+    with pytest.raises(ExpressionError):
+        parse("a" * 60_000 + " a")
+    with pytest.raises(ExpressionError, match="is no function"):
+        parse("any(x) and a" + "a" * 60_000 + "(1)")
+    assert time.perf_counter() - started < 5
