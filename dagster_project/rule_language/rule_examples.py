@@ -32,6 +32,9 @@ _DEPLOY_FIELDS: Final = (
 _TICKET_FIELDS: Final = ("id", "title", "severity", "service", "team", "category", "at", "resolved")
 _DEFAULT_STEP_NS: Final = 1_000_000
 _MAX_SPANS: Final = 10_000
+# A test begins in 2024, and a time with nanoseconds ends in 2262; a span begins and lasts.
+_FURTHEST_DAYS: Final = 36_500
+_FURTHEST_NS: Final = _FURTHEST_DAYS * 86_400 * 10**9
 
 
 class ExampleError(Exception):
@@ -172,11 +175,11 @@ def read_example(node: Node) -> Example:
     spans: list[ExampleSpan] = []
     for index, child in enumerate(_sequence(entry.get("spans"))):
         spans.extend(_spans(child, index, spans))
+        if len(spans) > _MAX_SPANS:  # here, for a small file can ask for millions
+            raise ExampleError(f"the test has more than {_MAX_SPANS:,} spans", child)
     logs = [_log(child, index, spans) for index, child in enumerate(_sequence(entry.get("logs")))]
     if not spans and not logs:
         raise ExampleError("the test has no spans and no logs", node)
-    if len(spans) > _MAX_SPANS:
-        raise ExampleError(f"the test has {len(spans):,} spans; the limit is {_MAX_SPANS:,}", entry["spans"])
     identities = [(span.trace, span.id, span.kind) for span in spans]
     if len(set(identities)) != len(identities):
         raise ExampleError("two spans of the test have the same trace, id and kind", entry["spans"])
@@ -206,6 +209,8 @@ def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpa
     times, every = _whole(repeat, "times"), _duration(repeat, "every", _DEFAULT_STEP_NS)
     if not 1 <= times <= _MAX_SPANS:
         raise ExampleError(f"`times` is a whole number from 1 to {_MAX_SPANS:,}", entry["repeat"])
+    if abs(one.at_ns + (times - 1) * every) > _FURTHEST_NS:
+        raise ExampleError(f"the last of them is further than {_FURTHEST_DAYS:,} days", entry["repeat"])
     if (_text(repeat, "traces") or "same") not in {"same", "new"}:
         raise ExampleError("`traces` is same or new", repeat["traces"])
     is_new = _text(repeat, "traces") == "new"
@@ -367,9 +372,12 @@ def _duration(entry: dict[str, Node], key: str, default: int) -> int:
         return default
     sign, digits = (-1, word[1:]) if word.startswith("-") else (1, word)
     try:
-        return 0 if digits == "0" else sign * parse_duration(digits)
+        found = 0 if digits == "0" else sign * parse_duration(digits)
     except ValueError as error:
         raise ExampleError(str(error), entry[key]) from None
+    if abs(found) > _FURTHEST_NS:
+        raise ExampleError(f"`{key}: {word}` is further than {_FURTHEST_DAYS:,} days", entry[key])
+    return found
 
 
 def _whole(entry: dict[str, Node], key: str) -> int:
