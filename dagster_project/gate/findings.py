@@ -98,7 +98,7 @@ _FINDINGS: Final = f"""
         left(sha256(json_array({FINGERPRINT_VERSION}, rule_id, meaning_hash, verdict, place, key, words)::varchar), 32)
             as fingerprint,
         any_value(place) as place, any_value(key) as key, count(*) as scopes, min(first_span_at) as first_at,
-        list({{
+        arg_min({{
             'id': violation_id,
             'scope': if(scope_kind = 'trace', replace(scope_key, '-', ''), scope_key),
             'traces': list_transform(trace_ids[:3], lambda one: replace(one::varchar, '-', '')),
@@ -108,7 +108,7 @@ _FINDINGS: Final = f"""
                 'span_id': lower(lpad(to_hex(one.span_id), 16, '0'))
             }}),
             'reported': reported::varchar
-        }} order by place_in_order)[:{SAMPLES}] as samples
+        }}, place_in_order, {SAMPLES}) as samples
     from identified
     group by fingerprint
     order by first_at, fingerprint
