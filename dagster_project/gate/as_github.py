@@ -9,8 +9,8 @@ from dagster_project.gate.selection import line_of
 from dagster_project.gate.sentences import evidence, headline, is_failing, received, remarks, summary, title, why_broken
 from dagster_project.rule_language import Rule
 
-# GitHub shows ten annotations of a kind a step and drops the others without a word.
-SHOWN_OF_A_KIND = 9
+# GitHub shows ten annotations of a kind a step and drops the others without a word. Ours are its errors and warnings.
+SHOWN_OF_A_KIND = 10
 
 
 def render(outcome: Outcome) -> str:
@@ -19,18 +19,33 @@ def render(outcome: Outcome) -> str:
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
-    for broken in outcome.broken:
-        yield _command("error", broken.rule, f"{broken.rule.id} could not be judged", why_broken(broken))
-    failing = [one for one in outcome.reviewed if is_failing(one)]
-    for one in failing[:SHOWN_OF_A_KIND]:
-        yield _command("error", one.finding.rule, title(one.finding), _message(one))
-    if len(failing) > SHOWN_OF_A_KIND:
-        yield f"::error title=hindcast gate::{_data(f'{len(failing) - SHOWN_OF_A_KIND:,} findings more')}"
-    others = [one for one in outcome.reviewed if one.state == "shown"]
-    for one in others[:SHOWN_OF_A_KIND]:
-        yield _command("warning", one.finding.rule, title(one.finding), _message(one))
+    errors = [
+        _command("error", broken.rule, f"{broken.rule.id} could not be judged", why_broken(broken))
+        for broken in outcome.broken
+    ]
+    errors += [
+        _command("error", one.finding.rule, title(one.finding), _message(one))
+        for one in outcome.reviewed
+        if is_failing(one)
+    ]
+    warnings = [
+        _command("warning", one.finding.rule, title(one.finding), _message(one))
+        for one in outcome.reviewed
+        if one.state == "shown"
+    ]
+    yield from _budgeted("error", errors)
+    yield from _budgeted("warning", warnings)
     notes = "\n".join((summary(outcome), received(outcome), *remarks(outcome)))
     yield f"::notice title=hindcast gate::{_data(notes)}"
+
+
+def _budgeted(kind: str, commands: list[str]) -> Iterator[str]:
+    """What GitHub shows of a kind; where that is not all, the last one says how many more there are."""
+    if len(commands) <= SHOWN_OF_A_KIND:
+        yield from commands
+        return
+    yield from commands[: SHOWN_OF_A_KIND - 1]
+    yield f"::{kind} title=hindcast gate::{len(commands) - SHOWN_OF_A_KIND + 1:,} more; --format json lists all"
 
 
 def _message(one: Reviewed) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from dagster_project.gate.outcome import Outcome, Reviewed
 from dagster_project.gate.selection import line_of
 from dagster_project.gate.sentences import evidence, headline, is_failing, remarks, why_broken
 from dagster_project.rule_language import Rule
+from dagster_project.wording import revealed
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS: Final = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
@@ -75,7 +77,7 @@ def _result(one: Reviewed, rule_index: int) -> dict[str, Any]:
         "ruleIndex": rule_index,
         "kind": "open" if is_open else "fail",
         "level": level,
-        "message": {"text": "\n".join(line for line in lines if line)},
+        "message": {"text": _plain("\n".join(line for line in lines if line))},
         "locations": [
             {
                 "physicalLocation": {
@@ -95,16 +97,22 @@ def _result(one: Reviewed, rule_index: int) -> dict[str, Any]:
     return result
 
 
+def _plain(text: str) -> str:
+    """A message of SARIF that reads as the text: braces are placeholders in it, `[a](b)` is a link (3.11.5, 3.11.6)."""
+    shown = revealed(text).replace("{", "{{").replace("}", "}}")
+    return re.sub(r"([\\\[\]])", r"\\\1", shown) if "](" in shown else shown
+
+
 def _traces(one: Reviewed) -> list[str]:
     return [trace for sample in one.finding.samples for trace in sample.trace_ids[:1]]
 
 
 def _invocation(outcome: Outcome) -> dict[str, Any]:
-    notes: list[dict[str, Any]] = [{"level": "note", "message": {"text": text}} for text in remarks(outcome)]
+    notes: list[dict[str, Any]] = [{"level": "note", "message": {"text": _plain(text)}} for text in remarks(outcome)]
     notes += [
         {
             "level": "error",
-            "message": {"text": why_broken(one)},
+            "message": {"text": _plain(why_broken(one))},
             "associatedRule": {"id": one.rule.id},
         }
         for one in outcome.broken

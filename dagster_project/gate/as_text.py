@@ -14,7 +14,15 @@ SAMPLES_SHOWN = 2
 
 def render(outcome: Outcome) -> str:
     """The whole answer; control characters of what was sent do not reach the terminal."""
-    return "".join(f"{revealed(' '.join(line.splitlines()))}\n" for line in _lines(outcome))
+    return "".join(f"{_shown(line)}\n" for line in _lines(outcome))
+
+
+def _shown(line: str) -> str:
+    """A line that neither a terminal acts on nor a runner of pipelines: `##[…]` anywhere commands Azure's and GitHub's,
+    `::…` at the beginning GitHub's.
+    """
+    shown = revealed(" ".join(line.splitlines())).replace("##[", "# #[").replace("##vso[", "# #vso[")
+    return shown.replace("::", ": :", 1) if shown.lstrip().startswith("::") else shown
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:

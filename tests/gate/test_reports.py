@@ -129,7 +129,53 @@ def test_annotations_say_how_many_are_left_out(judged):
     spans = [span("payment.charge", trace=number, service=f"kiosk {chr(96 + number)}") for number in range(1, 16)]
     lines = as_github.render(judged(*spans)).splitlines()
     assert sum(line.startswith("::error file=") for line in lines) == 9
-    assert any("6 findings more" in line for line in lines)
+    assert any(line.startswith("::error title=hindcast gate::6 more") for line in lines)
+
+
+def test_annotations_that_github_shows_are_all_written(judged):
+    spans = [span("payment.charge", trace=number, service=f"kiosk {chr(96 + number)}") for number in range(1, 11)]
+    lines = as_github.render(judged(*spans)).splitlines()
+    assert sum(line.startswith("::error file=") for line in lines) == 10
+    assert len(lines) == 11
+
+
+def test_broken_rules_count_against_what_github_shows(judged):
+    outcome = judged(*[span("payment.charge", trace=n, service=f"kiosk {chr(96 + n)}") for n in range(1, 16)])
+    violated, silent = outcome.judged
+    broken = replace(outcome, judged=(violated, *[replace(silent, error="too much")] * 4))
+    errors = [line for line in as_github.render(broken).splitlines() if line.startswith("::error")]
+    assert len(errors) == 10
+    assert "10 more" in errors[-1]
+
+
+def test_shown_findings_have_a_budget_of_their_own(judged):
+    spans = [span("payment.charge", trace=number, service=f"kiosk {chr(96 + number)}") for number in range(1, 16)]
+    lines = as_github.render(judged(*spans, severity="critical")).splitlines()
+    assert sum(line.startswith("::warning") for line in lines) == 10
+    assert any(line.startswith("::warning title=hindcast gate::6 more") for line in lines)
+
+
+def test_names_are_neither_placeholders_nor_links_of_sarif(judged):
+    names = ("payment.{0} a\u202eb", "payment.[x](https://example.org) \\ {y}", "payment.list[0]")
+    outcome = judged(*[span(name, trace=n) for n, name in enumerate(names, start=1)])
+    rule = next(one.rule for one in outcome.judged if one.rule.id == "charge-is-approved")
+    outcome = replace(outcome, reviewed=tuple(
+        replace(one, finding=replace(one.finding, place=(f"shop: {name}",), rule=rule))
+        for one, name in zip(outcome.reviewed, names * 3, strict=False)
+    ))  # fmt: skip
+    said = [result["message"]["text"] for result in json.loads(as_sarif.render(outcome))["runs"][0]["results"]]
+    everything = "\n".join(said)
+    assert "payment.{{0}} a⟨U+202E⟩b" in everything
+    assert r"payment.\[x\](https://example.org) \\ {{y}}" in everything
+    assert "payment.list[0]" in everything
+
+
+def test_text_holds_no_command_of_a_runner(judged):
+    said = as_text.render(judged(span("payment.##[error]x"), span("payment.##vso[task.complete]y", trace=2)))
+    assert "payment.# #[error]x" in said
+    assert "##[" not in said
+    assert "##vso[" not in said
+    assert not any(line.lstrip().startswith("::") for line in said.splitlines())
 
 
 def test_text_holds_nothing_that_a_terminal_would_act_on(outcome):
