@@ -66,18 +66,18 @@ def import_(
         bool, typer.Option("--sessions", help="Take a time span that must hold many records as a pause between them.")
     ] = False,
 ) -> None:
-    """Write rules of BeTrace, Sigma, TraceQL or EQL as rules of ours. Exit code 1 when one was refused."""
+    """Write rules of BeTrace, Sigma, TraceQL or EQL as rules of ours. Exit code 1 when one could not be written."""
     decisions = _decisions(owner, severity, group_by or [], gap, within, polarity, entity, sessions)
     if dialect is not None and dialect not in {"betrace", "sigma", "traceql", "eql"}:
         raise typer.BadParameter(f"`{dialect}` is none of betrace, sigma, traceql and eql", param_hint="--from")
     found = import_rules(_text(file), file.name, decisions, cast("Dialect | None", dialect))
-    is_refused = False
+    is_whole = True
     for imported in found:
-        is_refused |= bool(imported.refused)
+        is_whole &= not imported.refused
         _say(file, imported.refused, "refused", "red")
         if imported.draft is not None:
-            _write(file, imported.draft, decisions, write)
-    if is_refused:
+            is_whole &= _write(file, imported.draft, decisions, write)
+    if not is_whole:
         raise typer.Exit(1)
 
 
@@ -107,7 +107,8 @@ def _has(tests: list[TestTrace], verdict: str) -> bool:
     return any(test.verdict == verdict for test in tests)
 
 
-def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) -> None:
+def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) -> bool:
+    """Whether the rule was written; a file that is there already is left alone, for somebody may have edited it."""
     tests, notes = proven(draft, decisions)
     text = rule_text(draft, decisions, tests)
     if tests and notes:
@@ -116,15 +117,18 @@ def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) 
     _say(file, notes, "look", "yellow")
     if folder is None:
         typer.echo(f"---\n{text}", nl=False)
-        return
+        return True
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / safe_file_name(draft)
     try:
         with target.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        raise typer.BadParameter(f"{target} is there already; move it away or import elsewhere") from None
+        note = Note(draft.line, f"{target} is there already; move it away or import elsewhere")
+        _say(file, (note,), "not written", "red")
+        return False
     stderr.print(f"{escape(str(target))} written", style="green", highlight=False)
+    return True
 
 
 def _say(file: Path, notes: tuple[Note, ...], word: str, style: str) -> None:

@@ -45,9 +45,13 @@ def test_rules_are_written_but_none_is_overwritten(run, tmp_path):
     (written,) = folder.glob("*.yml")
     assert written.name == "slow-checkout.yml"
     load_catalogue({f"rules/shop/{written.name}": written.read_text(encoding="utf-8")})
-    again = run('// slow checkout\n{ name = "checkout" && duration > 2s }', "--write", str(folder))
-    assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    before = written.read_text(encoding="utf-8")
+    both = '// slow checkout\n{ name = "checkout" && duration > 3s }\n\n// slow search\n{ name = "a" && duration > 2s }'
+    again = run(both, "--write", str(folder))
+    assert again.exit_code == 1
+    assert "slow-checkout.yml is there already" in " ".join(again.stderr.split())
+    assert written.read_text(encoding="utf-8") == before
+    assert (folder / "slow-search.yml").exists()
 
 
 def test_the_payment_rule_of_the_whitepaper_is_imported(run):
