@@ -190,14 +190,7 @@ class BaselineSql:
         return kept.where(column("asks", "v"), copy=False)
 
     def _heard(self) -> exp.Expression:
-        """For each hour, and service, the calm hours before it in which any span was received."""
-        spans = self.scan.source.table("spans", "s")
-        received = select(aliased(hour_of(column("started_at", "s")), HOUR)).from_(spans, copy=False)
-        start = self.scan.source.start
-        if start is not None:
-            earliest = of(exp.Sub, call("epoch_ns", timestamp(start)), integer(self.made.back_ns))
-            received = received.where(of(exp.GTE, call("epoch_ns", column("started_at", "s")), earliest), copy=False)
-        received = received.distinct(copy=False)
+        """For each hour, and service, the calm hours before it in which anything was received."""
         names = [self._service] if self._service else []
         asked = select(*(column(name, "c") for name in [*names, HOUR])).from_(table("counted", "c"), copy=False)
         asked_once = exp.Subquery(
@@ -210,9 +203,25 @@ class BaselineSql:
         on.append(self._is_calm(column(self._service, "q") if self._service else None, column(HOUR, "r")))
         grouping = [column(name, "q") for name in [*names, HOUR]]
         query = select(*grouping, aliased(exp.Count(this=exp.Star()), "hours")).from_(asked_once, copy=False)
-        hours = exp.Subquery(this=received, alias=exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
+        hours = exp.Subquery(this=self._received(), alias=exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
         query = joined(query, "INNER", hours, on[0])
         return query.where(*on[1:], copy=False).group_by(*(one.copy() for one in grouping), copy=False)
+
+    def _received(self) -> exp.Expression:
+        """The hours in which any span started; where log records are counted, or any of these came."""
+        times = [("spans", "started_at")]
+        if self.baseline.of.items.entity == "log":
+            times.append(("logs", "occurred_at"))
+        start = self.scan.source.start
+        hours = []
+        for name, at in times:
+            query = select(aliased(hour_of(column(at, "s")), HOUR)).from_(self.scan.source.table(name, "s"), copy=False)
+            if start is not None:
+                earliest = of(exp.Sub, call("epoch_ns", timestamp(start)), integer(self.made.back_ns))
+                query = query.where(of(exp.GTE, call("epoch_ns", column(at, "s")), earliest), copy=False)
+            hours.append(query.distinct(copy=False))
+        # A union without repeats, as an hour counts once.
+        return hours[0] if len(hours) == 1 else exp.Union(this=hours[0], expression=hours[1], distinct=True)
 
     def _of_hours(self) -> exp.Expression:
         number = call("coalesce", self._before(exp.Sum(this=column("items", "h")), "h"), integer(0))

@@ -3,7 +3,7 @@
 Conditions are sets of possible values, quantities are ranges. `oracle` knows what is true of one item.
 """
 
-# ruff: noqa: C901, PLR0911  # one return a kind of node
+# ruff: noqa: PLR0911  # one return a kind of node
 
 from __future__ import annotations
 
@@ -253,7 +253,8 @@ class Judge(ItemJudge):
             return NULL
         value: Any = self.measured(beside, pooled)
         if beside.function == "count":
-            hours = {span.start // HOUR for span in self.world.spans if counts(span.start // HOUR)}
+            logs = self.world.logs if self.entity(beside) == "log" else []
+            hours = {one.start // HOUR for one in [*self.world.spans, *logs] if counts(one.start // HOUR)}
             value = len(pooled) / len(hours) if hours else None
         if value is None:
             scope.causes.add(NOTHING)
@@ -562,22 +563,36 @@ class Judge(ItemJudge):
         for operator, values in given.items():
             if len(values) > 1:
                 self.busy[operator, verdict] += 1
+        for _name, call in self.rule.report:
+            if any(self.kept(call, item) is True for item in scope.items):
+                self.busy[f"report {call.function}", verdict] += 1
         stack: list[Any] = [self.rule.when, self.rule.bad]
         while stack:
             node = stack.pop()
             stack.extend(parts(node))
-            if isinstance(node, tree.Compare):
-                for call in [one for side in (node.left, node.right) for one in calls_in(side)]:
-                    if any(self.kept(call, item) is True for item in scope.items):
-                        self.busy["per" if node.per_ns is not None else call.function, verdict] += 1
-                        has_past = any(isinstance(one, tree.Baseline) for one in (*parts(node), *deep(node)))
-                        if has_past and TOO_FEW not in scope.causes:
-                            self.busy["baseline", verdict] += 1
-            elif isinstance(node, tree.Ordered):
-                if all(any(self.kept(side, item) is True for item in scope.items) for side in self.sides(node)):
-                    self.busy[node.kind, verdict] += 1
-            elif isinstance(node, tree.Call) and any(self.members(node.items, item) is True for item in scope.items):
-                self.busy[node.function, verdict] += 1
+            for operator in self.exercised(node, scope):
+                self.busy[operator, verdict] += 1
+
+    def exercised(self, node: Any, scope: ScopeItems) -> Iterator[str]:
+        """The operators of one condition that had something to do in a scope."""
+        if isinstance(node, tree.Compare):
+            for call in [one for side in (node.left, node.right) for one in calls_in(side)]:
+                if any(self.kept(call, item) is True for item in scope.items):
+                    yield "per" if node.per_ns is not None else call.function
+                    yield f"of {self.entity(call)}s"
+                    has_past = any(isinstance(one, tree.Baseline) for one in (*parts(node), *deep(node)))
+                    if has_past and TOO_FEW not in scope.causes:
+                        yield "baseline"
+        elif isinstance(node, tree.Ordered):
+            if all(any(self.kept(side, item) is True for item in scope.items) for side in self.sides(node)):
+                yield node.kind
+                if node.within_ns is not None:
+                    yield f"{node.kind} within"
+                if self.unpaired(node, scope)[1]:
+                    yield "clock skew"
+        elif isinstance(node, tree.Call) and any(self.members(node.items, item) is True for item in scope.items):
+            yield node.function
+            yield f"of {self.entity(node)}s"
 
 
 def kind_of(rule: Rule) -> str:
