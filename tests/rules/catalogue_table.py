@@ -41,8 +41,8 @@ DAY = """\
 ## On the recorded day
 
 What these rules find in the TrainTicket recording of 2023-01-29 ({traces:,} traces, 28 injected faults). The other
-rules speak of spans and attributes that this system does not send: none of its scopes is theirs. The descriptions say
-how the violations lie to the faults.
+rules speak of spans and attributes that this system does not send, and judge nothing there. The descriptions say how
+often a rule is violated while faults are active and while none is.
 
 | Rule | Violated | Satisfied | Inconclusive |
 |---|---:|---:|---:|
