@@ -15,6 +15,7 @@ from recorded import NS, Event, Link, World  # type: ignore[import-not-found]
 from written import rule_text  # type: ignore[import-not-found]
 
 from dagster_project.replay import scratch
+from dagster_project.replay.judging import RESULT, judged
 from dagster_project.rule_language import read_inline
 from dagster_project.rule_language.scan_sql import Source
 from dagster_project.rule_language.sql import to_sql, verdicts_query
@@ -201,10 +202,13 @@ def compiled(rule: Rule, window: tuple[int | None, int | None] = (None, None)) -
     start, end = (None if one is None else _moment(one) for one in window)
     source = Source(columns=NO_COLUMNS, start=start, end=end)
     query = to_sql(verdicts_query(read_inline(rule_text(rule)), source), pretty=False)
-    return (
-        "select scope_key, trace_ids, verdict, epoch_ns(first_span_at), epoch_ns(last_span_at), witness, reported,"
-        f" service_names, reason, epoch_ns(started_on::timestamp) from ({query})"
-    )
+    return f"{_COLUMNS} from ({query})"
+
+
+_COLUMNS = (
+    "select scope_key, trace_ids, verdict, epoch_ns(first_span_at), epoch_ns(last_span_at), witness, reported,"
+    " service_names, reason, epoch_ns(started_on::timestamp)"
+)
 
 
 def _moment(moment: int) -> datetime:
@@ -243,7 +247,10 @@ def disagreement(
 ) -> tuple[list[Verdict], list[Verdict]] | None:
     """What only the engine and what only the oracle says of a rule over the loaded world; None when they agree."""
     expected = judge.verdicts(*window)
-    actual = judged_by_sql(connection, rule, sql or compiled(rule, window))
+    return _difference(judged_by_sql(connection, rule, sql or compiled(rule, window)), expected)
+
+
+def _difference(actual: list[Verdict], expected: list[Verdict]) -> tuple[list[Verdict], list[Verdict]] | None:
     only_sql, only_oracle = list(actual), []
     for verdict in expected:
         if verdict in only_sql:
@@ -254,3 +261,37 @@ def disagreement(
                 continue
         only_oracle.append(verdict)
     return (only_sql, only_oracle) if only_sql or only_oracle else None
+
+
+def replay_disagreement(
+    connection: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    judge: Judge,
+    window: tuple[int | None, int | None] = (None, None),
+) -> tuple[Any, Any] | None:
+    """The same of a replay that goes about as over large tables: satisfied scopes are only counted there."""
+    start, end = (None if one is None else _moment(one) for one in window)
+    source = Source(columns=NO_COLUMNS, start=start, end=end)
+    expected = judge.verdicts(*window)
+    open_ = [verdict for verdict in expected if verdict.verdict != "satisfied"]
+    with judged(connection, read_inline(rule_text(rule)), source, None, many_traces=0, few_scopes=0) as found:
+        actual = judged_by_sql(connection, rule, f"{_COLUMNS} from {RESULT} where verdict <> 'satisfied'")
+        satisfied = found.satisfied + _number(connection, f"select count(*) from {RESULT} where verdict = 'satisfied'")
+        if found.of_all_traces:
+            satisfied = _number(connection, _traces_in(window)) - len(actual)
+    if satisfied != len(expected) - len(open_):
+        return f"{satisfied} satisfied", f"{len(expected) - len(open_)} satisfied"
+    return _difference(actual, open_)
+
+
+def _traces_in(window: tuple[int | None, int | None]) -> str:
+    bounds = [
+        f" and epoch_ns(started_at) {op} {_at(edge)}"
+        for op, edge in zip((">=", "<"), window, strict=True)
+        if edge is not None
+    ]
+    return f"select count(*) from intermediate.int_traces where true{''.join(bounds)}"
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import engine
 from oracle_scopes import Judge
 from shrinking import as_test, shrunk
-from worlds import rule, world
+from worlds import HOUR, rule, world
 from written import rule_text
 
 from dagster_project.replay import scratch
@@ -34,6 +34,7 @@ from dagster_project.replay import scratch
 # A rule is compiled and planned once and judged over each world of its batch: most of the time is planning.
 WORLDS, RULES, TRACES = 8, 50, 20
 _CONNECTIONS: list[Any] = []
+Window = tuple[int | None, int | None]
 
 
 def batch(seed: int, number: int, found: str) -> dict[str, Any]:
@@ -46,45 +47,62 @@ def batch(seed: int, number: int, found: str) -> dict[str, Any]:
     recorded = [world(random, TRACES) for _world in range(WORLDS)]
     rules = [rule(random) for _rule in range(RULES)]
     engine.load(connection, recorded[0])
-    planned = [_planned(connection, asked, f"asked{place}") for place, asked in enumerate(rules)]
+    # Of four batches one is judged as a whole, one in a window, and two by the steps of a replay of large tables.
+    window = _window(random, recorded) if number % 2 else (None, None)
+    is_whole = number % 4 < 2
+    planned = [
+        _planned(connection, asked, f"asked{place}", window) if is_whole else None for place, asked in enumerate(rules)
+    ]
     counts: Counter[str] = Counter()
     files: list[str] = []
     for one in recorded:
         engine.load(connection, one)
         for place, asked in enumerate(rules):
             judge = Judge(asked, one)
-            differs = _differs(connection, asked, judge, planned[place])
+            differs = _differs(connection, asked, judge, planned[place], window, is_whole=is_whole)
             counts["pairs"] += 1
             counts.update(f"{operator}\t{verdict}" for operator, verdict in judge.busy)
             if differs:
-                files.append(write(beside, asked, one, f"{seed}_{number}_{place}", Path(found)))
+                name = f"{seed}_{number}_{place}"
+                files.append(write(beside, asked, one, name, Path(found), window, is_whole=is_whole))
     return {"batch": number, "counts": counts, "files": sorted(set(files))}
 
 
-def _planned(connection: Any, asked: Any, name: str) -> str | None:
+def _window(random: Random, recorded: list[Any]) -> Window:
+    """Edges where something starts, so that what begins at one of them tells whether it is in."""
+    starts = sorted({span.start // 1000 * 1000 for one in recorded for span in one.spans})
+    first, last = sorted(random.choice([0, HOUR, *starts]) for _edge in range(2))
+    return random.choice([(first, last), (first, last), (first, None), (None, last)])
+
+
+def _planned(connection: Any, asked: Any, name: str, window: Window) -> str | None:
     """A statement that runs the rule; None when it cannot be compiled."""
     try:
-        connection.execute(f"prepare {name} as {engine.compiled(asked)}")
+        connection.execute(f"prepare {name} as {engine.compiled(asked, window)}")
     except Exception:
         return None
     return f"execute {name}"
 
 
-def _differs(connection: Any, asked: Any, judge: Any, statement: str | None) -> bool:
-    if statement is None:
-        return True
+def _differs(connection: Any, asked: Any, judge: Any, planned: str | None, window: Window, *, is_whole: bool) -> bool:
     try:
-        return engine.disagreement(connection, asked, judge, statement) is not None
+        if not is_whole:
+            return engine.replay_disagreement(connection, asked, judge, window) is not None
+        return planned is None or engine.disagreement(connection, asked, judge, planned, window) is not None
     except Exception:
         return True
 
 
-def write(connection: Any, asked: Any, one: Any, name: str, folder: Path) -> str:
+def write(connection: Any, asked: Any, one: Any, name: str, folder: Path, window: Window, *, is_whole: bool) -> str:
     """Shrink a disagreement and write it as a test."""
-    smaller, its_world = shrunk(connection, asked, one, seconds=20)
+    way = engine.disagreement if is_whole else engine.replay_disagreement
+    smaller, its_world = shrunk(
+        connection, asked, one, 20, lambda there, rule, judge: way(there, rule, judge, window=window)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"test_found_{name}.py"
-    path.write_text(as_test(smaller, its_world), encoding="utf-8")
+    compared = f"{way.__name__}(connection, rule, Judge(rule, world), window={window})"
+    path.write_text(as_test(smaller, its_world, compared), encoding="utf-8")
     print(f"disagreement: {path}\n{rule_text(smaller)}", flush=True)
     return str(path)
 

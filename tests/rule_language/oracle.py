@@ -278,11 +278,12 @@ class ItemJudge:
         known = self._relations.get((id(node), item), self)
         if known is self:
             if isinstance(node, tree.Structured):
-                known = self.noted(node.op, self.related(node, item))
+                known = self.noted(f"!{node.op}" if node.negated else node.op, self.related(node, item))
             elif isinstance(node, tree.Unless):
                 known = self.noted("unless", self.belongs(node.right, item))
             else:
                 known = self.noted(node.direction, self.nearby(node, item))
+                self.noted(f"on {self.kind_of_keys(node)}", known)
             self._relations[id(node), item] = known
         return known
 
@@ -319,6 +320,13 @@ class ItemJudge:
                     return True
         broken = item.trace is not None and not self.world.complete(item.trace)
         return UNKNOWABLE if broken and self.can_miss(node) else False
+
+    def kind_of_keys(self, node: tree.Joined) -> str:
+        """What is near one another has in common, for the table of what was exercised."""
+        if node.on is None:
+            return "trace" if self.entity(node.right) in SCOPED else "service"
+        is_shared = any(one not in {"trace", "service"} for one in node.on)
+        return "attribute" if is_shared else "/".join(node.on) or "anything"
 
     def key_of(self, item: Any, key: str) -> Any:
         if key == "trace":

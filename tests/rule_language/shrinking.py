@@ -19,13 +19,18 @@ from written import written  # type: ignore[import-not-found]
 from dagster_project.rule_language import RuleErrors
 from dagster_project.rule_language import syntax as tree
 
+Compare = Callable[[Any, Rule, Judge], Any]
+"""How engine and oracle are compared over a loaded world; None when they agree."""
+
 KINDS = ["tickets", "deploys", "metrics", "links", "events", "logs"]
 
 
-def shrunk(connection: Any, rule: Rule, world: World, seconds: float) -> tuple[Rule, World]:
+def shrunk(
+    connection: Any, rule: Rule, world: World, seconds: float, compare: Compare = engine.disagreement
+) -> tuple[Rule, World]:
     """The same kind of disagreement, smaller, as far as the time reaches."""
     until = time.monotonic() + seconds
-    fails = _failing(connection, rule, world)
+    fails = _failing(connection, rule, world, compare)
 
     def kept(one: Rule, its_world: World) -> bool:
         return time.monotonic() < until and fails(one, its_world)
@@ -45,17 +50,15 @@ def shrunk(connection: Any, rule: Rule, world: World, seconds: float) -> tuple[R
     return rule, world
 
 
-def _failing(connection: Any, rule: Rule, world: World) -> Callable[[Rule, World], bool]:
+def _failing(connection: Any, rule: Rule, world: World, compare: Compare) -> Callable[[Rule, World], bool]:
     """Whether engine and oracle disagree as they did: by another verdict, or by an error of the same kind."""
 
     def outcome(one: Rule, its_world: World) -> str | None:
         try:
-            sql = engine.compiled(one)
+            engine.load(connection, its_world)
+            return None if compare(connection, one, Judge(one, its_world)) is None else "verdict"
         except RuleErrors:
             return None
-        try:
-            engine.load(connection, its_world)
-            return None if engine.disagreement(connection, one, Judge(one, its_world), sql) is None else "verdict"
         except Exception as error:
             return type(error).__name__
 
@@ -175,8 +178,8 @@ def shorter_nodes(node: Any) -> Iterator[Any]:
                     yield replace(node, **{part.name: (*value[:place], shorter, *value[place + 1 :])})
 
 
-def as_test(rule: Rule, world: World) -> str:
-    """The disagreement as a test that can stand in the suite."""
+def as_test(rule: Rule, world: World, compared: str = "disagreement(connection, rule, Judge(rule, world))") -> str:
+    """The disagreement as a test that can stand in the suite; `compared` is None where there is none."""
     places = {span: number for number, span in enumerate(world.spans)}
     parts = []
     for part in fields(World):
@@ -197,7 +200,7 @@ def as_test(rule: Rule, world: World) -> str:
     reports = "".join(f"            ({name!r}, parse({written(call)!r}, 'report')),\n" for name, call in rule.report)
     return f'''"""Found by a comparison of engine and oracle."""
 
-from engine import disagreement, load
+from engine import disagreement, load, replay_disagreement  # noqa: F401
 from oracle_scopes import Judge, Rule
 from recorded import Deploy, Event, Link, Log, Metric, Span, Ticket, World  # noqa: F401
 
@@ -220,7 +223,7 @@ def test_engine_and_oracle_agree():
     )
     connection = scratch.connect()
     load(connection, world)
-    assert disagreement(connection, rule, Judge(rule, world)) is None
+    assert {compared} is None
 '''
 
 

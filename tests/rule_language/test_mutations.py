@@ -59,7 +59,7 @@ MUTATIONS = [
         "grouping_sql",
         "later = exp.GT(",
         "later = exp.GTE(",
-        over_groups("count(span()) > 1"),
+        over_groups("count(span()) > 1", gap=NS // 1000),
     ),
     Mutation(
         "loss: a trace of any key touches a group",
@@ -228,6 +228,13 @@ MUTATIONS = [
         'filtered(exp.Min(this=item_row(ITEM)), column(f"x{number}"',
         'filtered(exp.Max(this=item_row(ITEM)), column(f"x{number}"',
         {"always": "all(span() where a > 1)"},
+    ),
+    Mutation(
+        "lifted: a key of another trace",
+        "keys_sql",
+        'same(f"{CARRIER}0", f"{CARRIER}{number}", "trace_id")',
+        "exp.true()",
+        {"detect": "count(span()) > 3", "group_by": ("trace.a", "trace.b"), "gap": 60 * NS},
     ),
     Mutation(
         "window: its end is in it",

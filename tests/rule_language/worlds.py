@@ -65,7 +65,7 @@ def _attributes(random: Random) -> dict[str, Any]:
 
 
 def _trace(random: Random, trace: int) -> list[Span]:
-    start, whole = random.choice(STARTS), random.random() < 0.6
+    start, whole = random.choice(STARTS), random.random() < 0.75
     spans: list[Span] = []
     for number in range(1, random.randint(1, 6) + 1):
         parent = None if number == 1 else random.choice(spans)
@@ -304,7 +304,9 @@ class Drawn:
         return tree.Compare(self.same(), tree.Name("name"), text(self.pick("retry", "exception")))
 
     def link_leaf(self) -> tree.Expression:
-        return tree.Presence(self.pick(True, False), tree.Name("linked_trace_id"))
+        linked = tree.Name("linked_trace_id")
+        one = text("00000000-0000-0001-0000-000000000000")  # of the first trace
+        return self.pick(tree.Presence(self.pick(True, False), linked), tree.Compare(self.same(), linked, one))
 
     def metric_leaf(self) -> tree.Expression:
         return self.one_of(
@@ -367,7 +369,7 @@ class Drawn:
 
     def set(self, entity: str, depth: int = 1) -> Any:
         """Any set of one kind of item."""
-        kind = self.pick("name", "name", "selector", "where", "relation", "relation")
+        kind = self.pick("name", "name", "selector", "where", "relation", "relation", "relation")
         if depth < 0 or kind == "name":
             return self.named(entity)
         if kind == "selector":
@@ -378,20 +380,20 @@ class Drawn:
         return self.relation(entity, depth)
 
     def relation(self, entity: str, depth: int) -> Any:
-        kinds = ["unless", "joined", "joined", *(["structured"] * 4 if entity == "span" else [])]
+        kinds = ["unless", "joined", "joined", "joined", *(["structured"] * 7 if entity == "span" else [])]
         kind = self.random.choice(kinds)
         own = self.set(entity, depth - 1)
         if kind == "unless":
             return tree.Unless(own, self.set(entity, depth - 1))
         if kind == "structured":
             op = self.pick(">", ">>", "<", "<<", "~")
-            return tree.Structured(op, self.random.random() < 0.3, self.set("span", depth - 1), own)
+            return tree.Structured(op, self.random.random() < 0.45, self.set("span", depth - 1), own)
         other = self.pick("span", "log", "event", "metric", "deploy", "ticket", entity)
         scoped = other in {"span", "log", "event", "link"}
         right = self.set(other, depth - 1) if scoped else self.pick(self.selector(other), self.named(other))
         keys: list[Any] = [None, None, (), ("service",)]
         keys += [("trace",), ("trace", "service")] if scoped else []
-        keys += [("a",), ("service", "b")] if other not in {"deploy", "ticket"} else []
+        keys += [("a",), ("a",), ("service", "b")] if other not in {"deploy", "ticket"} else []
         within = self.pick(0, MS, NS, 60 * NS, HOUR)
         return tree.Joined(self.pick("near", "after"), own, right, within, self.random.choice(keys))
 
@@ -528,12 +530,12 @@ class Drawn:
         return replace(self.call_of_field(function, field, entity), by=())
 
     def rule(self) -> Rule:
-        kind = self.pick("trace", "trace", "trace", "group", "lifted", "hour")
+        kind = self.pick(*["trace"] * 5, "group", "lifted", "hour", "hour")
         group_by: tuple[str, ...] = ()
         if kind == "hour":
             self.by = self.pick(("service",), ("service",), ("a",), ("service", "a"))
         elif kind != "trace":
-            group_by = self.pick(("a",), ("b",), ("service",), ("a", "service"), ("c.d",))
+            group_by = self.pick(("a",), ("b",), ("service",), ("a", "service"), ("c.d",), ("a", "b"))
             prefix = "trace." if kind == "lifted" else ""
             group_by = tuple(prefix + key for key in group_by)
         parts: dict[str, Any] = {}
