@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib import metadata
 from pathlib import Path
 
 from dagster_project.warehouse import lock
@@ -23,6 +24,10 @@ WAIT_SECONDS = 600.0
 
 def main() -> None:
     """Run dbt with this process's arguments; exit with dbt's code."""
+    if sys.argv[1:] == ["--version"]:
+        # Dagster asks before each run; dbt would import all of itself and ask PyPI for a newer one.
+        sys.stdout.write(f"Core:\n  - installed: {metadata.version('dbt-core')}\n")
+        return
     command = sub_command(sys.argv[1:])
     lock_file = os.environ.get(LOCK_VARIABLE)
     if opens_the_warehouse(command) and not lock_file:

@@ -1,6 +1,7 @@
 """Which dbt commands run under the writer's lock, and that they do."""
 
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -47,11 +48,19 @@ def test_what_opens_the_warehouse_holds_the_lock(run, arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--quiet", "parse"], ["list", "--select", "build"], ["ls"], ["deps"], ["--version"], ["--help"], []],
+    [["--quiet", "parse"], ["list", "--select", "build"], ["ls"], ["deps"], ["--help"], []],
 )
 def test_what_never_connects_takes_no_lock_and_needs_none(run, arguments):
     assert run(*arguments) is None
     assert run(*arguments, with_lock_file=False) is None
+
+
+def test_the_version_is_told_without_a_word_to_anybody(monkeypatch, capsys):
+    """dbt itself asks PyPI whether there is a newer one."""
+    monkeypatch.setattr("dbt.cli.main.cli", lambda: pytest.fail("dbt was asked"))
+    monkeypatch.setattr(sys, "argv", ["hindcast-dbt", "--version"])
+    locked_dbt.main()
+    assert f"installed: {version('dbt-core')}" in capsys.readouterr().out
 
 
 def test_opening_the_warehouse_without_a_lock_file_is_refused(run):
