@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dagster_project.facts import Stamp
 from dagster_project.replay.certificate import rests_on
-from dagster_project.replay.formats import as_csv, as_json, certificate_lines, rows_as_csv
+from dagster_project.replay.formats import certificate_lines, export, rows_as_csv
 from dagster_project.replay.investigation import Investigation, Ranked
 from dagster_project.replay.query import Comparison, Replay, share_violated
 from dagster_project.settings import shipped
@@ -92,9 +92,9 @@ def write(
         workshop = Workshop(connection, aside, stamp)
         lay_assets(aside)
         (aside / "assets" / STYLE).write_bytes((shipped("reports") / "theme" / STYLE).read_bytes())
-        (aside / ANSWER).write_text(json.dumps(as_json(answer), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        export(answer, "json", aside / ANSWER)
         (aside / "csv").mkdir()
-        (aside / "csv/violations.csv").write_text(as_csv(answer), encoding="utf-8")
+        export(answer, "csv", aside / "csv/violations.csv")
         pages = [
             Page(place, row, f"violations/{place:04d}-{row['violation_id'][:12]}.html")
             for place, row in enumerate(answer.violations.slice(0, most_pages).to_pylist(), start=1)
@@ -207,7 +207,7 @@ def _figure(workshop: Workshop, answer: Replay, found: Investigation) -> charts.
 def _window(bars: Sequence[Row], seconds: int, last: datetime) -> tuple[datetime, datetime]:
     begin: datetime = bars[0]["bucket_at"]
     end: datetime = bars[-1]["bucket_at"]
-    return begin, max(last, datetime.fromtimestamp(end.timestamp() + seconds))
+    return begin, max(last, end + timedelta(seconds=seconds))
 
 
 def _reported(found: Investigation) -> Table | None:

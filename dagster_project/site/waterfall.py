@@ -188,11 +188,14 @@ def _fetch_logs(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _trace(connection: duckdb.DuckDBPyConnection, one: Row) -> Trace:
     key = {"trace_id": str(one["trace_id"])}
-    spans = rows(
+    shown = _witnesses(one)
+    found = rows(
         connection,
         f"select *, epoch_ns(started_at) as at_ns from {_SPANS} where trace_id = $trace_id::uuid order by place",  # noqa: S608
         key,
     )
+    # Laid out once for all pages, with the witnesses of every one of them.
+    spans = [span for span in found if span["place"] <= MOST_SPANS or span["span_id"] in shown]
     logs = rows(
         connection,
         f"select *, epoch_ns(occurred_at) as at_ns from {_LOGS} where trace_id = $trace_id::uuid order by occurred_at",  # noqa: S608
@@ -201,7 +204,7 @@ def _trace(connection: duckdb.DuckDBPyConnection, one: Row) -> Trace:
     begin = spans[0]["from_ns"] if spans else (logs[0]["at_ns"] if logs else 0)
     end = max(spans[0]["until_ns"] if spans else begin, begin + 1)
     services = {name: place % COLOURS + 1 for place, name in enumerate(dict.fromkeys(s["service_name"] for s in spans))}
-    bars = [_bar(span, services, begin, end, events) for span, events in _with_events(connection, spans, key)]
+    bars = [_bar(span, services, begin, end, events, shown) for span, events in _with_events(connection, spans, key)]
     return Trace(
         trace_id=str(one["trace_id"]).replace("-", ""),
         took=duration((end - begin) / 1e9),
@@ -211,9 +214,17 @@ def _trace(connection: duckdb.DuckDBPyConnection, one: Row) -> Trace:
         log_records=logs[0]["total"] if logs else 0,
         services=tuple((visible(name, 80) or "(no name)", colour) for name, colour in services.items()),
         stretches=tuple(_folded(bars)),
-        lines=tuple(_lines(logs, spans, one["witness"], begin)),
+        lines=tuple(_lines(logs, spans, shown, begin)),
         ticks=tuple((share, duration((end - begin) * share / 100 / 1e9)) for share in (0, 25, 50, 75, 100)),
     )
+
+
+def _witnesses(one: Row) -> set[int]:
+    """The spans of a trace that show the violation of its page; other pages of it have others."""
+    trace_id = str(one["trace_id"]).replace("-", "")
+    return {
+        int(span["span_id"], 16) for span in one["witness"] or [] if span["trace_id"] == trace_id and span["span_id"]
+    }
 
 
 def _with_events(
@@ -231,7 +242,7 @@ def _with_events(
     return [(span, found.get((span["span_id"], span["kind"]), [])) for span in spans]
 
 
-def _bar(span: Row, services: dict[str, int], begin: int, end: int, events: list[Row]) -> Bar:
+def _bar(span: Row, services: dict[str, int], begin: int, end: int, events: list[Row], shown: set[int]) -> Bar:
     whole = end - begin
     left = 100 * (span["at_ns"] - begin) / whole
     width = 100 * (span["duration_ns"] or 0) / whole
@@ -245,7 +256,7 @@ def _bar(span: Row, services: dict[str, int], begin: int, end: int, events: list
         width=round(min(max(width, 0), 100 - min(max(left, 0), 100)), 3),
         took=duration((span["duration_ns"] or 0) / 1e9),
         after=duration((span["at_ns"] - begin) / 1e9),
-        is_witness=span["is_witness"],
+        is_witness=span["span_id"] in shown,
         is_error=span["status_code"] == "error",
         is_orphan=span["is_orphan"],
         message=visible(span["status_message"] or "", 400),
@@ -292,9 +303,8 @@ def _text(value: str, limit: int = 2_000) -> str:
     return revealed(value[:limit]) + cut
 
 
-def _lines(logs: list[Row], spans: list[Row], witness: list[dict[str, Any]], begin: int) -> list[Line]:
+def _lines(logs: list[Row], spans: list[Row], shown: set[int], begin: int) -> list[Line]:
     names = {span["span_id"]: span["span_name"] for span in spans}
-    shown = {one["span_id"] for one in witness or []}
     return [
         Line(
             after=duration((log["at_ns"] - begin) / 1e9),
@@ -302,7 +312,7 @@ def _lines(logs: list[Row], spans: list[Row], witness: list[dict[str, Any]], beg
             service=visible(log["service_name"], 80),
             span_name=visible(names.get(log["span_id"]) or "", 80),
             body=_text(log["body"] or ""),
-            is_witness=log["span_id"] is not None and f"{log['span_id']:016x}" in shown,
+            is_witness=log["span_id"] in shown,
         )
         for log in logs
     ]

@@ -1,6 +1,8 @@
 """The pages of a replay: what they show, what they leave out and say so, and that nothing from outside acts in them."""
 
 import json
+import time
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -207,3 +209,32 @@ def test_traces_and_rows_of_a_page_are_bounded_and_counted(tmp_path, monkeypatch
     (page,) = pages(tmp_path / "out")
     assert "40 spans (11 shown)" in page.shown, "the witness stands beyond the bound and is shown all the same"
     assert page.having("witness")
+
+
+def test_a_page_marks_the_witnesses_of_its_own_violation(tmp_path):
+    connection = scratch.connect()
+    data = DATA[: DATA.index("    spans:")] + """    spans:
+      - {name: pay, trace: t1, attributes: {order: 1}}
+      - {name: pay, trace: t1, at: 1s, attributes: {order: 2}}
+""" + DATA[DATA.index("  - {name: b,") :]  # fmt: skip
+    scratch.fill(connection, load_catalogue({"rules/x/x.yml": data}).rules[0].examples[0])
+    answer = replay(connection, read_inline('group_by: order gap: 1h never: any(span("pay"))'))
+    write(connection, answer, tmp_path / "out", None)
+    connection.close()
+    marked = [
+        ["witness" in attrs["class"].split() for attrs in page.having("span")] for page in pages(tmp_path / "out")
+    ]
+    assert marked == [[True, False], [False, True]]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system cannot change its time zone")
+def test_the_chart_ends_where_its_last_bar_does_in_any_time_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        bars = [{"bucket_at": datetime(2024, 1, 1)}]
+        until = replayed._window(bars, 3600, datetime(2024, 1, 1))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert until == (datetime(2024, 1, 1), datetime(2024, 1, 1, 1))
