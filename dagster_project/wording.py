@@ -20,6 +20,27 @@ _NOT_IN_A_SLUG = re.compile(r"[^a-zA-Z0-9]+")
 # private use, line and paragraph separators. A soft hyphen or a joiner inside a word is not worth the risk either.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
+# What a spreadsheet runs: one of these signs, also as East Asian keyboards write them, after anything that it strips
+# before it looks. For Python and for DuckDB's regular expressions alike, whose \\s is of ASCII alone.
+FORMULA = (
+    r"^[\s\x00-\x20\x7f" + "".join(map(chr, (0x85, 0xA0, 0xAD, 0x1680, 0x180E, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)))
+    + f"{chr(0x2000)}-{chr(0x200F)}{chr(0x2028)}-{chr(0x202E)}]*"
+    + r"[=+\-@|" + "".join(map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20, 0xFF5C))) + r"]|^[\t\r\n]"
+)  # fmt: skip
+# Begins like one, and is none.
+NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_FORMULA, _NUMBER = re.compile(FORMULA), re.compile(NUMBER)
+
+
+def inert(cell: str) -> str:
+    """A cell of a CSV file that no spreadsheet runs: a quote before what it would; numbers stay numbers."""
+    return "'" + cell if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+def pointer(*keys: str) -> str:
+    """The JSON pointer to a value below these keys, whatever signs they have."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+
 
 def visible(text: str, limit: int = LONGEST_TEXT) -> str:
     """Text from outside as one line in which everything can be seen.

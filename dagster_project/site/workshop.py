@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,21 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from duckdb import CaseExpression, ColumnExpression, ConstantExpression, Expression, FunctionExpression
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dagster_project.facts import Stamp
+from dagster_project.replay.formats import inert_columns
 from dagster_project.settings import shipped
 from dagster_project.wording import clock, count, duration, revealed, size, slug, utc, visible
 
 Row = dict[str, Any]
-# What a spreadsheet would run: a sign at the start, or white space that it strips before looking.
-FORMULA = r"^\s*[=+\-@]|^[\t\r\n]"
-NUMBERS = frozenset(
-    "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint float double decimal".split()  # noqa: SIM905
-)
-
 _LEFT = re.compile(r"\.([1-9][0-9]{0,9})(?:\.[0-9a-f]{8})?\.(partial|old)")
 
 
@@ -64,7 +58,7 @@ class Workshop:
         target = self.folder / "csv" / f"{name}.csv"
         target.parent.mkdir(exist_ok=True)
         rows = self.connection.sql(query, params=values or None)
-        rows.select(*_inert(rows)).write_csv(str(target), header=True)
+        rows.select(*inert_columns(rows)).write_csv(str(target), header=True)
         return f"csv/{name}.csv"
 
     def incident_page(self, incident_id: str, pages: frozenset[str], prefix: str = "incidents/") -> str | None:
@@ -169,17 +163,3 @@ def lay_assets(folder: Path) -> None:
 
 def _revealed(value: Any) -> Any:
     return revealed(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _inert(rows: duckdb.DuckDBPyRelation) -> Sequence[Expression]:
-    return [
-        ColumnExpression(name) if str(kind).lower().split("(")[0] in NUMBERS else _quoted(name)
-        for name, kind in zip(rows.columns, rows.types, strict=True)
-    ]
-
-
-def _quoted(name: str) -> Expression:
-    text = ColumnExpression(name).cast("varchar")
-    acts = FunctionExpression("regexp_matches", text, ConstantExpression(FORMULA))
-    quoted = FunctionExpression("concat", ConstantExpression("'"), text)
-    return CaseExpression(acts, quoted).otherwise(text).alias(name)

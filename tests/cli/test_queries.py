@@ -87,7 +87,7 @@ def test_json_has_the_four_answers(asked):
     asked("query", "--rule", "never-pay", "--format", "json", "--compare-with", "2024-01-01T01:00..2024-01-02", code=1)
     told = json.loads(asked.stdout)
     assert (told["violations"], told["first_violation"]) == (2, "2024-01-01T00:00:00Z")
-    assert [one["order"] for one in told["affected"]] == ["=1+1", "b"]
+    assert [one["reported"]["order"] for one in told["affected"]] == ["=1+1", "b"]
     assert [one["violations"] for one in told["timeline"]["per_hour"]] == [1, 1]
     assert told["blast_radius"]["services"]["rows"][0]["violations"] == 2
     assert told["correlation"]["comparisons"][0]["violations"] == 1

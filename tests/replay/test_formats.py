@@ -1,12 +1,16 @@
 import csv
+import dataclasses
 import io
 import json
 import re
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_project import wording
 from dagster_project.replay import formats, scratch
+from dagster_project.replay.formats import answers
 from dagster_project.replay.query import replay
 from dagster_project.rule_language import load_catalogue, read_inline
 
@@ -28,14 +32,17 @@ tests:
 
 
 @pytest.fixture
-def found():
+def data():
     connection = scratch.connect()
     scratch.fill(connection, load_catalogue({"rules/x/x.yml": FILE}).rules[0].examples[0])
-    yield replay(
-        connection,
-        read_inline('title: Notes never: any(span("a")) report: {note: first(span().note), n: first(span().n)}'),
-    )
+    yield connection
     connection.close()
+
+
+@pytest.fixture
+def found(data):
+    rule = 'title: Notes never: any(span("a")) report: {note: first(span().note), n: first(span().n)}'
+    return replay(data, read_inline(rule))
 
 
 def test_json_has_what_an_investigation_asks_for(found):
@@ -43,11 +50,33 @@ def test_json_has_what_an_investigation_asks_for(found):
     assert told["violations"] == 3
     assert told["first_violation"] == "2024-01-01T00:00:00Z"
     assert told["last_violation"] == "2024-01-01T00:00:02Z"
-    assert [one["n"] for one in told["affected"]] == [-5, 2.5, None]
+    assert [one["reported"]["n"] for one in told["affected"]] == [-5, 2.5, None]
     assert told["affected"][0]["witness"][0]["span_id"] == f"{1:016x}"
     assert told["confidence"] == "exhaustive scan: every violation of what was received"
     assert told["certificate"]["spans_scanned"] == 3
     assert "leaves no mark" in told["certificate"]["undetectable_loss_note"]
+
+
+def test_a_rule_may_report_under_the_names_of_the_answer(data):
+    rule = """title: Notes never: any(span("a"))
+        report: {scope_key: first(span().note), services: first(span().n), Witness: first(span().n)}"""
+    found = replay(data, read_inline(rule.replace("\n", " ")))
+    one = json.loads(formats.render(found, "json"))["affected"][0]
+    assert one["scope_key"] == scratch.trace_uuid("t1").hex
+    assert one["services"] == ["=cmd()"]
+    assert one["reported"] == {"scope_key": "=1+1", "services": -5, "Witness": -5}
+    row = next(csv.DictReader(io.StringIO(formats.render(found, "csv"))))
+    assert row["scope_key"] == scratch.trace_uuid("t1").hex
+    assert (row["reported_scope_key"], row["services"], row["reported_Witness"]) == ("'=1+1", "-5", "-5")
+
+
+def test_scopes_that_cannot_be_judged_are_listed_up_to_a_bound(found, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_INCONCLUSIVE", 2)
+    monkeypatch.setattr(answers, "_AT_ONCE", 1)
+    told = json.loads(formats.render(dataclasses.replace(found, inconclusive=found.violations), "json"))
+    assert len(told["inconclusive"]) == 2
+    assert told["inconclusive"] == told["affected"][:2]
+    assert len(told["affected"]) == 3
 
 
 def test_csv_names_traces_and_spans_as_tracing_tools_do(found):
@@ -75,10 +104,22 @@ def test_csv_cells_run_no_formula(found):
         ("\tx", "'\tx"),
         ("  =x", "'  =x"),
         ("x=1", "x=1"),
+        ("|x", "'|x"),
+        ("\xa0=1+1", "'\xa0=1+1"),
+        ("\x0b=1", "'\x0b=1"),
+        ("\x00=1", "'\x00=1"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("\u200b\uff1d1", "'\u200b\uff1d1"),
+        ("\nx", "'\nx"),
+        ("-5\n", "'-5\n"),
+        ("-inf", "'-inf"),
+        ("", ""),
     ],
 )
 def test_what_a_spreadsheet_would_run_gets_a_quote(cell, inert):
-    assert formats.inert(cell) == inert
+    assert wording.inert(cell) == inert
+    rows = duckdb.sql("select $cell as cell", params={"cell": cell})
+    assert rows.select(*formats.inert_columns(rows)).fetchall() == [(inert,)], "the engine writes the same"
 
 
 def test_the_table_shows_counts_and_takes_no_markup(found):
@@ -116,7 +157,7 @@ def test_an_export_that_fails_leaves_what_was_there(found, tmp_path, monkeypatch
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formats, "render", fail)
+    monkeypatch.setattr(formats, "write_csv", fail)
     with pytest.raises(KeyboardInterrupt):
         formats.export(found, "csv", target)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x.csv", "before")]

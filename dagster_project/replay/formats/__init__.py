@@ -11,14 +11,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from dagster_project.replay.formats.answers import as_json, certificate_json
-from dagster_project.replay.formats.cells import as_csv, inert, rows_as_csv, rows_as_json
+from dagster_project.replay.formats.answers import certificate_json, json_parts
+from dagster_project.replay.formats.cells import inert_columns, rows_as_csv, rows_as_json, write_csv
 from dagster_project.replay.formats.terminal import WIDE, as_table, certificate_lines, pack_table
 from dagster_project.replay.query import Replay
 
@@ -43,9 +44,11 @@ def render(replay: Replay, format_: str) -> str:
         console.print(as_table(replay, console.width))
         return console.export_text()
     if format_ == "json":
-        return json.dumps(as_json(replay), indent=2, ensure_ascii=False) + "\n"
+        return "".join(json_parts(replay))
     if format_ == "csv":
-        return as_csv(replay)
+        with TemporaryDirectory() as folder:
+            write_csv(replay, Path(folder) / "violations.csv")
+            return (Path(folder) / "violations.csv").read_text(encoding="utf-8")
     raise _refused(format_)
 
 
@@ -60,6 +63,11 @@ def export(replay: Replay, format_: str, path: Path) -> None:
     with written_aside(path) as aside:
         if format_ == "parquet":
             pq.write_table(_with_certificate(replay), aside)
+        elif format_ == "csv":
+            write_csv(replay, aside)
+        elif format_ == "json":
+            with aside.open("w", encoding="utf-8") as file:
+                file.writelines(json_parts(replay))
         else:
             aside.write_text(render(replay, format_), encoding="utf-8")
 
@@ -133,19 +141,19 @@ __all__ = [
     "FORMATS",
     "SUFFIXES",
     "FormatNotSupported",
-    "as_csv",
-    "as_json",
     "as_table",
     "certificate_json",
     "certificate_lines",
     "export",
     "format_of",
-    "inert",
+    "inert_columns",
+    "json_parts",
     "pack_table",
     "refuse_without_file",
     "render",
     "require_known",
     "rows_as_csv",
     "rows_as_json",
+    "write_csv",
     "written_aside",
 ]

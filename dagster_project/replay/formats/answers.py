@@ -4,19 +4,66 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+
 from dagster_project.replay.certificate import Certificate, rests_on
-from dagster_project.replay.formats.cells import iso
+from dagster_project.replay.formats.cells import iso, iso_sql
 from dagster_project.replay.investigation import Investigation
 from dagster_project.replay.query import Comparison, Replay, share_violated
 from dagster_project.replay.window import Window
 
+MOST_INCONCLUSIVE = 1_000
+_AT_ONCE = 2_000
+# An affected scope with what the rule reports of it: under a name of its own, for a rule may report under any name.
+_AFFECTED = f"""
+    to_json({{
+        scope_key: scope_key, reported: reported::json,
+        first_span_at: {iso_sql("first_span_at")}, last_span_at: {iso_sql("last_span_at")},
+        services: service_names, versions: service_versions, trace_ids: trace_ids, witness: witness,
+        reason: reason, violation_id: violation_id
+    }})::varchar
+"""
 
-def as_json(replay: Replay) -> dict[str, Any]:
-    """The violations with all their values, the four answers when they were asked for, and what the answer rests on."""
+
+def json_parts(replay: Replay) -> Iterator[str]:
+    """The answer as JSON, piece by piece: every violation on a line of its own, however many there are.
+
+    The four answers are there when they were asked for. Of the scopes that cannot be judged the earliest
+    `MOST_INCONCLUSIVE` are listed; the certificate counts them all.
+    """
+    lists = {"affected": replay.violations, "inconclusive": replay.inconclusive.slice(0, MOST_INCONCLUSIVE)}
+    before = "{\n"
+    for name, value in _told(replay).items():
+        yield f"{before}  {json.dumps(name)}: "
+        if name in lists:
+            yield from _listed(lists[name])
+        else:
+            yield json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+        before = ",\n"
+    yield "\n}\n"
+
+
+def _listed(scopes: pa.Table) -> Iterator[str]:
+    if not scopes.num_rows:
+        yield "[]"
+        return
+    with duckdb.connect() as engine:
+        engine.register("scopes", scopes)
+        found = engine.execute(f"select {_AFFECTED} from scopes")  # noqa: S608
+        before = "[\n    "
+        while part := found.fetchmany(_AT_ONCE):
+            yield before + ",\n    ".join(text for (text,) in part)
+            before = ",\n    "
+    yield "\n  ]"
+
+
+def _told(replay: Replay) -> dict[str, Any]:
+    """Everything of the answer but the two lists, which have their places in it."""
     told: dict[str, Any] = {
         "rule": replay.rule.id,
         "title": replay.rule.title,
@@ -24,8 +71,8 @@ def as_json(replay: Replay) -> dict[str, Any]:
         "violations": replay.certificate.violated,
         "first_violation": iso(replay.first_violation_at),
         "last_violation": iso(replay.last_violation_at),
-        "affected": [affected(row) for row in replay.violations.to_pylist()],
-        "inconclusive": [affected(row) for row in replay.inconclusive.to_pylist()],
+        "affected": [],
+        "inconclusive": [],
         "confidence": replay.confidence,
         "confidence_rests_on": rests_on(replay.certificate),
     }
@@ -42,22 +89,6 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
     told["window_asked"] = [iso(certificate.window_asked.start), iso(certificate.window_asked.end)]
     told["is_exhaustive_of_what_was_received"] = certificate.is_exhaustive
     return told
-
-
-def affected(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One violated scope with what the rule reports of it."""
-    return {
-        "scope_key": row["scope_key"],
-        **json.loads(row["reported"]),
-        "first_span_at": iso(row["first_span_at"]),
-        "last_span_at": iso(row["last_span_at"]),
-        "services": row["service_names"],
-        "versions": row["service_versions"],
-        "trace_ids": row["trace_ids"],
-        "witness": row["witness"],
-        "reason": row["reason"],
-        "violation_id": row["violation_id"],
-    }
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Values of violations as the cells of a CSV file, and any rows as CSV or JSON. No cell can start a formula."""
+"""Values as the cells of a CSV file, and any rows as CSV or JSON. No cell can start a formula.
+
+What is written of violations, which may be millions, the engine writes.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,65 @@ import csv
 import io
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
+import duckdb
+from duckdb import CaseExpression, ColumnExpression, ConstantExpression, Expression, FunctionExpression
+
 from dagster_project.replay.query import Replay
+from dagster_project.wording import FORMULA, NUMBER, inert, pointer
 
-# A cell that starts with one of these is run as a formula by spreadsheets; some strip the leading white space first.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBERS: Final = frozenset(
+    "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint float double decimal".split()  # noqa: SIM905
+)
 
 
-def as_csv(replay: Replay) -> str:
-    """One line a violation; reported values are columns of their own. Cells cannot start a formula."""
-    names = [reported.name for reported in replay.rule.judgement.report]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    fixed = ["scope_key", "first_span_at", "last_span_at", "service_names", "trace_ids", "witness", "violation_id"]
-    fixed.append("reason")
-    writer.writerow([*fixed, *(inert(name) for name in names)])
-    for row in replay.violations.to_pylist():
-        reported = json.loads(row["reported"])
-        row["witness"] = [_pair(span) for span in row["witness"] or []]
-        values = [_cell(row[name]) for name in fixed] + [_cell(reported.get(name)) for name in names]
-        writer.writerow(values)
-    return out.getvalue()
+def write_csv(replay: Replay, path: Path) -> None:
+    """One line a violation; reported values are columns of their own, `reported_…` where a column has their name."""
+    names = [one.name for one in replay.rule.judgement.report]
+    with duckdb.connect() as engine:
+        engine.register("violations", replay.violations)
+        fixed = f"""
+            scope_key, {iso_sql("first_span_at")} as first_span_at, {iso_sql("last_span_at")} as last_span_at,
+            array_to_string(service_names, ' ') as service_names, array_to_string(trace_ids, ' ') as trace_ids,
+            array_to_string(list_transform(witness, lambda one: concat_ws(':', one.trace_id, one.span_id)), ' ')
+                as witness,
+            violation_id, reason
+        """
+        columns = engine.sql(f"select {fixed} from violations limit 0").columns  # noqa: S608
+        values = []
+        for place, name in enumerate(names):
+            value = f"json_extract(reported, $p{place})"
+            text = f"json_extract_string(reported, $p{place})"
+            values.append(f"case when json_type({value}) <> 'NULL' then {text} end as {_identifier(name, columns)}")
+        query = f"select {', '.join([fixed, *values])} from violations"  # noqa: S608
+        found = engine.sql(query, params={f"p{place}": pointer(name) for place, name in enumerate(names)})
+        found.select(*inert_columns(found)).write_csv(str(path), header=True)
+
+
+def _identifier(name: str, taken: list[str]) -> str:
+    """The name of a column that no other has, whatever its case; `taken` gets it."""
+    while name.lower() in {one.lower() for one in taken}:
+        name = f"reported_{name}"
+    taken.append(name)
+    return '"' + inert(name).replace('"', '""') + '"'
+
+
+def inert_columns(rows: duckdb.DuckDBPyRelation) -> list[Expression]:
+    """The columns of rows for a CSV file: what is no number as text that no spreadsheet runs."""
+    return [
+        ColumnExpression(name) if str(kind).lower().split("(")[0] in _NUMBERS else _inert_column(name)
+        for name, kind in zip(rows.columns, rows.types, strict=True)
+    ]
+
+
+def _inert_column(name: str) -> Expression:
+    text = ColumnExpression(name).cast("varchar")
+    acts = FunctionExpression("regexp_matches", text, ConstantExpression(FORMULA))
+    is_number = FunctionExpression("regexp_full_match", text, ConstantExpression(NUMBER))
+    quoted = FunctionExpression("concat", ConstantExpression("'"), text)
+    return CaseExpression(acts & ~is_number, quoted).otherwise(text).alias(name)
 
 
 def rows_as_csv(rows: list[dict[str, Any]]) -> str:
@@ -42,17 +82,6 @@ def rows_as_csv(rows: list[dict[str, Any]]) -> str:
 def rows_as_json(rows: list[dict[str, Any]]) -> str:
     """Rows of any table as an array of objects."""
     return json.dumps(rows, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def inert(cell: str) -> str:
-    """A quote before what a spreadsheet would run; numbers stay numbers."""
-    if not cell.lstrip(" ").startswith(_FORMULA_STARTS):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return "'" + cell
-    return cell
 
 
 def shown(value: Any) -> str:
@@ -73,10 +102,10 @@ def iso(moment: datetime | None) -> str | None:
     return text.rjust(len(text) + 4 - text.index("-"), "0") + "Z"
 
 
+def iso_sql(column: str) -> str:
+    """The same of a column."""
+    return f"rtrim(rtrim(strftime({column}, '%Y-%m-%dT%H:%M:%S.%f'), '0'), '.') || 'Z'"
+
+
 def _cell(value: Any) -> str:
     return inert(" ".join(map(str, value)) if isinstance(value, list) else shown(value))
-
-
-def _pair(span: dict[str, str | None]) -> str:
-    """`trace:span`; a log record that names no span is found by its trace alone."""
-    return ":".join(part for part in (span["trace_id"], span["span_id"]) if part)
