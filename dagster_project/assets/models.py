@@ -16,7 +16,7 @@ from dagster_project.policy import policy
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
-from dagster_project.transformation import limits, prepare, replay_window
+from dagster_project.transformation import limits, prepare, replay_window, time_limit
 from dagster_project.warehouse import suppressions
 
 # Unit tests are the developers': they read no data, so a night would learn nothing from them.
@@ -64,8 +64,10 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
             first_day, last_day = due.first_day, due.last_day
         variables = {**_policy_vars(project), **replay_window.dbt_vars(first_day, last_day, bound=bound)}
         events, failure, limited = _run(context, dbt, dbt_arguments(due, variables))
-        if limited and _take_out(project, warehouse, limited):
-            events, failure, _ = _run(context, dbt, dbt_arguments(due, variables))
+        if limited and (longer := _take_out(project, warehouse, limited)):
+            # The others each end in time, but perhaps not all together.
+            with time_limit.of(longer):
+                events, failure, _ = _run(context, dbt, dbt_arguments(due, variables))
         yield from _with_row_counts(context, events, warehouse)
         if failure:
             raise failure
@@ -93,10 +95,10 @@ def _policy_vars(project: Project) -> Mapping[str, Any]:
 
 def _run(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: list[str]
-) -> tuple[list[Any], DagsterDbtCliRuntimeError | None, list[str]]:
+) -> tuple[list[Any], DagsterDbtCliRuntimeError | None, dict[str, str]]:
     """All events of one dbt run. A failure is handed back: what was built before it is reported all the same.
 
-    So are the models that failed because they hit a limit of the engine.
+    So are the models that failed because they hit a limit of the engine, each with what it said.
     """
     events: list[Any] = []
     run = dbt.cli(arguments, context=context)
@@ -104,24 +106,29 @@ def _run(
         events.extend(run.stream())
     except DagsterDbtCliRuntimeError as error:
         return events, error, _limited(run)
-    return events, None, []
+    return events, None, {}
 
 
-def _limited(run: DbtCliInvocation) -> list[str]:
+def _limited(run: DbtCliInvocation) -> dict[str, str]:
     try:
         results = run.get_artifact("run_results.json")["results"]
     except (OSError, ValueError, KeyError):
-        return []  # dbt ended before it ran anything
-    return [
-        result["unique_id"].rsplit(".", 1)[1] for result in results if limits.is_a_limit(str(result.get("message")))
-    ]
+        return {}  # dbt ended before it ran anything
+    said = {result["unique_id"].rsplit(".", 1)[1]: str(result.get("message")) for result in results}
+    return {model: message for model, message in said.items() if limits.is_a_limit(message)}
 
 
-def _take_out(project: Project, warehouse: Warehouse, limited: list[str]) -> bool:
-    """Whether rules were found that hit the limit by themselves: without them dbt can run again."""
+def _take_out(project: Project, warehouse: Warehouse, limited: dict[str, str]) -> float | None:
+    """Take out the rules that hit the limit by themselves. Says how long a plan group may take when dbt runs again.
+
+    None when that would help nothing: no rule was found, and it was not time that was short.
+    """
     catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
     with warehouse.writer("find the rules that hit a limit") as connection:
-        return bool(limits.take_out(connection, catalogue, limited))
+        found = limits.take_out(connection, catalogue, limited)
+    if found or any(map(limits.is_of_time, limited.values())):
+        return limits.seconds_a_group(catalogue)
+    return None
 
 
 def _with_row_counts(context: dg.AssetExecutionContext, events: list[Any], warehouse: Warehouse) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from dagster_project.rule_language import RuleErrors
 from dagster_project.settings import ProjectNotFound
 from dagster_project.sources.declaration import SourcesInvalid
 from dagster_project.transformation.prepare import DbtParseFailed, NotPrepared
+from dagster_project.transformation.time_limit import InvalidLimit
 from dagster_project.warehouse.compaction import CompactionFailed
 from dagster_project.warehouse.connection import WarehouseTooNew, WarehouseTooOld
 from dagster_project.warehouse.generations import MartsNotWhole
@@ -24,6 +25,7 @@ EXPECTED = (
     SourcesInvalid,
     DocumentError,
     FormatNotSupported,
+    InvalidLimit,
     MartsNotWhole,
     NotPrepared,
     NothingToReplay,

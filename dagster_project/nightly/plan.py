@@ -12,7 +12,7 @@ from dagster_project.settings import Project
 from dagster_project.sources import declaration
 from dagster_project.statistics.plan import load_plans
 from dagster_project.statistics.roi_plan import load_roi_plans
-from dagster_project.transformation import prepare, replay_window
+from dagster_project.transformation import prepare, replay_window, time_limit
 from dagster_project.transformation.replay_window import ReplayWindow
 from dagster_project.warehouse import landing, lock
 from dagster_project.warehouse.connection import WarehouseTooOld, connect, is_current
@@ -41,13 +41,16 @@ class NightPlan:
 
 
 def check_configuration(project: Project) -> None:
-    """Read every file that a night will read: what is wrong in one stops the night before anything runs.
+    """Read every file and setting that a night will read: what is wrong in one stops the night before anything runs.
 
     Raises
     ------
     declaration.SourcesInvalid, document.DocumentError
         Name the file, the line and what is wrong.
+    time_limit.InvalidLimit
+        When the limit of time for a rule is none.
     """
+    time_limit.seconds_a_rule()
     declaration.declared_files(project)
     readers: tuple[tuple[Path, Callable[[Path], object]], ...] = (
         (project.policy_file, load_policy),

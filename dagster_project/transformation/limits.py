@@ -6,9 +6,7 @@ that are left out, the generated models say (`rules_taken_out`).
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import duckdb
 
@@ -16,16 +14,21 @@ from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.dbt_models import plan_groups
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.transformation.time_limit import interrupted_after, seconds_a_rule
 
-# One rule over all history; the slowest shape over 100 million spans takes a tenth of it.
-SECONDS_A_RULE = 300.0
 # What a plan group that hit a limit says. Anything else is a defect, and fails the night.
-LIMITS = ("Out of Memory", "INTERRUPT", "Interrupted", "temp directory", "max_temp_directory_size")
+TIME_LIMITS = ("INTERRUPT", "Interrupted")
+LIMITS = ("Out of Memory", *TIME_LIMITS, "temp directory", "max_temp_directory_size")
 
 
 def is_a_limit(message: str) -> bool:
     """Whether an error of the engine says that a limit was hit."""
     return any(limit in message for limit in LIMITS)
+
+
+def is_of_time(message: str) -> bool:
+    """Whether an error of the engine says that a statement took too long."""
+    return any(limit in message for limit in TIME_LIMITS)
 
 
 def begin(connection: duckdb.DuckDBPyConnection) -> None:
@@ -37,9 +40,11 @@ def take_out(
     connection: duckdb.DuckDBPyConnection,
     catalogue: Catalogue,
     failed_models: Iterable[str],
-    seconds: float = SECONDS_A_RULE,
+    seconds: float | None = None,
 ) -> dict[str, str]:
     """Judge each rule of the plan groups that failed alone, and take out those that hit a limit even so.
+
+    Without `seconds`, each may run as long as the settings say.
 
     Returns
     -------
@@ -50,13 +55,18 @@ def take_out(
     causes = {}
     for name in failed_models:
         for rule in groups.get(name, []):
-            if cause := _judged_alone(connection, rule, seconds):
+            if cause := _judged_alone(connection, rule, seconds or seconds_a_rule()):
                 causes[rule.id] = cause
                 connection.execute(
                     "insert into audit.rules_taken_out values (?, ?, ?, now()::timestamp)",
                     [rule.id, rule.meaning_hash, cause],
                 )
     return causes
+
+
+def seconds_a_group(catalogue: Catalogue) -> float:
+    """How long a plan group may run when each of its rules is known to end in time: they may need it one by one."""
+    return seconds_a_rule() * max(map(len, plan_groups(catalogue).values()), default=1)
 
 
 def taken_out(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
@@ -68,7 +78,7 @@ def _judged_alone(connection: duckdb.DuckDBPyConnection, rule: Rule, seconds: fl
     """What the engine says when it hits a limit with this rule; None when it can judge it."""
     query = to_sql(verdicts_query(rule), pretty=False)
     try:
-        with _interrupted_after(connection, seconds):
+        with interrupted_after(connection, seconds):
             connection.execute(f"create or replace temp table judged_alone as {query}")
             connection.execute("drop table judged_alone")
     except (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException) as error:
@@ -77,13 +87,3 @@ def _judged_alone(connection: duckdb.DuckDBPyConnection, rule: Rule, seconds: fl
         )
         return f"it hit a limit of the engine: {said}"
     return None
-
-
-@contextmanager
-def _interrupted_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

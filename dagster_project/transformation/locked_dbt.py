@@ -6,16 +6,20 @@ this one ends, and the next run waits for it.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from dagster_project.transformation.time_limit import interrupted_after, seconds_a_rule
 from dagster_project.warehouse import lock
 
 LOCK_VARIABLE = "HINDCAST_LOCK"
+JUDGES = ".verdicts__"
 # Commands that never connect. `compile`, `debug` and `show` write nothing, but dbt opens the file as a writer for them.
 NEVER_CONNECTING = {"parse", "ls", "list", "deps"}
 # A day's dbt run may take minutes; a night waits for the one before it rather than fail.
@@ -36,7 +40,27 @@ def main() -> None:
     with lock.hold(Path(lock_file or ""), f"dbt {command}", WAIT_SECONDS) if locked else nullcontext():
         from dbt.cli.main import cli  # noqa: PLC0415 -- two seconds of import that waiting for the lock need not pay
 
+        if locked:
+            limit_rules(seconds_a_rule())
         cli()
+
+
+def limit_rules(seconds: float) -> None:
+    """From now on dbt interrupts a statement that judges rules when it takes longer. Others may take their time."""
+    from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper  # noqa: PLC0415 -- as above
+
+    wrapper: Any = DuckDBCursorWrapper
+    execute = getattr(wrapper.execute, "__wrapped__", wrapper.execute)
+
+    @functools.wraps(execute)
+    def limited(self: Any, sql: str, bindings: Any = None) -> Any:
+        # dbt begins each statement with a comment that names the model.
+        if JUDGES not in sql.split("*/", 1)[0]:
+            return execute(self, sql, bindings)
+        with interrupted_after(self._cursor, seconds):
+            return execute(self, sql, bindings)
+
+    wrapper.execute = limited
 
 
 def sub_command(arguments: Sequence[str]) -> str | None:

@@ -1,9 +1,13 @@
 """Which traces the generated verdicts judge again: touched ones, and all of them for a rule that is new."""
 
+import time
+
 import pytest
+from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
 from dagster_project.rule_language import load_catalogue
 from dagster_project.rule_language.dbt_models import generate
+from dagster_project.transformation import limits, locked_dbt
 
 SLOW = """
 id: no-slow-buy
@@ -178,3 +182,34 @@ def test_a_rule_that_is_taken_out_stays_as_it_was_and_is_judged_whole_when_it_is
     warehouse.write("delete from audit.rules_taken_out")
     replay(both, warehouse, TWELFTH_NIGHT)
     assert judged(warehouse) == [*before, ("refund-is-logged", "4", "violated")]
+
+
+def test_a_rule_that_would_run_for_ever_is_interrupted_and_the_others_go_on_without_it(project, warehouse, monkeypatch):
+    both = project(SLOW, RARE)
+    model = both.root / "models/violations/generated/verdicts__trace.sql"
+    # No rule of a test is slow enough: pairs of a thousand billion things are put beside one.
+    endless = (
+        "\nUNION ALL SELECT * FROM ({}) AS pairs WHERE (SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b"
+    )
+    text = model.read_text()
+    nothing = text[text.index("SELECT\n  CAST(NULL AS TEXT)") : text.index("{%- if 'no-slow-buy")]
+    begins = text.index("not in taken_out %}", text.index("'refund-is-logged:")) + len("not in taken_out %}")
+    planted = endless.format(nothing.replace("FALSE", "TRUE")) + " WHERE a.range * b.range % 7 = 8) > 0"
+    model.write_text(text[:begins] + planted + text[begins:])
+    warehouse.insert_spans([{"trace": 1}, {"trace": 2, "span": 2, "name": "refund"}])
+    # Puts the original back when the test is over.
+    monkeypatch.setattr(DuckDBCursorWrapper, "execute", DuckDBCursorWrapper.execute)
+    locked_dbt.limit_rules(1.0)
+    began = time.monotonic()
+    with pytest.raises(AssertionError) as failed:
+        replay(both, warehouse, NEW_YEAR)
+    assert time.monotonic() - began < 60
+    assert limits.is_of_time(str(failed.value))
+    locked_dbt.limit_rules(60.0)
+    (rare,) = load_catalogue({"rules/shop/refund-is-logged.yml": RARE}).rules
+    warehouse.write(
+        "insert into audit.rules_taken_out values (?, ?, 'more than 1 s', now()::timestamp)",
+        [rare.id, rare.meaning_hash],
+    )
+    replay(both, warehouse, NEW_YEAR)
+    assert judged(warehouse) == [("no-slow-buy", "1", "satisfied")]

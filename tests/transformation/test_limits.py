@@ -4,7 +4,7 @@ import pytest
 
 from dagster_project.replay import scratch
 from dagster_project.rule_language import load_catalogue
-from dagster_project.transformation import limits
+from dagster_project.transformation import limits, time_limit
 from dagster_project.warehouse.connection import migrate
 
 RULE = """
@@ -58,3 +58,29 @@ def test_the_rule_that_takes_too_long_is_taken_out_and_the_others_are_not(wareho
 )
 def test_what_is_a_limit(message, expected):
     assert limits.is_a_limit(message) is expected
+
+
+def test_time_is_a_limit_of_its_own():
+    assert limits.is_of_time("INTERRUPT Error: Interrupted!")
+    assert not limits.is_of_time("Out of Memory Error: could not allocate block")
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", 600.0), ("1.5", 1.5), (" 20 ", 20.0)])
+def test_the_limit_comes_from_the_environment(monkeypatch, given, expected):
+    monkeypatch.setenv(time_limit.VARIABLE, given)
+    assert time_limit.seconds_a_rule() == expected
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "1e9", "ten minutes"])
+def test_what_is_no_limit_is_refused(monkeypatch, given):
+    monkeypatch.setenv(time_limit.VARIABLE, given)
+    with pytest.raises(time_limit.InvalidLimit, match=time_limit.VARIABLE):
+        time_limit.seconds_a_rule()
+
+
+def test_the_rules_of_a_group_may_need_their_time_one_by_one(monkeypatch, catalogue):
+    monkeypatch.setenv(time_limit.VARIABLE, "10")
+    assert limits.seconds_a_group(catalogue) == 20.0
+    with time_limit.of(1e12):
+        assert time_limit.seconds_a_rule() == time_limit.MOST_SECONDS
+    assert time_limit.seconds_a_rule() == 10.0
