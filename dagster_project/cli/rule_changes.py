@@ -24,7 +24,7 @@ from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
 from dagster_project.rule_language.rule_file import SEVERITIES
 from dagster_project.settings import Project, find_project
 from dagster_project.warehouse import generations
-from dagster_project.wording import did_you_mean
+from dagster_project.wording import did_you_mean, revealed
 
 _ID = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)/([a-z0-9]+(?:-[a-z0-9]+)*)")
 _WRITTEN_ID = re.compile(r"^id:[ \t]*[\"']?([a-z0-9-]+)", re.MULTILINE)
@@ -207,7 +207,9 @@ def _side(what: str, side: Side, other: str) -> Table:
     table.add_column(other)
     for one in side.examples:
         table.add_row(
-            f"{one['first_span_at']:%Y-%m-%d %H:%M:%S}", Text(str(one["scope_key"])), str(one["other_verdict"])
+            f"{one['first_span_at']:%Y-%m-%d %H:%M:%S}",
+            Text(revealed(str(one["scope_key"]))),
+            str(one["other_verdict"]),
         )
     left = side.violations - len(side.examples)
     if left > 0:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dagster_project import rule_language
 from dagster_project.cli import imports, rule_changes, suggest
@@ -19,7 +20,7 @@ from dagster_project.rule_language import Catalogue, Rule, RuleErrors
 from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
-from dagster_project.wording import did_you_mean
+from dagster_project.wording import counted, did_you_mean, visible
 
 rules = typer.Typer(help="Check, test and explain rules.", no_args_is_help=True)
 FilesArgument = Annotated[
@@ -43,7 +44,7 @@ def check(files: FilesArgument = None, project_dir: ProjectOption = None) -> Non
     """Read rules and run their tests; every mistake is shown as file:line:column. Exit code 2 when there is one."""
     catalogue = _catalogue(find_project(project_dir), files)
     _require_passing(catalogue)
-    stdout.print(f"{len(catalogue.rules)} rules are well", style="green")
+    stdout.print(f"{counted(len(catalogue.rules), 'rule is well', 'rules are well')}", style="green")
 
 
 def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
@@ -63,7 +64,7 @@ def list_(project_dir: ProjectOption = None) -> None:
     """Show the rules of the project."""
     table = Table("rule", "severity", "status", "scope", "title", box=None, pad_edge=False)
     for rule in _catalogue(find_project(project_dir), None):
-        table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, escape(rule.title))
+        table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, Text(visible(rule.title)))
     stdout.print(table)
 
 

@@ -63,7 +63,7 @@ def test_new_writes_a_rule_that_is_well_and_alerts_nobody(hindcast):
     text = file.read_text()
     assert "status: shadow" in text
     assert 'owner: "shop"' in text
-    assert "1 rules are well" in hindcast("rules", "check", str(file))
+    assert "1 rule is well" in hindcast("rules", "check", str(file))
     assert "there is a rule `refund-is-approved` already" in hindcast(
         "rules", "new", "other/refund-is-approved", "--title", "x", code=2
     )

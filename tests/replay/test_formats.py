@@ -172,3 +172,15 @@ def test_a_scope_is_shown_whole_at_any_width_that_holds_it(found, width):
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= width
     assert (scratch.trace_uuid("t1").hex in shown) == (width >= 60)
+
+
+def test_nothing_from_outside_steers_the_terminal(data):
+    rule = 'title: Notes group_by: note gap: 1h never: any(span("b")) report: {note: first(span().note)}'
+    escape = FILE.replace(
+        "name: a, trace: t3, at: 2s", 'name: b, service: "\\e[2J", trace: t3, attributes: {note: "\\e]0;x\\a"}'
+    )
+    scratch.fill(data, load_catalogue({"rules/x/x.yml": escape}).rules[0].examples[0])
+    shown = formats.render(replay(data, read_inline(rule), with_investigation=True), "table")
+    assert "\x1b" not in shown
+    assert "⟨U+001B⟩]0;x⟨U+0007⟩" in shown
+    assert "⟨U+001B⟩[2J" in shown

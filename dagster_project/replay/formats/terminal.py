@@ -20,7 +20,7 @@ from dagster_project.replay.certificate import Certificate, Sampling
 from dagster_project.replay.formats.cells import iso, shown
 from dagster_project.replay.investigation import Investigation, Ranked, Timeline
 from dagster_project.replay.query import Comparison, Replay, share_violated
-from dagster_project.wording import counted, duration, percent, visible
+from dagster_project.wording import counted, duration, percent, revealed, visible
 
 # Columns of a terminal from which on services and witness fit beside a trace id and what a rule reports.
 WIDE: Final = 140
@@ -38,12 +38,15 @@ def as_table(replay: Replay, width: int) -> Group:
     """What a terminal of `width` columns shows."""
     certificate = replay.certificate
     headline = Text(
-        f"{replay.rule.id}: {certificate.violated} violated", style="bold red" if certificate.violated else "bold green"
+        f"{replay.rule.id}: {certificate.violated:,} violated",
+        style="bold red" if certificate.violated else "bold green",
     )
-    headline.append(f", {certificate.satisfied} satisfied, {certificate.inconclusive} inconclusive", style="default")
+    headline.append(
+        f", {certificate.satisfied:,} satisfied, {certificate.inconclusive:,} inconclusive", style="default"
+    )
     if certificate.not_applicable is not None:
-        headline.append(f", {certificate.not_applicable} not applicable", style="default")
-    parts: list[Any] = [headline, Text(replay.rule.title, style="italic")]
+        headline.append(f", {certificate.not_applicable:,} not applicable", style="default")
+    parts: list[Any] = [headline, Text(visible(replay.rule.title), style="italic")]
     if certificate.violated:
         parts.append(_violations(replay, width))
     if replay.investigation is not None and certificate.violated:
@@ -61,8 +64,8 @@ def as_table(replay: Replay, width: int) -> Group:
 def pack_table(replays: Sequence[Replay], failures: Sequence[tuple[str, str]]) -> Table:
     """Several rules, a line each: those that failed first, then those with most violations."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("rule", "violated", "satisfied", "undecided", "first", "last", "note"):
-        is_number = heading in {"violated", "satisfied", "undecided"}
+    for heading in ("rule", "violated", "satisfied", "inconclusive", "first", "last", "note"):
+        is_number = heading in {"violated", "satisfied", "inconclusive"}
         table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading == "rule" or is_number)
     for rule_id, why in failures:
         table.add_row(Text(rule_id), "", "", "", "", "", Text(f"failed: {visible(why)}", style="bold red"))
@@ -156,12 +159,13 @@ def _violations(replay: Replay, width: int) -> Table:
         reported = json.loads(row["reported"])
         witness = " ".join(str(span["span_id"]) for span in row["witness"][:3])
         more = f" +{len(row['witness']) - 3}" if len(row["witness"]) > 3 else ""
-        beside = [" ".join(row["service_names"]), witness + more] if is_wide else []
-        cells = [f"{row['first_span_at']:{time}}", row["scope_key"], *map(shown, map(reported.get, names))]
-        table.add_row(*(Text(cell) for cell in (*cells, *beside)))
+        beside = [visible(" ".join(row["service_names"])), witness + more] if is_wide else []
+        # A key is copied: whole, however long, but nothing in it steers the terminal.
+        said = [revealed(row["scope_key"]), *(visible(shown(reported.get(name))) for name in names), *beside]
+        table.add_row(Text(f"{row['first_span_at']:{time}}"), *map(Text, said))
     left = replay.certificate.violated - _SHOWN_ROWS
     if left > 0:
-        table.caption = f"and {left} more: export them as json, csv or parquet"
+        table.caption = f"and {left:,} more: export them as json, csv or parquet"
     return table
 
 
@@ -271,7 +275,7 @@ def _together(replay: Replay, width: int) -> list[Any]:
 
 def _comparisons(replay: Replay, width: int) -> Table:
     table = Table(box=None, pad_edge=False)
-    headings = ("window", "violated", "satisfied", "undecided", "of judged", "first", "last")
+    headings = ("window", "violated", "satisfied", "inconclusive", "of judged", "first", "last")
     shown_headings = headings if width >= _NARROW else headings[:1] + headings[1:5:3]
     for heading in shown_headings:
         is_text = heading in {"window", "first", "last"}
@@ -283,7 +287,7 @@ def _comparisons(replay: Replay, width: int) -> Table:
             "window": visible(one.label, 60),
             "violated": f"{found.violated:,}",
             "satisfied": f"{found.satisfied:,}",
-            "undecided": f"{found.inconclusive:,}",
+            "inconclusive": f"{found.inconclusive:,}",
             "of judged": "none judged" if share is None else percent(share),
             "first": _minute(one.first_violation_at),
             "last": _minute(one.last_violation_at),
@@ -300,7 +304,7 @@ def _certificate(certificate: Certificate) -> Padding:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, said in certificate_lines(certificate):
-        table.add_row(name, Text(said))
+        table.add_row(name, Text(revealed(said)))
     return Padding(table, 0)
 
 
@@ -314,7 +318,7 @@ def certificate_lines(certificate: Certificate) -> list[tuple[str, str]]:
         ("meaning", certificate.meaning_hash),
         ("asked", f"{iso(asked.start) or 'the beginning'} to {iso(asked.end) or 'the end'}"),
         ("available", f"{iso(first) or 'nothing'} to {iso(last) or 'nothing'}"),
-        ("settled", f"until {settled}; {counted(certificate.unsettled, 'listed scope')} may still change"),
+        ("settled", f"until {settled}; {_unsettled(certificate.unsettled)}"),
         (
             "days",
             f"{certificate.days_scanned:,}"
@@ -335,6 +339,13 @@ def certificate_lines(certificate: Certificate) -> list[tuple[str, str]]:
     lines += [("inconclusive", f"{n:,}: {reason}") for reason, n in certificate.inconclusive_reasons.items()]
     lines.append(("took", f"{certificate.seconds:.2f} s, {certificate.engine}, hindcast {certificate.code_version}"))
     return lines
+
+
+def _unsettled(scopes: int) -> str:
+    if not scopes:
+        return "no listed scope ends later"
+    later = "it ends" if scopes == 1 else "they end"
+    return f"{counted(scopes, 'listed scope')} may still change ({later} later than that)"
 
 
 def _sampling(sampling: Sampling) -> str:
