@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dagster_project import rule_language
 from dagster_project.cli.options import ProjectOption
@@ -18,7 +18,7 @@ from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations, suppressions
-from dagster_project.wording import did_you_mean
+from dagster_project.wording import did_you_mean, revealed, visible
 
 group = typer.Typer(help="Violations that somebody answers for until a day.", no_args_is_help=True)
 # Fewer digits of a hash are met by chance among a few thousand violations.
@@ -72,7 +72,9 @@ def list_(project_dir: ProjectOption = None) -> None:
     table = Table("id", "target", "owner", "until", "reason", box=None, pad_edge=False)
     for one in found:
         until = str(one.until) if one.is_in_force(today) else f"{one.until} (expired)"
-        table.add_row(str(one.suppression_id), escape(one.target), escape(one.owner), until, escape(one.reason))
+        table.add_row(
+            str(one.suppression_id), *map(Text, (revealed(one.target), visible(one.owner), until, visible(one.reason)))
+        )
     stdout.print(table)
 
 
@@ -119,8 +121,13 @@ def _scope_key(project: Project, rule_id: str, key: str) -> str:
         "select distinct scope_key from violations.fct_violations where rule_id = ? and list_contains(?, scope_key)",
         [rule_id, written],
     )
-    if len(found) != 1:
+    if not found:
         raise typer.BadParameter(f"no violation of {rule_id} has the key `{key}`; `hindcast query` lists them")
+    if key in found:
+        return key  # as it is written: `42` is the number, `"42"` the text
+    if len(found) > 1:
+        several = " and ".join(f"`{one}`" for one in sorted(found))
+        raise typer.BadParameter(f"violations of {rule_id} have the keys {several}: give one of them as it stands here")
     return found[0]
 
 

@@ -1,3 +1,4 @@
+import json
 from datetime import date
 
 import pytest
@@ -79,3 +80,51 @@ def test_a_violation_a_rule_or_one_key_is_suppressed_listed_and_removed(project,
 def test_what_cannot_be_meant_is_refused_and_nothing_kept(project, target, more):
     assert suppress(project, target, **more).exit_code == 2
     assert suppressions.suppressions(project / "data/state/hindcast.sqlite") == []
+
+
+@pytest.mark.parametrize(("target", "key"), [("42", "42"), ('"42"', '"42"')])
+def test_a_key_is_first_taken_as_it_is_written(project, target, key):
+    republish(project, "42", '"42"')
+    done = suppress(project, f"paid-once:{target}")
+    assert done.exit_code == 0, done.output
+    (kept,) = suppressions.suppressions(project / "data/state/hindcast.sqlite")
+    assert kept.scope_key == key
+
+
+def test_keys_that_are_meant_alike_are_both_named(project):
+    republish(project, json.dumps(TRACE), TRACE)
+    done = suppress(project, f"paid-once:{TRACE.replace('-', '').upper()}")
+    assert done.exit_code == 0, "digits without hyphens mean the trace alone"
+    republish(project, json.dumps(TRACE.replace("-", "")), TRACE)
+    done = suppress(project, f"paid-once:{TRACE.replace('-', '')}")
+    assert done.exit_code == 2
+    said = " ".join(done.output.replace("│", " ").split())
+    assert "no violation" not in said
+    assert TRACE in said
+
+
+def test_what_steers_a_terminal_is_shown_and_not_run(project):
+    arguments = [
+        "suppress",
+        "paid-once",
+        "--owner",
+        "a\x1b[31mna",
+        "--reason",
+        "x\x1b]0;t\x07",
+        "--until",
+        "2999-01-01",
+    ]
+    CliRunner().invoke(app, [*arguments, "--project", str(project)])
+    listed = CliRunner().invoke(app, ["suppressions", "list", "--project", str(project)]).output
+    assert "\x1b" not in listed
+    assert "⟨U+001B⟩" in listed
+
+
+def republish(project, *keys):
+    with connect(project / "data/warehouse/hindcast.duckdb") as connection:
+        connection.execute("delete from violations.fct_violations")
+        connection.executemany(
+            "insert into violations.fct_violations values (?, 'paid-once', ?)",
+            [(f"{place:010x}", key) for place, key in enumerate(keys)],
+        )
+        generations.publish(connection, project / "data/warehouse/generations")
