@@ -32,7 +32,7 @@ from written import rule_text
 from dagster_project.replay import scratch
 
 # A rule is compiled and planned once and judged over each world of its batch: most of the time is planning.
-WORLDS, RULES, TRACES = 8, 50, 20
+WORLDS, RULES, TRACES = 4, 50, 20
 _CONNECTIONS: list[Any] = []
 Window = tuple[int | None, int | None]
 
