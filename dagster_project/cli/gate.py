@@ -144,6 +144,8 @@ def gate(
     """Judge rules over files of telemetry, without a warehouse: for pipelines. Keeps nothing but what is asked for."""
     if update_baseline and baseline is None:
         raise typer.BadParameter("--update-baseline needs --baseline FILE to write")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder {output.parent} does not exist: make it, or name another place")
     request = Request(
         paths=(*traces, *(logs or ())),
         rules=rules or (),
@@ -172,6 +174,5 @@ def _write(outcome: Outcome, format_: ReportFormat, output: Path | None) -> None
         sys.stdout.buffer.write(answer)
         sys.stdout.flush()
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(answer)
     typer.echo(as_text.render(outcome).encode("utf-8", "replace"), nl=False)

@@ -35,6 +35,7 @@ def _rule(judged: Judged) -> dict[str, Any]:
     said = {
         "id": rule.id, "title": rule.title, "severity": rule.severity, "status": rule.status, "owner": rule.owner,
         "file": rule.path, "line": line_of(rule), "meaning_hash": rule.meaning_hash, "error": judged.error or None,
+        "unasked": judged.unasked or None,
     }  # fmt: skip
     return said | {"seconds": round(judged.seconds, 4)} | (asdict(counts) if counts is not None else {})
 

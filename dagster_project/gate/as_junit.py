@@ -65,7 +65,8 @@ def _suite(root: Element, outcome: Outcome, judged: Judged) -> Counter[str]:
         case = _case(suite, judged, rule.title)
         counts["tests"] += 1
         if not judged.applied:
-            SubElement(case, "skipped", message="there was nothing here that the rule speaks about")
+            message = judged.unasked or "there was nothing here that the rule speaks about"
+            SubElement(case, "skipped", message=message)
             counts["skipped"] += 1
     for name in ("tests", "failures", "errors", "skipped"):
         suite.set(name, str(counts[name]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from dagster_project.gate.outcome import Outcome, Reviewed
-from dagster_project.gate.sentences import evidence, headline, location, received, remarks, summary, why_broken
-from dagster_project.wording import revealed
+from dagster_project.gate.sentences import evidence, headline, location, received, remarks, some, summary, why_broken
+from dagster_project.wording import counted, revealed
 
 FINDINGS_SHOWN = 50
 SAMPLES_SHOWN = 2
@@ -32,15 +33,35 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield ""
         yield f"ERROR  {location(broken.rule)}  {broken.rule.id}"
         yield f"       {why_broken(broken)}"
-    ordered = sorted(outcome.reviewed, key=lambda one: ("new", "shown", "known").index(one.state))
+    told = [one for one in outcome.reviewed if not _stops_nothing_and_says_nothing(one)]
+    ordered = sorted(told, key=lambda one: ("new", "shown", "known").index(one.state))
     for one in ordered[:FINDINGS_SHOWN]:
         yield from _finding(one)
     if len(ordered) > FINDINGS_SHOWN:
         yield f"and {len(ordered) - FINDINGS_SHOWN:,} findings more: --format json lists all"
-    said = tuple(remarks(outcome))
+    said = (*_undecided(outcome), *remarks(outcome))
     if said:
         yield ""
     yield from said
+
+
+def _stops_nothing_and_says_nothing(one: Reviewed) -> bool:
+    return one.finding.verdict == "inconclusive" and one.state == "shown"
+
+
+def _undecided(outcome: Outcome) -> Iterator[str]:
+    """What could not be judged and stops nothing, a line a reason: incomplete telemetry makes it of every rule."""
+    rules: defaultdict[str, list[str]] = defaultdict(list)
+    scopes: Counter[str] = Counter()
+    for one in outcome.reviewed:
+        if _stops_nothing_and_says_nothing(one):
+            rules[one.finding.where].append(one.finding.rule.id)
+            scopes[one.finding.where] += one.finding.scopes
+    for reason, ids in sorted(rules.items(), key=lambda item: -len(item[1])):
+        yield (
+            f"cannot be judged, {reason}: {counted(scopes[reason], 'scope')} of {counted(len(ids), 'rule')}:"
+            f" {some(ids)}; --format json lists them"
+        )
 
 
 def _finding(one: Reviewed) -> Iterator[str]:

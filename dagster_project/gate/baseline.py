@@ -67,7 +67,7 @@ class Baseline:
 
     def stale(self, judged: Iterable[Judged]) -> tuple[Accepted, ...]:
         """Entries of judged rules that nothing matches: mended, or not exercised by this telemetry."""
-        ran = {one.rule.id for one in judged if not one.error}
+        ran = {one.rule.id for one in judged if not one.error and not one.unasked}
         seen = {finding.fingerprint for one in judged for finding in one.findings}
         return tuple(entry for entry in self.accepted if entry.rule in ran and entry.fingerprint not in seen)
 

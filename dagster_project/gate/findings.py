@@ -25,6 +25,8 @@ Verdict: TypeAlias = Literal["violated", "inconclusive"]
 SHOWN: Final[tuple[Verdict, ...]] = ("violated", "inconclusive")
 SAMPLES: Final = 20  # violations that stand for a finding; the rest is a number
 _TABLE: Final = re.compile(r'"?(?:staging|intermediate)"?\."?(\w+)"?')
+_LOGS: Final = "stg_logs"
+NO_LOGS: Final = "no log record was received"
 WORKERS: Final = 2  # small queries keep one core busy each
 
 # Raise it when the same violation gets another fingerprint: baselines written before then match nothing.
@@ -178,13 +180,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one rule says; `error` when it could not be run."""
+    """What one rule says; `error` when it could not be run, `unasked` why it was not asked."""
 
     rule: Rule
     counts: Counts | None = None
     findings: tuple[Finding, ...] = ()
     error: str = ""
     seconds: float = 0.0
+    unasked: str = ""
 
     @property
     def applied(self) -> bool:
@@ -213,10 +216,17 @@ def compiled(rule: Rule) -> Query:
     return Query(rule, to_sql(verdicts_query(rule, source), pretty=False), null_keys)
 
 
-def judge(connection: duckdb.DuckDBPyConnection, queries: Sequence[Query]) -> tuple[Judged, ...]:
-    """Judge every rule over the staged tables; one that cannot be run does not stop the others."""
+def judge(
+    connection: duckdb.DuckDBPyConnection, queries: Sequence[Query], *, has_logs: bool = True
+) -> tuple[Judged, ...]:
+    """Judge every rule over the staged tables; one that cannot be run does not stop the others.
+
+    Rules that speak of logs are not asked where none was received: every record would be missing.
+    """
 
     def one(query: Query) -> Judged:
+        if not has_logs and _LOGS in query.tables:
+            return Judged(query.rule, unasked=NO_LOGS)
         with connection.cursor() as cursor:
             return _judged(cursor, query)
 

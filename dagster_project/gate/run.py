@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project.gate import baseline, selection, telemetry
-from dagster_project.gate.baseline import Baseline
+from dagster_project.gate.baseline import Baseline, BaselineInvalid
 from dagster_project.gate.findings import compiled, judge
 from dagster_project.gate.outcome import Outcome, Policy, review, to_accept
 from dagster_project.gate.telemetry import Telemetry
@@ -56,7 +56,7 @@ def run(request: Request) -> Outcome:
         queries = [compiled(rule) for rule in catalogue]
         staged = staging.result()
         telemetry.stage_beside(connection, {table for query in queries for table in query.tables})
-        judged = judge(connection, queries)
+        judged = judge(connection, queries, has_logs=staged.logs > 0)
     outcome = review(staged, judged, accepted, request.policy, request.today)
     if not request.update_baseline or request.baseline_file is None or outcome.broken:
         return outcome
@@ -73,4 +73,6 @@ def _accepted(request: Request) -> Baseline:
     path = request.baseline_file
     if path is None or (request.update_baseline and not path.exists()):
         return Baseline()
+    if not path.exists():
+        raise BaselineInvalid(f"the baseline {path} does not exist; --update-baseline writes it")
     return baseline.read(path)

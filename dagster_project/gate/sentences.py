@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from dagster_project.gate.findings import Finding, Judged, Sample
+from dagster_project.gate.findings import NO_LOGS, Finding, Judged, Sample
 from dagster_project.gate.outcome import ExitCode, Outcome, Reviewed
 from dagster_project.gate.selection import line_of
 from dagster_project.rule_language import Rule
@@ -14,6 +14,7 @@ from dagster_project.wording import counted
 
 SHOWN_A_RULE = 20
 LEFT_OUT_SHOWN = 5
+NAMES_SHOWN = 10
 
 
 def summary(outcome: Outcome) -> str:
@@ -49,6 +50,17 @@ def received(outcome: Outcome) -> str:
 
 def remarks(outcome: Outcome) -> Iterator[str]:
     """What a reader should know beside the findings: refusals, silent rules, stale acceptances."""
+    yield from _of_files(outcome)
+    yield from _of_silence(outcome)
+    for one in outcome.judged:
+        if one.counts is not None and one.counts.null_keys:
+            keys = ", ".join(one.rule.judgement.group_by)
+            yield f"{one.rule.id}: {counted(one.counts.null_keys, 'item')} without {keys}, in no group and not judged"
+    for entry in outcome.stale:
+        yield f"accepted and not seen: {entry.rule} {entry.fingerprint} ({entry.where}); mended, or not exercised here"
+
+
+def _of_files(outcome: Outcome) -> Iterator[str]:
     for file in outcome.telemetry.files:
         if file.records_refused:
             yield f"{file.path}: {counted(file.records_refused, 'record')} refused; first: {file.refusals[0]}"
@@ -58,14 +70,23 @@ def remarks(outcome: Outcome) -> Iterator[str]:
         yield f"{left.path}: left out, {left.reason}"
     if (more := len(outcome.telemetry.left_out) - LEFT_OUT_SHOWN) > 0:
         yield f"and {counted(more, 'file')} more left out"
-    if silent := [one.rule.id for one in outcome.judged if not one.error and not one.applied]:
-        yield f"{counted(len(silent), 'rule')} met nothing to judge here, so they say nothing: {', '.join(silent)}"
-    for one in outcome.judged:
-        if one.counts is not None and one.counts.null_keys:
-            keys = ", ".join(one.rule.judgement.group_by)
-            yield f"{one.rule.id}: {counted(one.counts.null_keys, 'item')} without {keys}, in no group and not judged"
-    for entry in outcome.stale:
-        yield f"accepted and not seen: {entry.rule} {entry.fingerprint} ({entry.where}); mended, or not exercised here"
+
+
+def _of_silence(outcome: Outcome) -> Iterator[str]:
+    if unasked := [one.rule.id for one in outcome.judged if one.unasked]:
+        yield (
+            f"{counted(len(unasked), 'rule')} not judged, for logs are spoken of and {NO_LOGS}: {some(unasked)};"
+            " --logs names files of them"
+        )
+    if silent := [one.rule.id for one in outcome.judged if not one.error and not one.unasked and not one.applied]:
+        says = "so it says" if len(silent) == 1 else "so they say"
+        yield f"{counted(len(silent), 'rule')} met nothing to judge here, {says} nothing: {some(silent)}"
+
+
+def some(names: list[str]) -> str:
+    """The first names of a long list."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def headline(one: Reviewed) -> str:
@@ -87,7 +108,9 @@ def shown(findings: tuple[Reviewed, ...], limit: int = SHOWN_A_RULE) -> tuple[tu
 
 def evidence(sample: Sample) -> str:
     """The traces of a violation and what it reports, in one line."""
-    parts = [f"trace {', '.join(sample.trace_ids)}"] if sample.trace_ids else []
+    is_keyed = sample.scope_key and sample.scope_key not in sample.trace_ids
+    parts = [f"of {sample.scope_key}"] if is_keyed else []
+    parts += [f"trace {', '.join(sample.trace_ids)}"] if sample.trace_ids else []
     parts.append(f"at {sample.first_span_at} UTC")
     parts += [
         f"{name} = {value}"

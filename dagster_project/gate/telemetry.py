@@ -15,14 +15,24 @@ from typing import Final
 
 import duckdb
 
-from dagster_project.gate.dbt_sql import shipped_sql
+from dagster_project.sources.decoding.reading import head
 from dagster_project.sources.recognition import LeftOut, recognise_all
+from dagster_project.gate.dbt_sql import shipped_sql
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import FileOutcome, InputFile
+from dagster_project.warehouse.quarantine import Reason
 
 _ALWAYS: Final = ("stg_spans", "stg_logs", "stg_span_events", "stg_span_links", "int_trace_shape", "int_traces")
+_BROKEN_OFF: Final = tuple(
+    reason.value
+    for reason in (
+        Reason.TRUNCATED_GZIP, Reason.CORRUPT_GZIP, Reason.CORRUPT_ZSTD, Reason.CORRUPT_ZIP, Reason.CORRUPT_PARQUET,
+        Reason.MESSAGE_TRUNCATED,
+    )
+)  # fmt: skip
 REFUSALS_SHOWN: Final = 3
+EMPTY: Final = "it is empty"
 
 
 class UnreadableInput(ValueError):
@@ -84,8 +94,8 @@ def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Landed
     Raises
     ------
     UnreadableInput
-        A file is of no known format, nothing of it could be read, or a folder has no file of a known format. The other
-        files of a folder that has one are passed by.
+        A file is of no known format, nothing of it could be read, its bytes end in the middle, or a folder has no file
+        of a known format. The other files of a folder that has one are passed by.
     FileNotFoundError
         A path does not exist.
     """
@@ -99,10 +109,14 @@ def land(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Landed
             left_out |= {left.path.resolve(): left for left in found.left_out}
             problems += [] if found.files else [f"{path}: there is no file of a known format in it"]
         else:
-            problems += [f"{left.path}: {left.reason}" for left in found.left_out]
+            # A run that sent nothing leaves an empty file: there is nothing to judge, and nothing is wrong with it.
+            empty = [LeftOut(left.path, EMPTY) for left in found.left_out if _is_empty(left.path)]
+            left_out |= {left.path.resolve(): left for left in empty}
+            problems += [f"{left.path}: {left.reason}" for left in found.left_out if not _is_empty(left.path)]
         files |= {file.path.resolve(): file for file in found.files}
     summary = landing.land(connection, tuple(files.values()))
     problems += [f"{outcome.path}: {outcome.message}" for outcome in summary.with_status("failed")]
+    problems += _broken_off(connection)
     if problems:
         raise UnreadableInput("\n".join(problems))
     return Landed(tuple(_read_file(connection, outcome) for outcome in summary.files), tuple(left_out.values()))
@@ -137,6 +151,23 @@ def _make(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
     for model, query in models.in_order(tuple(table for table in missing if models.has(table))).items():
         if model not in there:
             connection.execute(f"create table {models.table(model)} as {query}")
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not head(path).strip()
+    except OSError:
+        return False
+
+
+def _broken_off(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Files whose bytes are damaged: what stood behind the damage is unknown, and nothing is vouched for."""
+    rows = connection.execute(
+        "select loads.path, any_value(reason) from audit.quarantine inner join audit.loads using (load_id)"
+        " where list_contains(?, reason) group by loads.path order by loads.path",
+        [list(_BROKEN_OFF)],
+    ).fetchall()
+    return [f"{path}: the file ends in the middle or is damaged ({reason}): write it whole" for path, reason in rows]
 
 
 def _read_file(connection: duckdb.DuckDBPyConnection, outcome: FileOutcome) -> ReadFile:

@@ -116,6 +116,67 @@ def test_the_command_starts_alone_and_has_the_same_exit_codes(traces, rules, tmp
     assert subprocess.run(usage, cwd=tmp_path, capture_output=True, check=False).returncode == 2
 
 
+def test_an_empty_file_is_nothing_to_judge(command, traces, rules, tmp_path):
+    for name, content in (("empty.jsonl", b""), ("blank.jsonl", b"\n\n"), ("empty.jsonl.gz", gzip.compress(b""))):
+        empty = tmp_path / name
+        empty.write_bytes(content)
+        found = command("--traces", empty, "--rules", rules)
+        assert found.exit_code == 3, found.output
+        assert f"{name}: left out, it is empty" in found.stdout
+        assert command("--traces", empty, "--rules", rules, "--allow-empty").exit_code == 0
+        assert command("--traces", traces(CHARGE), "--logs", empty, "--rules", rules).exit_code == 1
+
+
+def test_a_file_that_ends_in_the_middle_is_broken(command, traces, rules, tmp_path):
+    cut = tmp_path / "cut.jsonl.gz"
+    sent = [span("other", trace=n, order_id=f"{n * 7919:x}") for n in range(1, 400)]
+    cut.write_bytes(gzip.compress(traces(*sent).read_bytes())[:-2_000])
+    found = command("--traces", cut, "--rules", rules)
+    assert found.exit_code == 2, found.output
+    assert "cut.jsonl.gz: the file ends in the middle" in found.stderr
+
+
+def test_rules_about_logs_are_not_judged_where_none_was_received(gate, command, traces, rules, tmp_path):
+    said = RULE.replace("charge-is-approved", "leaves-a-log").replace(
+        'span("approval.granted")', "log(severity >= info)"
+    )
+    (rules / "payments/leaves-a-log.yml").write_text(said)
+    names = ["rules/payments/leaves-a-log.yml"]
+    outcome = gate(traces(CHARGE), rules=names)
+    assert outcome.exit_code == 0
+    assert not outcome.reviewed
+    found = command("--traces", traces(CHARGE), "--rules", rules)
+    assert "1 rule not judged, for logs are spoken of and no log record was received: leaves-a-log" in found.stdout
+    logs = tmp_path / "logs.jsonl"
+    record = {"timeUnixNano": str(1_700_000_000 * 10**9), "traceId": f"{7:032x}", "body": {"stringValue": "no"}}
+    logs.write_text(json.dumps({"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": [record]}]}]}) + "\n")
+    assert gate(traces(CHARGE), logs, rules=names).exit_code == 1
+
+
+def test_what_an_option_names_and_is_not_there_is_said_in_words(command, traces, rules, tmp_path):
+    found = command("--traces", traces(CHARGE), "--rules", rules, "--baseline", "absent.json")
+    assert "the baseline absent.json does not exist; --update-baseline writes it" in found.stderr
+    found = command("--traces", traces(CHARGE), "--rules", rules, "--output", tmp_path / "no/such/x.sarif")
+    assert found.exit_code == 2
+    assert "no/such" in found.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_what_cannot_be_judged_is_a_line_a_reason(command, traces, rules):
+    for name in ("one", "two"):
+        (rules / f"payments/{name}.yml").write_text(RULE.replace("charge-is-approved", name))
+    found = command("--traces", traces(span("payment.charge", parent=77)), "--rules", rules)
+    assert found.exit_code == 0
+    (line,) = [line for line in found.stdout.splitlines() if "root span is missing" in line]
+    assert line.startswith("cannot be judged, the root span is missing: 3 scopes of 3 rules: charge-is-approved, one")
+
+
+def test_a_violation_of_a_group_shows_its_key(command, traces, rules):
+    said = RULE.replace("when: any", "group_by: [currency]\ngap: 1h\nwhen: any")
+    (rules / "payments/charge-is-approved.yml").write_text(said)
+    assert 'of "EUR"; trace ' in command("--traces", traces(CHARGE), "--rules", rules).stdout
+
+
 def test_a_named_path_that_gives_nothing_is_an_error(command, traces, rules, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.mkdir()
