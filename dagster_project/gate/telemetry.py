@@ -17,7 +17,7 @@ import duckdb
 
 from dagster_project.sources.decoding.reading import head
 from dagster_project.sources.recognition import LeftOut, recognise_all
-from dagster_project.gate.dbt_sql import shipped_sql
+from dagster_project.transformation.dbt_sql import shipped_sql
 from dagster_project.warehouse import landing
 from dagster_project.warehouse.connection import connect, migrate
 from dagster_project.warehouse.landing import FileOutcome, InputFile

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dagster_project.gate.dbt_sql import shipped_sql
+from dagster_project.transformation.dbt_sql import shipped_sql
 from dagster_project.warehouse.connection import migrate
 
 NOON = datetime(2024, 5, 1, 12)

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from dagster_project.gate import telemetry
-from dagster_project.gate.dbt_sql import DbtSql
 from dagster_project.replay import scratch
+from dagster_project.transformation.dbt_sql import DbtSql
 from dagster_project.warehouse.connection import migrate
 from tests.gate.conftest import span
 

@@ -1,6 +1,6 @@
 """The SQL of the project's dbt models without dbt: a stand-in for the few functions that their templates call.
 
-So that a gate stages spans by the same text as a night does, and starts in a fraction of a second. Runs nothing.
+So that a gate stages spans by the same text as a night does and starts in a fraction of a second. Runs nothing.
 """
 
 from __future__ import annotations
