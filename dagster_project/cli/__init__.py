@@ -8,6 +8,7 @@ import traceback
 
 # Into a pipe or a file nothing needs to fit: at a terminal's 80 columns tables lose what scripts look for.
 PIPED_COLUMNS = "240"
+TIMED_OUT = 124  # what timeout(1) says of a command that it stopped
 INTERRUPTED = 130  # what a shell says of a program that was stopped by Ctrl-C
 
 

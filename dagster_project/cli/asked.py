@@ -18,6 +18,7 @@ from dagster_project.cli.terminal import stderr
 from dagster_project.replay.investigation import incident_ids, incident_window
 from dagster_project.replay.window import Window, WindowError, parse_range
 from dagster_project.rule_language import Rule, RuleError, RuleErrors
+from dagster_project.rule_language.parser import parse_duration
 from dagster_project.settings import Project
 from dagster_project.wording import counted, did_you_mean
 
@@ -143,6 +144,25 @@ def windows(connection: duckdb.DuckDBPyConnection, texts: Iterable[str], now: da
                 + (f"; {hint}" if hint else "")
             )
         found.append((text, window))
+    return found
+
+
+def seconds(text: str | None) -> float | None:
+    """What `--timeout` gives a rule.
+
+    Raises
+    ------
+    typer.BadParameter
+        When it is no duration, or none at all.
+    """
+    if text is None:
+        return None
+    try:
+        found = parse_duration(text.strip()) / 1e9
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if found <= 0:
+        raise typer.BadParameter("give a rule some time, such as 60s")
     return found
 
 

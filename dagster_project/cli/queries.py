@@ -16,7 +16,7 @@ import duckdb
 import typer
 from rich.status import Status
 
-from dagster_project.cli import INTERRUPTED, asked
+from dagster_project.cli import INTERRUPTED, TIMED_OUT, asked
 from dagster_project.cli.options import GenerationOption, ProjectOption, QueryMemoryOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import formats, occurrence, running
@@ -24,14 +24,12 @@ from dagster_project.replay.certificate import received
 from dagster_project.replay.query import Replay, ReplayFailed, compared, replay
 from dagster_project.replay.window import Window, parse_window
 from dagster_project.rule_language import Rule
-from dagster_project.rule_language.parser import parse_duration
 from dagster_project.settings import Project, find_project
 from dagster_project.warehouse import generations
 from dagster_project.warehouse.generations import Generation
 from dagster_project.wording import counted, percent, utc
 
 T = TypeVar("T")
-TIMED_OUT = 124  # what timeout(1) says of a command that it stopped
 MOST_PAGES = 200
 EXIT_CODES = (
     "Exit codes: 0 no violation; 1 violations; 2 a rule, an option or a replay failed; 124 stopped by --timeout; "
@@ -87,18 +85,6 @@ class _Question:
     comparisons: list[tuple[str, Window]]
 
 
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = parse_duration(text.strip()) / 1e9
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if seconds <= 0:
-        raise typer.BadParameter("give a rule some time, such as 60s")
-    return seconds
-
-
 def query(
     rule_ids: Annotated[
         list[str] | None,
@@ -146,7 +132,7 @@ def query(
                 format=_format(format_, export),
                 export=export,
                 pages=limit,
-                timeout_seconds=_seconds(timeout),
+                timeout_seconds=asked.seconds(timeout),
                 memory_limit=memory_limit,
                 generation=generation,
                 project_dir=project_dir,

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dagster_project.cli import asked
+from dagster_project.cli import TIMED_OUT, asked
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests, running
@@ -24,7 +24,7 @@ from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
 from dagster_project.rule_language.rule_file import SEVERITIES
 from dagster_project.settings import Project, find_project
 from dagster_project.warehouse import generations
-from dagster_project.wording import did_you_mean, revealed
+from dagster_project.wording import counted, did_you_mean, revealed
 
 _ID = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)/([a-z0-9]+(?:-[a-z0-9]+)*)")
 _WRITTEN_ID = re.compile(r"^id:[ \t]*[\"']?([a-z0-9-]+)", re.MULTILINE)
@@ -76,12 +76,14 @@ def diff(
     start: Annotated[str | None, typer.Option(help="Scopes that begin from here on.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option(help="Scopes that begin before.", show_default=False)] = None,
     format_: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    timeout: Annotated[str | None, typer.Option(help="Stop after so long, such as 60s.", show_default=False)] = None,
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
 ) -> None:
     """Show which violations a change adds and removes over the published telemetry. Exit code 1 when it does either."""
     if format_ not in {"table", "json"}:
         raise FormatNotSupported(f"`{format_}` is no format; write one of: table, json")
+    limit = asked.seconds(timeout)
     window = parse_window(start, end, datetime.now(UTC))
     project = find_project(project_dir)
     rules = [_rule(project, one) for one in (old, new)]
@@ -91,7 +93,17 @@ def diff(
         running.limited(connection),
         stderr.status(f"replaying {old} and {new}"),
     ):
-        made = running.run(connection, lambda: difference(connection, rules[0], rules[1], window))
+        try:
+            made = running.run(
+                connection, lambda: difference(connection, rules[0], rules[1], window), timeout_seconds=limit
+            )
+        except running.TimedOut as stopped:
+            stderr.print(
+                f"stopped after {stopped.seconds:.3g} s (--timeout); nothing is compared. Narrow the window with"
+                " --start and --end, or give it more time",
+                style="bold red", highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            raise typer.Exit(TIMED_OUT) from None
     if format_ == "json":
         typer.echo(json.dumps(_as_json(made), indent=2, ensure_ascii=False))
     else:
@@ -182,11 +194,14 @@ def _as_json(made: Difference) -> dict[str, Any]:
 def _show(made: Difference) -> None:
     if made.is_same_meaning:
         stdout.print("The two mean the same: nothing is judged otherwise", style="green")
+    else:
+        stdout.print("The meaning differs" + ("; no violation does, here" if made.is_empty else ""), style="yellow")
     stdout.print(
         f"{made.old_violations:,} violations before, {made.new_violations:,} after: {made.added.violations:,} added,"
         f" {made.removed.violations:,} removed, {made.kept:,} kept",
         highlight=False, style="bold",
     )  # fmt: skip
+    stdout.print(f"{made.old_satisfied:,} satisfied before, {made.new_satisfied:,} after", highlight=False)
     for what, side, other in (("added", made.added, "before"), ("removed", made.removed, "after")):
         if side.violations:
             stdout.print(_side(what, side, other))
@@ -196,6 +211,8 @@ def _show(made: Difference) -> None:
             table.add_column(heading, justify="right")
         for one in made.by_day:
             table.add_row(str(one["day"]), f"{one['added']:,}", f"{one['removed']:,}")
+        if made.days > len(made.by_day):
+            table.caption = f"and {counted(made.days - len(made.by_day), 'day')} more: narrow the window"
         stdout.print(table)
 
 

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from dagster_project.replay import scratch
+from dagster_project.replay import differences, scratch
 from dagster_project.replay.differences import difference
 from dagster_project.replay.window import Window
 from dagster_project.rule_language import load_catalogue, read_inline
@@ -86,3 +86,43 @@ def test_the_window_holds_for_both(connection):
 def test_nothing_is_left_on_the_connection(connection):
     between(connection, 'never: any(span("x"))', 'never: any(span("pay"))')
     assert connection.execute("select count(*) from duckdb_tables() where temporary").fetchall() == [(0,)]
+
+
+def test_keys_of_other_attributes_are_other_things(connection):
+    made = between(
+        connection, 'group_by: k gap: 1h never: any(span("pay"))', 'group_by: n gap: 1h never: any(span("pay"))'
+    )
+    # k = 1 has t1 and t2, k = 2 has t3; n = 1, 2, 3 are t1, t2, t3: every scope has a trace in common with one.
+    assert (made.old_violations, made.new_violations) == (2, 3)
+    assert made.is_empty
+    made = between(
+        connection, 'group_by: k gap: 1h never: any(span("pay") where n = 3)',
+        'group_by: n gap: 1h never: any(span("pay") where n = 2)',
+    )  # fmt: skip
+    assert (made.added.violations, made.removed.violations) == (1, 1), "the key 2 of both is not one thing"
+
+
+def test_what_is_satisfied_is_counted_though_no_violation_differs(connection):
+    made = between(connection, 'never: any(span("x"))', 'when: any(span("look")) never: any(span("x"))')
+    assert made.is_empty
+    assert not made.is_same_meaning
+    assert (made.old_satisfied, made.new_satisfied) == (4, 1)
+
+
+def test_days_beyond_the_bound_are_counted(connection, monkeypatch):
+    monkeypatch.setattr(differences, "MOST_DAYS", 1)
+    made = between(connection, 'never: any(span("x"))', 'never: any(span("pay"))')
+    assert (len(made.by_day), made.days) == (1, 2)
+
+
+def test_no_join_of_two_rules_is_a_nested_loop(connection):
+    columns = "violation_id text, verdict text, scope_key text, first_span_at timestamp, last_span_at timestamp"
+    connection.execute(f"create or replace temp table plan_of ({columns}, trace_ids uuid[])")
+    try:
+        for matched in differences._MATCHED.values():
+            query = "explain " + matched.format(here="plan_of", there="plan_of")
+            plan = connection.execute(query).fetchall()[0][1].lower().replace("_", " ")
+            assert "hash join" in plan
+            assert "nested loop" not in plan
+    finally:
+        connection.execute("drop table plan_of")
