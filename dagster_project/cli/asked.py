@@ -20,6 +20,7 @@ from dagster_project.replay.window import Window, WindowError, parse_range
 from dagster_project.rule_language import Rule, RuleError, RuleErrors
 from dagster_project.rule_language.parser import parse_duration
 from dagster_project.settings import Project
+from dagster_project.transformation.prepare import rule_text
 from dagster_project.wording import counted, did_you_mean
 
 
@@ -75,11 +76,9 @@ def load(project: Project) -> Loaded:
     for file in sorted(project.rules_dir.rglob("*.yml")):
         path = file.relative_to(project.root).as_posix()
         try:
-            rules.append(rule_language.read_rule(path, file.read_bytes().decode("utf-8")))
+            rules.append(rule_language.read_rule(path, rule_text(file, path)))
         except RuleErrors as error:
             broken[path] = error.errors
-        except UnicodeDecodeError as error:
-            broken[path] = (RuleError(path, 1, 1, f"not UTF-8 at byte {error.start}", "save the file as UTF-8"),)
     return Loaded(tuple(rules), broken)
 
 

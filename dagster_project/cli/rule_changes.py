@@ -23,6 +23,7 @@ from dagster_project.replay.window import parse_window
 from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors, read_rule
 from dagster_project.rule_language.rule_file import SEVERITIES
 from dagster_project.settings import Project, find_project
+from dagster_project.transformation.prepare import rule_text
 from dagster_project.warehouse import generations
 from dagster_project.wording import counted, did_you_mean, revealed
 
@@ -168,12 +169,7 @@ def _rule(project: Project, named: str) -> Rule:
         if file.suffix in {".yml", ".yaml"} or "/" in named:
             raise FileNotFoundError(f"{named}: no such file")
         return asked.load(project).named(named)
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RuleErrors(
-            [RuleError(named, 1, 1, f"not UTF-8 at byte {error.start}", "save the file as UTF-8")]
-        ) from None
+    text = rule_text(file, named)
     # An older text of a rule may stand in a file of any name.
     written = _WRITTEN_ID.search(text)
     path = file.with_name(f"{written[1]}.yml") if written else file

@@ -16,8 +16,8 @@ from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.explanation import explain as explained
-from dagster_project.rule_language import Catalogue, Rule, RuleErrors
-from dagster_project.settings import Project, find_project
+from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
+from dagster_project.settings import find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
 from dagster_project.wording import counted, did_you_mean, visible
@@ -42,14 +42,22 @@ def register(app: typer.Typer) -> None:
 
 def check(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
     """Read rules and run their tests; every mistake is shown as file:line:column. Exit code 2 when there is one."""
-    catalogue = _catalogue(find_project(project_dir), files)
-    _require_passing(catalogue)
+    texts = _texts(project_dir, files)
+    try:
+        catalogue = rule_language.load_catalogue(texts)
+    except RuleErrors as errors:
+        # The tests of the others run all the same: who mends a mistake sees at once what is left.
+        broken = {error.path for error in errors.errors}
+        failed = _failures(rule_language.load_catalogue({k: v for k, v in texts.items() if k not in broken}))
+        raise RuleErrors([*errors.errors, *failed]) from None
+    if failed := _failures(catalogue):
+        raise RuleErrors(failed)
     stdout.print(f"{counted(len(catalogue.rules), 'rule is well', 'rules are well')}", style="green")
 
 
 def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) -> None:
     """Run the test traces that rules carry, and show each outcome."""
-    catalogue = _catalogue(find_project(project_dir), files)
+    catalogue = rule_language.load_catalogue(_texts(project_dir, files))
     outcomes = rule_tests.run(catalogue)
     for outcome in outcomes:
         mark, style = ("passed", "green") if outcome.passed else ("FAILED", "bold red")
@@ -63,7 +71,7 @@ def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) ->
 def list_(project_dir: ProjectOption = None) -> None:
     """Show the rules of the project."""
     table = Table("rule", "severity", "status", "scope", "title", box=None, pad_edge=False)
-    for rule in _catalogue(find_project(project_dir), None):
+    for rule in rule_language.load_catalogue(_texts(project_dir, None)):
         table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, Text(visible(rule.title)))
     stdout.print(table)
 
@@ -75,7 +83,7 @@ def explain(
 ) -> None:
     """Show how a rule is run over the published telemetry: plan, estimates, SQL, and the engine's plan."""
     project = find_project(project_dir)
-    rule = rule_named(_catalogue(project, None), rule_id)
+    rule = rule_named(rule_language.load_catalogue(prepare.rule_texts(project)), rule_id)
     with generations.open_generation(generations.find(project.generations_dir, generation)) as connection:
         typer.echo(explained(connection, rule))
 
@@ -89,16 +97,14 @@ def rule_named(catalogue: Catalogue, rule_id: str) -> Rule:
         raise typer.BadParameter(f"there is no rule `{rule_id}`; {hint or '`hindcast rules list` shows all'}") from None
 
 
-def _catalogue(project: Project, files: list[Path] | None) -> Catalogue:
+def _texts(project_dir: Path | None, files: list[Path] | None) -> dict[str, str]:
+    """The rules of the project, or of the files that are named, which need none."""
     if not files:
-        return rule_language.load_catalogue(prepare.rule_texts(project))
+        return prepare.rule_texts(find_project(project_dir))
     named = (sorted(file.rglob("*.yml")) if file.is_dir() else [file] for file in files)
-    found = [file for several in named for file in several]
-    return rule_language.load_catalogue({str(file): file.read_text(encoding="utf-8") for file in found})
+    return {str(file): prepare.rule_text(file, str(file)) for several in named for file in several}
 
 
-def _require_passing(catalogue: Catalogue) -> None:
+def _failures(catalogue: Catalogue) -> list[RuleError]:
     with stderr.status("running the rules' tests"):
-        failed = rule_tests.failures(rule_tests.run(catalogue))
-    if failed:
-        raise RuleErrors(failed)
+        return list(rule_tests.failures(rule_tests.run(catalogue)))

@@ -15,6 +15,7 @@ from dagster_project.replay.certificate import RESULT
 from dagster_project.replay.tables import Row, Tables, bounds, row, rows, tables_of, within
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
+from dagster_project.wording import pointer
 
 MOST_ROWS = 500
 MOST_VALUES = 10
@@ -147,7 +148,7 @@ def _lay_out(connection: duckdb.DuckDBPyConnection, window: Window) -> None:
 
 
 def _reported(connection: duckdb.DuckDBPyConnection, name: str, function: str) -> ReportedValues:
-    value = "json_extract(reported, '/' || $name)"
+    value = "json_extract(reported, $pointer)"
     totals = row(
         connection,
         f"""
@@ -156,16 +157,16 @@ def _reported(connection: duckdb.DuckDBPyConnection, name: str, function: str) -
             sum(try_cast(value as double)) as total
         from (select nullif({value}::varchar, 'null') as value from {RESULT} where verdict = 'violated')
         """,  # noqa: S608
-        {"name": name},
+        {"pointer": pointer(name)},
     )
     most = rows(
         connection,
         f"""
-        select json_extract_string(reported, '/' || $name) as value, count(*) as violations
+        select json_extract_string(reported, $pointer) as value, count(*) as violations
         from {RESULT} where verdict = 'violated' and nullif({value}::varchar, 'null') is not null
         group by all order by violations desc, value limit {MOST_VALUES}
         """,  # noqa: S608
-        {"name": name},
+        {"pointer": pointer(name)},
     )
     total = totals["total"] if function in {"sum", "count"} else None
     return ReportedValues(name, totals["different"], totals["missing"], total, tuple(most))

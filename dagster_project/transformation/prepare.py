@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dagster_project import __version__, rule_language
-from dagster_project.rule_language import dbt_models
+from dagster_project.rule_language import RuleError, RuleErrors, dbt_models
 from dagster_project.settings import PACKAGE_ROOT, Project, shipped
 from dagster_project.transformation import dbt_files
 from dagster_project.transformation.locked_dbt import LOCK_VARIABLE
@@ -92,9 +92,24 @@ def require_prepared(project: Project) -> Path:
 
 def rule_texts(project: Project) -> dict[str, str]:
     """The text of each rule file, by its path relative to the project, in order of path."""
-    # Decoded from bytes, because a text file's own line ends are part of what its hash is taken of.
-    files = _rule_files(project)
-    return {file.relative_to(project.root).as_posix(): file.read_bytes().decode("utf-8") for file in files}
+    paths = {file.relative_to(project.root).as_posix(): file for file in _rule_files(project)}
+    return {path: rule_text(file, path) for path, file in paths.items()}
+
+
+def rule_text(file: Path, path: str) -> str:
+    """The text of one rule file, which mistakes call `path`.
+
+    Raises
+    ------
+    RuleErrors
+        When it is not UTF-8.
+    """
+    try:
+        # From bytes, because a text file's own line ends are part of what its hash is taken of.
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        mistake = f"not UTF-8 at byte {error.start}"
+        raise RuleErrors([RuleError(path, 1, 1, mistake, "save the file as UTF-8")]) from None
 
 
 def fingerprint(project: Project) -> str:

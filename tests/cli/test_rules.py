@@ -1,0 +1,58 @@
+"""`hindcast rules check | list`: which files they read, and what they say of those that cannot be."""
+
+import pytest
+from typer.testing import CliRunner
+
+from dagster_project.cli.app import app
+from dagster_project.rule_language import RuleErrors
+
+RULE = """
+id: never-pay
+title: Nobody pays
+severity: low
+owner: x
+never: any(span("pay"))
+tests:
+  - {name: pays, verdict: violated, spans: [{name: pay}]}
+  - {name: looks, verdict: satisfied, spans: [{name: look}]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some").mkdir()
+    return tmp_path / "some"
+
+
+def refused(*arguments):
+    done = CliRunner().invoke(app, ["rules", *arguments])
+    assert isinstance(done.exception, RuleErrors), done.output
+    return str(done.exception)
+
+
+def test_files_that_are_named_need_no_project(folder):
+    (folder / "never-pay.yml").write_text(RULE)
+    for command, said in (("check", "1 rule is well"), ("test", "2 passed, 0 failed")):
+        done = CliRunner().invoke(app, ["rules", command, "some"])
+        assert (done.exit_code, said in done.output) == (0, True), done.output
+
+
+def test_a_file_that_is_not_utf_8_is_a_mistake_at_a_place(folder, hindcast):
+    (folder / "bin.yml").write_bytes(b"\xff")
+    assert refused("check", "some").startswith("some/bin.yml:1:1: not UTF-8 at byte 0")
+    rules = hindcast.project.rules_dir
+    rules.mkdir(parents=True, exist_ok=True)
+    (rules / "bin.yml").write_bytes(b"ok: \xff")
+    for command in (["list"], ["check"], ["test"]):
+        said = refused(*command, "--project", str(hindcast.project.root))
+        assert said.startswith("rules/bin.yml:1:1: not UTF-8 at byte 4"), command
+
+
+def test_the_tests_of_the_other_files_run_when_one_has_a_mistake(folder):
+    (folder / "never-pay.yml").write_text(RULE.replace("verdict: violated", "verdict: inconclusive"))
+    (folder / "broken.yml").write_text("id: broken\nwhen: any(")
+    said = refused("check", "some")
+    assert "some/broken.yml:" in said
+    assert "some/never-pay.yml:" in said
+    assert "pays" in said
