@@ -6,9 +6,16 @@ import engine
 import pytest
 from oracle_scopes import Judge, Rule
 from recorded import NS, Log, Span, World
+from sqlglot import exp
+from written import rule_text
 
 from dagster_project.replay import scratch
+from dagster_project.rule_language import read_inline
+from dagster_project.rule_language.entity_sql import ALIASES
 from dagster_project.rule_language.parser import parse
+from dagster_project.rule_language.scan_sql import Scan, Source
+from dagster_project.rule_language.sql import to_sql
+from dagster_project.rule_language.sql_nodes import column
 
 HOUR = 3600 * NS
 
@@ -126,3 +133,20 @@ AGREED = {
 @pytest.mark.parametrize(("world", "one", "expected"), AGREED.values(), ids=AGREED.keys())
 def test_both_say(connection, world, one, expected):
     assert verdicts(connection, world, one) == expected
+
+
+@pytest.mark.parametrize("keys", [("trace.order",), ("trace.order", "trace.region")], ids=["one key", "two keys"])
+def test_what_arrives_without_a_key_touches_the_groups_of_its_trace(connection, keys):
+    world = World(
+        spans=[
+            a_span(attributes={"order": 7, "region": "eu"}),
+            a_span(number=2, parent=1, start=1),
+            a_span(trace=2, attributes={"order": 8, "region": "eu"}),
+        ]
+    )
+    engine.load(connection, world)
+    one = Rule(detect=parse("count(span()) > 1"), group_by=keys, gap=NS)
+    scan = Scan(read_inline(rule_text(one)), Source(columns=engine.NO_COLUMNS))
+    arrived = exp.EQ(this=column("span_id", ALIASES["span"]), expression=exp.Literal.number(2))
+    found = connection.execute(to_sql(scan.key_rows("span", arrived))).fetchall()
+    assert found == [("7", '"eu"')[: len(keys)]]
