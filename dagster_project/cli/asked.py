@@ -5,6 +5,7 @@ A file that is broken stops only those who ask for its rule.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,10 @@ from dagster_project.rule_language import Rule, RuleError, RuleErrors
 from dagster_project.rule_language.parser import parse_duration
 from dagster_project.settings import Project
 from dagster_project.transformation.prepare import rule_text
-from dagster_project.wording import counted, did_you_mean
+from dagster_project.wording import counted, did_you_mean, visible
+
+# `when:` and the like; or a mapping in braces.
+_BEGINS = re.compile(r"\s*(?:[a-z_]+\s*:|\{)")
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,12 @@ def typed(expression: str) -> Rule:
     try:
         return rule_language.read_inline(expression)
     except RuleErrors as errors:
+        if _BEGINS.match(expression) is None:
+            said = (
+                "a condition alone is no rule",
+                f"write `detect: {visible(expression, 80)}`, or `when: ... always: ...`",
+            )
+            raise RuleErrors([RuleError(errors.errors[0].path, 1, 1, *said, source=expression)]) from None
         raise RuleErrors(_as_typed(error, expression) for error in errors.errors) from None
 
 

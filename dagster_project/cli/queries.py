@@ -175,6 +175,8 @@ def _require_places(export: Path, format_: str, pack: Sequence[Rule] | None) -> 
     if pack is not None:
         if export.exists() and not export.is_dir():
             raise NotADirectoryError(f"{export} is a file: several rules are exported to a folder")
+        if not export.exists() and export.suffix and export.suffix.lower() in formats.SUFFIXES.values():
+            raise NotADirectoryError(f"{export} is the name of a file: several rules are exported to a folder")
         for place in (_place(export, rule, format_) for rule in pack):
             _require_place(place, format_)
     else:
@@ -201,7 +203,10 @@ def _place(folder: Path, rule: Rule, format_: str) -> Path:
 def _one(question: _Question, rule: Rule) -> int:
     """One rule: its answer, as it was asked for."""
     try:
-        answer = _answered(question, rule, with_investigation=question.options.format in {"table", "json", "html"})
+        is_investigated = question.options.format in {"table", "json", "html"}
+        answer, complaints = _answered(question, rule, with_investigation=is_investigated)
+        for complaint in complaints:
+            stderr.print(f"{rule.id}: {complaint}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         if question.options.export is not None:
             # A file without an ending gets what spreadsheets read, as before.
             format_ = (
@@ -232,10 +237,11 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
         raise formats.FormatNotSupported("several rules are exported to a folder: name it with `--export DIR`")
     answers: list[Replay] = []
     failures: list[tuple[str, str]] = []
+    notes: dict[str, list[str]] = {}
     with _folder_aside(question.options.export) as folder:
         for rule in rules:
             try:
-                answer = _answered(question, rule, with_investigation=format_ in {"json", "html"})
+                answer, complaints = _answered(question, rule, with_investigation=format_ in {"json", "html"})
                 if folder is not None:
                     _export(question, answer, format_, _place(folder, rule, format_))
             except running.TimedOut as stopped:
@@ -244,7 +250,8 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
                 failures.append((rule.id, str(failed)))
             else:
                 answers.append(answer)
-    stdout.print(formats.pack_table(answers, failures))
+                notes[rule.id] = complaints
+    stdout.print(formats.pack_table(answers, failures, notes))
     if question.options.export is not None:
         stderr.print(f"{counted(len(answers), 'answer')} in {question.options.export}", highlight=False, soft_wrap=True)
     if failures:
@@ -252,8 +259,8 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
     return 1 if any(answer.certificate.violated for answer in answers) else 0
 
 
-def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> Replay:
-    """The answer, with its comparisons; what the rule names and nobody sent is warned of."""
+def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> tuple[Replay, list[str]]:
+    """The answer, with its comparisons, and a sentence for each thing that the rule names and nobody sent."""
 
     def work() -> tuple[Replay, list[str]]:
         answer = replay(question.connection, rule, question.window, with_investigation=with_investigation)
@@ -261,10 +268,7 @@ def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> R
         spans = answer.certificate.spans_scanned
         return answer, occurrence.complaints(question.connection, rule, question.window, spans)
 
-    answer, complaints = _watched(question, f"replaying {rule.id}", work)
-    for complaint in complaints:
-        stderr.print(f"{rule.id}: {complaint}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    return answer
+    return _watched(question, f"replaying {rule.id}", work)
 
 
 def _watched(question: _Question, doing: str, work: Callable[[], T]) -> T:

@@ -163,6 +163,12 @@ def _expression(answer: Replay) -> str:
     )
 
 
+def _conditions(answer: Replay) -> list[tuple[str, str]]:
+    """What a verdict is about, by the words of the file: the reason of a violation names them."""
+    names = ("when", "always", "never", "detect")
+    return [(name, answer.rule.expressions[name]) for name in names if name in answer.rule.expressions]
+
+
 def _table_of(answer: Replay, pages: Sequence[Page], csv: str | None = None) -> Table:
     names = [one.name for one in answer.rule.judgement.report]
     rows = [
@@ -333,7 +339,7 @@ def _comparisons(answer: Replay) -> Table:
         Column("window", "Window", "wide"),
         Column("violated", "Violated", "count"),
         Column("satisfied", "Satisfied", "count"),
-        Column("inconclusive", "Undecided", "count"),
+        Column("inconclusive", "Inconclusive", "count"),
         Column("share", "Of judged", "share"),
         Column("first", "First (UTC)", "time"),
         Column("last", "Last (UTC)", "time"),
@@ -366,6 +372,7 @@ def _violations(workshop: Workshop, answer: Replay, pages: Sequence[Page], trace
                 current="",
                 rule=answer.rule,
                 row=page.row,
+                conditions=_conditions(answer),
                 place=page.place,
                 pages=len(pages),
                 total=answer.certificate.violated,

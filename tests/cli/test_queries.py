@@ -322,3 +322,30 @@ def test_a_folder_is_no_file_to_write_to(asked, tmp_path, format_, monkeypatch):
 def test_the_folders_above_an_export_are_made(asked, tmp_path):
     asked("query", "--rule", "never-pay", "--export", str(tmp_path / "a/b/x.csv"), code=1)
     assert (tmp_path / "a/b/x.csv").is_file()
+
+
+def test_several_rules_note_what_nobody_sent_and_print_no_lines_before(asked):
+    (asked.project.rules_dir / "shop/never-fly.yml").write_text(rule_text("never-fly", '"pai"'))
+    said = asked("query", "--all", code=1)
+    assert "never applied" not in said
+    assert "no span of the window is called `pai`; did you mean `pay`?" in said
+    assert said.index("no span of the window") > said.index("never-pay")
+    assert "never-fly: no span" not in said
+
+
+def test_a_file_name_is_no_folder_for_several_rules(asked, tmp_path):
+    said = refused(asked, "query", "--all", "--export", str(tmp_path / "multi.csv"))
+    assert "multi.csv is the name of a file: several rules are exported to a folder" in said
+    assert not (tmp_path / "multi.csv").exists()
+
+
+def test_an_empty_window_says_so_first(asked):
+    said = asked("query", "--rule", "never-pay", "--start", "2030-01-01")
+    assert said.index("says nothing: nothing that was received") < said.index("What was scanned")
+    assert said.count("says nothing") == 1
+
+
+def test_a_condition_alone_is_told_how_to_become_a_rule(asked):
+    said = refused(asked, "query", "-e", "any(span(status = error))")
+    assert "a condition alone is no rule" in said
+    assert "write `detect: any(span(status = error))`, or `when: ... always: ...`" in said

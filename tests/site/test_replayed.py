@@ -118,6 +118,7 @@ def test_a_page_has_the_waterfall_with_the_witness_marked_and_the_logs_beside(fo
     assert (log["data-severity"], "witness" in log["class"].split()) == ("error", True)
     assert len(first.having("legend")) == 1
     assert "violation 1 of 3" in first.shown
+    assert 'never: any(span("pay"))' in first.shown
 
 
 def test_text_from_outside_is_text(folder):

@@ -6,7 +6,7 @@ Every width is laid out for: a narrow terminal loses columns, never the end of a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -47,6 +47,8 @@ def as_table(replay: Replay, width: int) -> Group:
     if certificate.not_applicable is not None:
         headline.append(f", {certificate.not_applicable:,} not applicable", style="default")
     parts: list[Any] = [headline, Text(visible(replay.rule.title), style="italic")]
+    if not certificate.has_scanned:
+        parts.append(Text(replay.confidence, style="yellow"))
     if certificate.violated:
         parts.append(_violations(replay, width))
     if replay.investigation is not None and certificate.violated:
@@ -57,12 +59,19 @@ def as_table(replay: Replay, width: int) -> Group:
         ]
     parts += _together(replay, width)
     parts += [_heading("What was scanned"), _certificate(certificate)]
-    parts += [Text(replay.confidence), Text(certificate.undetectable_loss_note, style="dim")]
+    if certificate.has_scanned:
+        parts.append(Text(replay.confidence))
+    parts.append(Text(certificate.undetectable_loss_note, style="dim"))
     return Group(*parts)
 
 
-def pack_table(replays: Sequence[Replay], failures: Sequence[tuple[str, str]]) -> Table:
-    """Several rules, a line each: those that failed first, then those with most violations."""
+def pack_table(
+    replays: Sequence[Replay], failures: Sequence[tuple[str, str]], complaints: Mapping[str, Sequence[str]]
+) -> Table:
+    """Several rules, a line each: those that failed first, then those with most violations.
+
+    `complaints` say by rule what it names and nobody sent; the first of each is noted.
+    """
     table = Table(box=None, pad_edge=False)
     for heading in ("rule", "violated", "satisfied", "inconclusive", "first", "last", "note"):
         is_number = heading in {"violated", "satisfied", "inconclusive"}
@@ -78,9 +87,17 @@ def pack_table(replays: Sequence[Replay], failures: Sequence[tuple[str, str]]) -
             f"{found.inconclusive:,}",
             _minute(one.first_violation_at),
             _minute(one.last_violation_at),
-            "" if found.violated + found.satisfied + found.inconclusive else "never applied",
+            Text(_note(found, complaints.get(one.rule.id, ()))),
         )
     return table
+
+
+def _note(found: Certificate, complaints: Sequence[str]) -> str:
+    said = [] if found.violated + found.satisfied + found.inconclusive else ["never applied"]
+    if complaints:
+        more = f" (and {len(complaints) - 1} more: ask the rule alone)" if len(complaints) > 1 else ""
+        said.append(visible(complaints[0], 160) + more)
+    return ": ".join(said)
 
 
 @dataclass(frozen=True)
