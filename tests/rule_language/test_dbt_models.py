@@ -10,6 +10,7 @@ import yaml
 
 from dagster_project.rule_language import load_catalogue
 from dagster_project.rule_language.dbt_models import generate, group_name
+from dagster_project.rule_language.model import Scope
 
 RULE = """
 id: {id}
@@ -47,7 +48,7 @@ def rendered(text, **extra):
         "ref": lambda name: f"<{name}>",
         "config": lambda **_settings: "",
         "rules_judged_before": lambda *_: ["r0:known"],
-        "rules_taken_out": lambda: [],
+        "rules_taken_out": list,
         "touched_traces": lambda: "<touched>",
         "is_to_be_judged": lambda _before, rule: f"<{rule.split(':')[0]}>",
         **extra,
@@ -150,7 +151,12 @@ def test_only_what_is_touched_is_judged_again():
 
 def test_names_of_groups_never_meet():
     keys = [("a",), ("a.b",), ("a_b",), ("a", "b"), ("a__b",), ("A",)]
-    assert len({group_name(key) for key in keys}) == len(keys)
+    names = {
+        group_name(key, scope, beyond=beyond) for key in keys for scope in list(Scope)[1:] for beyond in (True, False)
+    }
+    # Hours that look beyond are judged with the others.
+    assert len(names) == 5 * len(keys)
+    assert group_name((), Scope.TRACE, beyond=True) == "verdicts__nearby_trace"
     assert group_name(("order_id",)) == "verdicts__by_order_id"
 
 

@@ -10,7 +10,7 @@ from dagster_project.warehouse.landing import InputFile, land
 
 def test_migrations_are_applied_once(tmp_path):
     with connect(tmp_path / "w.duckdb") as connection:
-        assert migrate(connection) == [1, 2, 3]
+        assert migrate(connection) == [1, 2, 3, 4, 5]
         assert migrate(connection) == []
         assert connection.table("raw.spans").columns[:3] == ["load_id", "line", "record"]
 
