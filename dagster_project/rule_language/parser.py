@@ -6,6 +6,7 @@ Names and types are not looked at here.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -82,6 +83,13 @@ def parse(text: str, start: Start = "condition") -> Expression:
         raise
 
 
+# What people write for a unit, by its whole word.
+_UNITS: Final = {
+    "nanoseconds": "ns", "microseconds": "us", "milliseconds": "ms", "msec": "ms", "seconds": "s", "minutes": "m",
+    "hours": "h", "hrs": "h", "days": "d",
+}  # fmt: skip
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of a duration such as `24h` or `1h30m`.
 
@@ -127,7 +135,10 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
     position = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else _offset(error)
     word = re.match(r"\w+|\S", text[position:])
     found = f"`{word.group()}`" if word else "the end"
-    called = _word_before(text, position) if found == "`(`" else ""
+    before = _word_before(text, position)
+    if before in {"within", "per"} and word:
+        return _no_duration(text, position, before)
+    called = before if found == "`(`" else ""
     if called:
         hint = did_you_mean(called, (*FUNCTIONS, "exists", "missing", "baseline", *ENTITIES))
         start = text.rindex(called, 0, position)
@@ -146,7 +157,26 @@ def _explained(text: str, error: UnexpectedInput) -> ExpressionError:
     if text[position : position + 1] in {'"', "'"}:
         quote = "the string does not end" if text[position] == '"' else "strings are written in double quotes"
         return ExpressionError(quote, position)
-    return ExpressionError(f"did not expect {found} here", position, hint=_hint_at(text, position))
+    hint = _hint_of_place(_expected(error), before, found) or _hint_at(text, position)
+    return ExpressionError(f"did not expect {found} here", position, hint=hint)
+
+
+def _no_duration(text: str, position: int, before: str) -> ExpressionError:
+    """What stands after `within` or `per` and is no duration, with one that was probably meant."""
+    written = cast("re.Match[str]", re.match(r"[\w.]+|\S", text[position:])).group()
+    number = re.match(r"\d+(?:\.\d+)?", written)
+    unit = written[number.end() :].lower() if number else written.lower()
+    meant = next((short for word, short in _UNITS.items() if word.startswith(unit.rstrip("s")) and unit), "s")
+    hint = f"a duration stands after `{before}`: {number.group() if number else '1'}{meant}"
+    return ExpressionError(f"`{written}` is no duration", position, position + len(written), hint)
+
+
+def _hint_of_place(expected: Collection[str], before: str, found: str) -> str:
+    if found == "`per`":
+        return "it stands behind a whole comparison: count(x) > 5 per 1m"
+    if set(expected) == {"FUNCTION"} and not before:
+        return "a value is reported of a set: write first(...), count(...), sum(...) and the like"
+    return ""
 
 
 def _word_before(text: str, position: int) -> str:
@@ -162,8 +192,12 @@ def _word_before(text: str, position: int) -> str:
 
 def _awaits_set(error: UnexpectedInput) -> bool:
     """Whether the parser stopped where only a selector or the name of a set can stand."""
-    allowed = getattr(error, "allowed", None) or getattr(error, "accepts", None) or ()
+    allowed = _expected(error)
     return "ENTITY" in allowed and "NUMBER" not in allowed
+
+
+def _expected(error: UnexpectedInput) -> Collection[str]:
+    return getattr(error, "allowed", None) or getattr(error, "accepts", None) or ()
 
 
 def _offset(error: UnexpectedInput) -> int:

@@ -86,7 +86,7 @@ def test_text_becomes_a_tree(text, expected):
         ("a before count(b)", 9, "a set is expected on each side of an order", "let"),
         ("a.middle before b", 0, "a set is expected on each side of an order", "a.end before b.start"),
         ("a before b within 0.3ns", 18, "whole number of nanoseconds", ""),
-        ("count(x) > 3 per minute", 17, "did not expect `minute`", ""),
+        ("count(x) > 3 per minute", 17, "`minute` is no duration", ""),
         ("count(x) by service > baseline(7d, at least 1.5)", 44, "`at least` takes a whole number", ""),
         ("p96(s.duration) > 1s", 0, "`p96` is no function", "`p9"),
         ("metrics(x)", 0, "`metrics` is no function", "`metric`"),
@@ -182,3 +182,23 @@ def test_a_mistake_behind_a_long_word_is_explained_in_linear_time():
     with pytest.raises(ExpressionError, match="is no function"):
         parse("any(x) and a" + "a" * 60_000 + "(1)")
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "message", "hint"),
+    [
+        ('span("a") followed by span("b") within 5', "condition", "`5` is no duration", "after `within`: 5s"),
+        ('span("a") followed by span("b") within 5min', "condition", "`5min` is no duration", ": 5m"),
+        ('span("a") followed by span("b") within 5sec', "condition", "`5sec` is no duration", ": 5s"),
+        ('span("a") followed by span("b") within a', "condition", "`a` is no duration", ": 1s"),
+        ("count(x) > 5 per minute", "condition", "`minute` is no duration", "a duration stands after `per`: 1m"),
+        ("count(x) > 5 per day", "condition", "`day` is no duration", ": 1d"),
+        ("count(x) per minute > 5", "condition", "did not expect `per`", "count(x) > 5 per 1m"),
+        ("span(status = error).name", "report", "did not expect `span`", "write first(...), count(...)"),
+    ],
+)
+def test_durations_and_reports_are_explained(text, start, message, hint):
+    with pytest.raises(ExpressionError) as raised:
+        parse(text, start=start)
+    assert message in raised.value.message
+    assert hint in raised.value.hint
