@@ -8,25 +8,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
 
 import duckdb
 
 from dagster_project.replay.tables import SAMPLED_SPANS, Tables, bounds, looked_at, rows, tables_of, within
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.attributes import fields_of
-from dagster_project.rule_language.model import Comparison, Constant, Field
+from dagster_project.rule_language.model import Comparison, Constant, Field, GlobMatched
 from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.wording import did_you_mean, visible
 
+C = TypeVar("C")
 _MOST_NAMES = 5_000
 # The intrinsic fields that name things, with their columns.
 _NAMED = {"name": ("span_name", "is called"), "service": ("service_name", "is of the service")}
+# Those that say something of every span, with their columns and the word of senders that say nothing.
+_SAID = {"kind": ("kind", "unspecified"), "status": ("status_code", "unset")}
 
 
 def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, spans: int) -> list[str]:
-    """A sentence for each span name, service and attribute that the rule names and that does not occur.
+    """A sentence for each span name, service, kind, status and attribute that the rule names and that does not occur.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window
     found = []
     for name in sorted(_NAMED):
         found += _unknown_names(connection, rule, window, name)
+    for name in sorted(_SAID):
+        found += _never_said(connection, rule, window, name, spans)
     found += _unknown_attributes(connection, tables, rule, window, spans)
     return found
 
@@ -47,13 +53,31 @@ def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window
 def _unknown_names(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, name: str) -> list[str]:
     column, thing = _NAMED[name]
     asked = _constants(rule, name)
-    if not asked:
+    if not asked and not _globs(rule, name):
         return []
     query = f"select distinct {column} as name from staging.stg_spans where {within('started_at')} limit {_MOST_NAMES}"  # noqa: S608
     known = {one["name"] for one in rows(connection, query, bounds(window)) if one["name"] is not None}
     if len(known) >= _MOST_NAMES:
         return []
-    return _said(f"no span of the window {thing}", asked, known)
+    globs = [
+        f"no span of the window {thing} anything like `{visible(glob, 80)}`"
+        for glob in sorted(_globs(rule, name))
+        if not any(fnmatchcase(one, glob.replace("[", "[[]")) for one in known)
+    ]
+    return _said(f"no span of the window {thing}", asked, known) + globs
+
+
+def _never_said(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, name: str, spans: int) -> list[str]:
+    """That no sender says the kind (the status) of its spans, so that no rule finds one; not that no span failed."""
+    column, nothing = _SAID[name]
+    asked = sorted(_constants(rule, name) - {nothing})
+    if not asked:
+        return []
+    query = f"select 1 as one from staging.stg_spans where {within('started_at')} and {column} <> '{nothing}' limit 1"  # noqa: S608
+    if rows(connection, query, bounds(window)):
+        return []
+    words = ", ".join(f"`{visible(one, 80)}`" for one in asked)
+    return [f"none of the {spans:,} spans of the window has the {name} {words}: all are `{nothing}`"]
 
 
 def _unknown_attributes(
@@ -145,23 +169,29 @@ def _constants(rule: Rule, name: str) -> set[str]:
     """What the rule asks the intrinsic field of a span to be equal to."""
     return {
         str(one.right.value)
-        for one in _comparisons(rule.judgement)
-        if one.op == "=="
-        and isinstance(one.left, Field)
-        and isinstance(one.right, Constant)
-        and (one.left.entity, one.left.origin, one.left.key) == ("span", "intrinsic", name)
+        for one in _conditions(rule.judgement, Comparison)
+        if one.op == "==" and _is_of_spans(one.left, name) and isinstance(one.right, Constant)
     }
 
 
-def _comparisons(node: Any) -> Iterator[Comparison]:
-    if isinstance(node, Comparison):
+def _globs(rule: Rule, name: str) -> set[str]:
+    return {one.glob for one in _conditions(rule.judgement, GlobMatched) if _is_of_spans(one.term, name)}
+
+
+def _is_of_spans(term: object, name: str) -> bool:
+    return isinstance(term, Field) and (term.entity, term.origin, term.key) == ("span", "intrinsic", name)
+
+
+def _conditions(node: Any, kind: type[C]) -> Iterator[C]:
+    """The conditions of one kind, wherever they stand in a rule."""
+    if isinstance(node, kind):
         yield node
     elif dataclasses.is_dataclass(node) and not isinstance(node, type):
         for part in dataclasses.fields(node):
-            yield from _comparisons(getattr(node, part.name))
+            yield from _conditions(getattr(node, part.name), kind)
     elif isinstance(node, tuple):
         for child in node:
-            yield from _comparisons(child)
+            yield from _conditions(child, kind)
 
 
 def _said(begin: str, asked: set[str], known: set[str]) -> list[str]:

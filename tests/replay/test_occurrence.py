@@ -58,6 +58,8 @@ def connection():
             ["no span of the window is called `payment.chrge`; did you mean `payment.charge`?"],
         ),
         ('never: any(span("payment.*"))', []),
+        ('never: any(span("paymint.*"))', ["no span of the window is called anything like `paymint.*`"]),
+        ('never: any(span("pay[a-m]ent.*"))', ["no span of the window is called anything like `pay[a-m]ent.*`"]),
         (
             'never: any(span(service = "shopp"))',
             ["no span of the window is of the service `shopp`; did you mean `shop`?"],
@@ -79,3 +81,17 @@ def test_of_many_spans_those_that_the_rule_names_are_looked_at(connection, monke
 
 def test_an_empty_window_complains_of_nothing(connection):
     assert occurrence.complaints(connection, read_inline("never: any(span(atempt > 1))"), Window(), 0) == []
+
+
+def test_a_kind_or_status_that_nobody_sends_is_said_and_health_is_not():
+    made = scratch.connect()
+    scratch.fill(made, load_catalogue({"rules/x/x.yml": DATA}).rules[0].examples[0])
+    made.execute("update staging.stg_spans set kind = 'unspecified', status_code = 'unset'")
+    rule = read_inline("never: any(span(status = error, kind = server))")
+    assert occurrence.complaints(made, rule, Window(), 2) == [
+        "none of the 2 spans of the window has the kind `server`: all are `unspecified`",
+        "none of the 2 spans of the window has the status `error`: all are `unset`",
+    ]
+    made.execute("update staging.stg_spans set kind = 'client', status_code = 'ok' where span_name = 'look'")
+    assert occurrence.complaints(made, rule, Window(), 2) == []
+    made.close()
