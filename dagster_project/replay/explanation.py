@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from dagster_project.replay.judging import MANY_TRACES
 from dagster_project.replay.query import source_of
 from dagster_project.replay.table_statistics import measure
 from dagster_project.replay.window import Window
@@ -14,6 +15,8 @@ from dagster_project.rule_language import model
 from dagster_project.rule_language.estimates import Statistics
 from dagster_project.rule_language.planner import Plan, plan
 from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.scan_sql import Source
+from dagster_project.rule_language.screening_sql import ScreeningSql
 from dagster_project.rule_language.sql import to_sql, verdicts_query
 
 _LONGEST = 100
@@ -26,7 +29,8 @@ def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | 
     made = plan(rule.judgement, statistics)
     sql = to_sql(verdicts_query(rule, source))
     rows = connection.execute(f"explain {sql}").fetchall()
-    return "\n".join([*_chosen(rule, made, statistics), "", f"{sql};", "", rows[0][1] if rows else ""])
+    said = [*_chosen(rule, made, statistics), _screening(connection, rule, source)]
+    return "\n".join([*said, "", f"{sql};", "", rows[0][1] if rows else ""])
 
 
 def _chosen(rule: Rule, made: Plan, statistics: Statistics) -> list[str]:
@@ -57,6 +61,25 @@ def _chosen(rule: Rule, made: Plan, statistics: Statistics) -> list[str]:
             f" {mark} about {made.rows(frozenset([number])):>12,.0f}  {items.entity}: {_short(items.condition)}"
         )
     return said
+
+
+def _screening(connection: duckdb.DuckDBPyConnection, rule: Rule, source: Source) -> str:
+    """How a replay finds the scopes that it has to look at closely."""
+    ((traces,),) = connection.execute("select count(*) from intermediate.int_traces").fetchall()
+    if traces < MANY_TRACES:
+        return f"screening: none: {traces:,} traces are few, so every scope is judged by the query below"
+    kind = ScreeningSql(rule, source).kind()
+    return f"screening: {_SCREENINGS[kind]}"
+
+
+_SCREENINGS: dict[str | None, str] = {
+    None: "none: every scope that `when` allows is judged by the query below",
+    "counted": "one pass over the counters of every scope, unless `when` leaves few; what is plainly satisfied is only"
+    " counted, the others are judged by the query below",
+    "flagged": "only traces with an item that can be bad are judged by the query below; the rest of all is satisfied",
+    "mark join": "a mark join (`not in`) of all traces with those that have the item: only traces without it are judged"
+    " by the query below; the rest of all is satisfied",
+}
 
 
 def _scope(rule: Rule) -> str:

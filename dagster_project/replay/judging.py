@@ -109,7 +109,7 @@ class _Steps:
         if made.can_lose:
             self._look_for_losses(grouped=screening.scan.grouped and not screening.scan.key_sql.lifted)
         if not screening.scan.key_sql.lifted:
-            self._relate(screening)
+            self._relate(screening, with_roots=kind == "flagged")
         counted = screening.anchor_rows()
         if counted is not None:
             ((anchor, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
@@ -118,7 +118,9 @@ class _Steps:
                 kind = None
         screening = ScreeningSql(self.rule, self.source, settled_until)
         if screening.scan.made.needs_candidates:
-            self.make("candidates", candidates_query(self.rule, self._of_incomplete()))
+            # Roots are looked up among all traces.
+            beside = screening.scan.relations.reads_beside
+            self.make("candidates", candidates_query(self.rule, self.source if beside else self._of_incomplete()))
             self.source = replace(self.source, given=self.source.given | {"candidates"})
             if self._rows("candidates") <= few_scopes:
                 kind = None
@@ -126,12 +128,13 @@ class _Steps:
             return Screened()
         return self._screened(ScreeningSql(self.rule, self.source, settled_until), kind)
 
-    def _relate(self, screening: ScreeningSql) -> None:
-        """What items are related to, once for all steps; roots and parents of all spans are read on the way."""
+    def _relate(self, screening: ScreeningSql, *, with_roots: bool) -> None:
+        """What items are related to, once for all steps; roots only where all of them are read anyhow."""
         parts = screening.scan.related()
+        kept = {name for name, _query in parts if _KEPT.fullmatch(name) or (with_roots and name == "roots")}
         for name, query in parts:
-            if _KEPT.fullmatch(name):
-                before = [part for part in parts if not _KEPT.fullmatch(part[0])]
+            if name in kept:
+                before = [part for part in parts if part[0] not in kept]
                 self.make(name, after(before, query))
                 self.source = replace(self.source, given=self.source.given | {name})
 

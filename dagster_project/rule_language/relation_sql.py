@@ -19,7 +19,7 @@ from dagster_project.rule_language.entity_sql import ALIASES, SPAN_KEY, TableOf,
 from dagster_project.rule_language.item_sql import PARENT, ROOT, SHAPE, TRACE, ItemSql, own_parts, reads_beside
 from dagster_project.rule_language.model import LOSSABLE
 from dagster_project.rule_language.planner import may_be_lost
-from dagster_project.rule_language.sql_nodes import column, every_of, is_true, joined, same, select, table
+from dagster_project.rule_language.sql_nodes import column, every_of, in_query, is_true, joined, same, select, table
 from dagster_project.rule_language.syntax import Entity
 
 BROKEN, BROKEN_ALIAS = "broken", "bk"
@@ -53,6 +53,7 @@ class Relations:
     root_fields: list[model.Field] = field(default_factory=list)
     parent_fields: list[model.Field] = field(default_factory=list)
     parent_contexts: list[Context] = field(default_factory=list)
+    root_contexts: list[Context] = field(default_factory=list)
     _parts: list[tuple[str, exp.Expression]] = field(default_factory=list)
     _made: set[int] = field(default_factory=set)
 
@@ -88,8 +89,9 @@ class Relations:
         known = self.root_fields if part.of == "root" else self.parent_fields
         if plain not in known:
             known.append(plain)
-        if part.of == "parent" and context not in self.parent_contexts:
-            self.parent_contexts.append(context)
+        contexts = self.parent_contexts if part.of == "parent" else self.root_contexts
+        if context not in contexts:
+            contexts.append(context)
 
     # How an item finds what is related to it.
 
@@ -218,9 +220,14 @@ class Relations:
             select(column("trace_id", own), *self.fields_of_span(self.root_fields)), "span", self.table_of
         )
         query = joined(query, "INNER", self.table_of("shapes", SHAPE), same(own, SHAPE, *SPAN_KEY))
-        query = joined(query, "INNER", self.table_of("traces", TRACE), same(own, TRACE, "trace_id"))
-        only = exp.EQ(this=column("root_count", TRACE), expression=exp.Literal.number(1))
-        return query.where(column("is_root", SHAPE), only, copy=False)
+        # The few with none or several are left out, rather than all others looked up.
+        several = exp.NEQ(this=column("root_count", TRACE), expression=exp.Literal.number(1))
+        others = select(column("trace_id", TRACE)).from_(self.table_of("traces", TRACE), copy=False)
+        only = exp.Not(this=exp.Paren(this=in_query(column("trace_id", own), others.where(several, copy=False))))
+        # No root names a parent, though not all that name none are roots: most spans are not looked up.
+        parentless = exp.Is(this=column("parent_span_id", own), expression=exp.null())
+        bounds = self.bounds_of_others(self.root_contexts)
+        return query.where(column("is_root", SHAPE), only, parentless, *bounds, copy=False)
 
     def fields_of_span(self, read: list[model.Field]) -> list[exp.Expression]:
         """Fields of a span as `v0`, `v1`, ..., and how many attributes it dropped."""

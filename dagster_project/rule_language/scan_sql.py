@@ -215,8 +215,9 @@ class Scan:
         """How many items are in some of these sets, which read nothing beside the item."""
         unions = []
         for entity in self.made.entities:
-            if self._sets_of(entity, sets):
-                query = from_entity(select(aliased(exp.Literal.number(1), "one")), entity, self.source.table)
+            if of_entity := self._sets_of(entity, sets):
+                one = aliased(exp.Literal.number(1), "one")
+                query = self._from_entity(select(one), entity, [items.condition for items in of_entity])
                 unions.append(query.where(self._relevant(entity, sets), *self._scope_conditions(entity), copy=False))
         found = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("found")))
         return select(exp.Count(this=exp.Star())).from_(found, copy=False)

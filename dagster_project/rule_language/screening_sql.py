@@ -229,7 +229,12 @@ class ScreeningSql:
     def anchor_rows(self) -> exp.Select | None:
         """How many items `when` needs one of, and how many the rule looks at; None where counting is not cheap."""
         made = self.scan.made
-        if made.anchor is None or made.relevant <= made.anchor or self.scan.relations.reads_beside:
+        if (
+            made.anchor is None
+            or made.relevant <= made.anchor
+            or self.scan.relations.reads_beside
+            or self.scan.key_sql.lifted
+        ):
             return None
         return select(*(exp.Subquery(this=self.scan.rows(sets)) for sets in (made.anchor, made.relevant)))
 
