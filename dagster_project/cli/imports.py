@@ -108,16 +108,18 @@ def _has(tests: list[TestTrace], verdict: str) -> bool:
 
 
 def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) -> bool:
-    """Whether the rule was written; a file that is there already is left alone, for somebody may have edited it."""
+    """Whether a rule that can be used was written; a file that is there already is left alone, for it may be edited."""
     tests, notes = proven(draft, decisions)
     text = rule_text(draft, decisions, tests)
     if tests and notes:
         text = f"{text}{TESTS_TO_WRITE}\n"
     _say(file, draft.assumed, "assumed", "cyan")
     _say(file, notes, "look", "yellow")
+    # Without a test of each verdict it is no rule file yet.
+    is_tested = not any(note.text.startswith(_NOT_PROVEN.partition("{")[0]) for note in notes)
     if folder is None:
         typer.echo(f"---\n{text}", nl=False)
-        return True
+        return is_tested
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / safe_file_name(draft)
     try:
@@ -128,7 +130,10 @@ def _write(file: Path, draft: Draft, decisions: Decisions, folder: Path | None) 
         _say(file, (note,), "not written", "red")
         return False
     stderr.print(f"{escape(str(target))} written", style="green", highlight=False)
-    return True
+    if not is_tested:
+        missing = Note(draft.line, f"{target} lacks tests: `hindcast rules check` refuses it as it is")
+        _say(file, (missing,), "unfinished", "red")
+    return is_tested
 
 
 def _say(file: Path, notes: tuple[Note, ...], word: str, style: str) -> None:

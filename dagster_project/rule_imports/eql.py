@@ -212,6 +212,8 @@ class _Reader:
             message = (
                 f"{total} events in a row within one maxspan: order and distance are said of pairs here, not of chains"
             )
+            if any(step.runs > 1 for step in steps):
+                message = f"`with runs` beside other steps makes {message}"
             raise self.refuse(
                 node, message, "without maxspan and with --within, which then holds from each to the next, it can be"
             )

@@ -69,6 +69,9 @@ def import_rules(text: str, name: str, decisions: Decisions, dialect: Dialect | 
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         return (Imported(name, 1, refused=(Note(1, f"{size} bytes; a file to import has at most {MAX_BYTES}"),)),)
+    if re.search(r"(?m)^(assert|detect|always|never):", text) and re.search(r"(?m)^id:", text):
+        message = "this is a rule file of ours already; put it below rules/, and `hindcast rules check` reads it"
+        return (Imported(name, 1, refused=(Note(1, message),)),)
     chosen = dialect or recognise(text)
     if chosen is None:
         message = f"no dialect claims the text; name it with --from {' | '.join(DIALECTS)}"

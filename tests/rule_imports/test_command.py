@@ -80,7 +80,7 @@ def test_a_rule_that_its_own_example_contradicts_is_pointed_at(run):
 
 def test_a_rule_without_test_traces_says_that_a_person_must_write_them(run):
     result = run('{ span.a =~ "[^a-z]{3}(x|y)+" }', "--owner", "x", name="q.traceql")
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 1, result.stderr
     assert "# To be written: `tests`" in result.stdout
     assert "no test could be made for the verdict `violated`" in " ".join(result.stderr.split())
 
@@ -119,3 +119,19 @@ def test_what_steers_a_terminal_is_shown_and_not_sent(run):
     result = run('{ span.a = "\x1b[2J" && statusMessage = "\x1b[31m" }\n\n{ a\x1b[2J }', name="q.traceql")
     assert result.exit_code == 1
     assert "\x1b[2J" not in result.stderr + result.stdout
+
+
+def test_a_file_without_tests_is_called_unfinished(run, tmp_path):
+    folder = tmp_path / "rules" / "shop"
+    result = run('{ span.a =~ "[^a-z]{3}(x|y)+" }', "--owner", "x", "--write", str(folder), name="q.traceql")
+    assert result.exit_code == 1
+    assert "lacks tests: `hindcast rules check` refuses it" in " ".join(result.stderr.split()[-20:])
+
+
+@pytest.mark.parametrize(
+    "clause", ["assert: trace.has(a)", "detect: any(span(x))", "when: any(span())\nalways: any(span())"]
+)
+def test_a_rule_file_of_ours_is_no_import(run, clause):
+    result = run(f"id: pay\ntitle: Pay\nseverity: low\nowner: x\n{clause}\n", name="pay.yml")
+    assert result.exit_code == 1
+    assert "a rule file of ours already" in " ".join(result.stderr.split())

@@ -139,3 +139,8 @@ def test_a_rule_in_toml_brings_its_name_and_severity():
     text = f"[rule]\nname = \"Two\"\nseverity = \"high\"\nlanguage = \"eql\"\nquery = '''\n{TWO}\n'''\n"
     draft = translated(text, "eql", Decisions(owner="x"))
     assert (draft.title, draft.severity, draft.line, draft.group_by) == ("Two", "high", 5, ("k",))
+
+
+def test_runs_beside_other_steps_are_refused_by_their_name():
+    note = refusal("sequence by k with maxspan=1m [any where a == 1] with runs=5 [any where b == 1]", "eql")
+    assert "`with runs` beside other steps" in note.text
