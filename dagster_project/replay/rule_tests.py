@@ -29,7 +29,7 @@ class TestOutcome:
     test: str
     expected: str
     found: str
-    scopes: tuple[tuple[str, str], ...]
+    scopes: tuple[tuple[str, str, str | None], ...]
     path: str
     line: int
     column: int
@@ -41,7 +41,8 @@ class TestOutcome:
 
     def as_error(self) -> RuleError:
         """The failure as an error of the rule's file."""
-        scopes = ", ".join(f"{key}: {verdict}" for key, verdict in self.scopes) or "no scope is listed"
+        said = (f"{key}: {verdict}" + (f" ({reason})" if reason else "") for key, verdict, reason in self.scopes)
+        scopes = ", ".join(said) or "no scope is listed"
         message = self.error or f"test `{self.test}`: expected {self.expected}, found {self.found}"
         return RuleError(self.path, self.line, self.column, message, "" if self.error else scopes)
 
@@ -73,16 +74,20 @@ def _outcomes(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[TestOut
             query = sql
         scratch.fill(connection, example)
         try:
-            rows = connection.execute(f"select scope_key, verdict from ({query}) order by all").fetchall()  # noqa: S608
+            rows = connection.execute(f"select scope_key, verdict, reason from ({query}) order by all").fetchall()  # noqa: S608
         except duckdb.Error as error:
             outcomes.append(_outcome(rule, example, "error", (), f"test `{example.name}`: {error}"))
             continue
-        outcomes.append(_outcome(rule, example, _verdict([verdict for _key, verdict in rows]), tuple(rows)))
+        # As the test calls its traces; the keys of groups stay as they are.
+        names = {one.trace for one in example.spans} | {one.trace for one in example.logs}
+        named = {str(scratch.trace_uuid(name)): name for name in names if name}
+        scopes = tuple((named.get(key, key), verdict, reason) for key, verdict, reason in rows)
+        outcomes.append(_outcome(rule, example, _verdict([verdict for _key, verdict, _reason in rows]), scopes))
     return outcomes
 
 
 def _outcome(
-    rule: Rule, example: Example, found: str, scopes: tuple[tuple[str, str], ...], error: str = ""
+    rule: Rule, example: Example, found: str, scopes: tuple[tuple[str, str, str | None], ...], error: str = ""
 ) -> TestOutcome:
     return TestOutcome(
         rule.id, example.name, example.verdict, found, scopes, rule.path, example.line, example.column, error

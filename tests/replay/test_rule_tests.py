@@ -38,6 +38,7 @@ def test_a_wrong_expectation_is_an_error_of_the_file():
     (error,) = rule_tests.failures(rule_tests.run(load_catalogue({"rules/x/x.yml": text})))
     assert (error.path, error.line) == ("rules/x/x.yml", 8)
     assert error.message == "test `first`: expected satisfied, found violated"
+    assert error.hint == "t1: violated (never is true)"
 
 
 @pytest.mark.parametrize("pattern", ["(((x{100}){100}){100}){100}", "(?x)a", "[[:foo:]]", r"\\u0041"])
