@@ -47,9 +47,9 @@ def batch(seed: int, number: int, found: str) -> dict[str, Any]:
     recorded = [world(random, TRACES) for _world in range(WORLDS)]
     rules = [rule(random) for _rule in range(RULES)]
     engine.load(connection, recorded[0])
-    # Of four batches one is judged as a whole, one in a window, and two by the steps of a replay of large tables.
-    window = _window(random, recorded) if number % 2 else (None, None)
-    is_whole = number % 4 < 2
+    # Of eight batches two are judged by the steps of a replay of large tables, one of them in a window, as one more is.
+    window = _window(random, recorded) if number % 8 in {1, 3} else (None, None)
+    is_whole = number % 4 != 3
     planned = [
         _planned(connection, asked, f"asked{place}", window) if is_whole else None for place, asked in enumerate(rules)
     ]

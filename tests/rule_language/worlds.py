@@ -386,8 +386,7 @@ class Drawn:
         if kind == "unless":
             return tree.Unless(own, self.set(entity, depth - 1))
         if kind == "structured":
-            op = self.pick(">", ">>", "<", "<<", "~")
-            return tree.Structured(op, self.random.random() < 0.45, self.set("span", depth - 1), own)
+            return self.structured(own, depth)
         other = self.pick("span", "log", "event", "metric", "deploy", "ticket", entity)
         scoped = other in {"span", "log", "event", "link"}
         right = self.set(other, depth - 1) if scoped else self.pick(self.selector(other), self.named(other))
@@ -397,6 +396,10 @@ class Drawn:
         within = self.pick(0, MS, NS, 60 * NS, HOUR)
         return tree.Joined(self.pick("near", "after"), own, right, within, self.random.choice(keys))
 
+    def structured(self, own: Any, depth: int) -> tree.Structured:
+        op = self.pick(">", ">>", "<", "<<", "~")
+        return tree.Structured(op, self.random.random() < 0.45, self.set("span", depth - 1), own)
+
     # Conditions on a scope.
 
     def scoped_entity(self) -> str:
@@ -404,7 +407,8 @@ class Drawn:
 
     def call(self, function: str, entity: str | None = None) -> tree.Call:
         entity = entity or self.scoped_entity()
-        items = self.set(entity)
+        is_plain = function in {"any", "all", "none"} and entity == "span"
+        items = self.structured(self.set("span", 0), 1) if is_plain and self.random.random() < 0.4 else self.set(entity)
         condition = None
         variable = None
         if function == "all" or self.random.random() < 0.35:
