@@ -18,11 +18,12 @@ import typer
 
 from dagster_project.gate import as_github, as_json, as_junit, as_sarif, as_text
 from dagster_project.gate.baseline import ACCEPTED_FOR, BaselineInvalid
-from dagster_project.gate.outcome import ExitCode, Outcome, Policy
+from dagster_project.gate.outcome import ExitCode, FailOn, Outcome, Policy
 from dagster_project.gate.run import Request, run
 from dagster_project.gate.selection import UnknownRules
 from dagster_project.gate.telemetry import UnreadableInput
 from dagster_project.rule_language import RuleErrors
+from dagster_project.rule_language.rule_file import Severity
 from dagster_project.settings import ProjectNotFound
 
 NAME = "gate"
@@ -50,22 +51,6 @@ class ReportFormat(StrEnum):
     SARIF = "sarif"
     GITHUB = "github"
     JSON = "json"
-
-
-class FailOn(StrEnum):
-    """What stops a pipeline."""
-
-    VIOLATED = "violated"
-    INCONCLUSIVE = "inconclusive"
-
-
-class Severity(StrEnum):
-    """Of rules."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
 
 
 RENDERERS: dict[ReportFormat, Callable[[Outcome], str]] = {
@@ -129,10 +114,10 @@ def gate(
     ] = False,
     fail_on: Annotated[
         FailOn, typer.Option("--fail-on", help="`inconclusive`: what cannot be judged stops the pipeline, too.")
-    ] = FailOn.VIOLATED,
+    ] = "violated",
     severity: Annotated[
         Severity, typer.Option("--severity", help="Rules below it are shown and stop nothing.")
-    ] = Severity.LOW,
+    ] = "low",
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Nothing to judge is well: exit code 0 instead of 3.")
     ] = False,
@@ -149,7 +134,7 @@ def gate(
     request = Request(
         paths=(*traces, *(logs or ())),
         rules=rules or (),
-        policy=Policy(fail_on.value, severity.value, allow_empty),
+        policy=Policy(fail_on, severity, allow_empty),
         today=datetime.now(UTC).date(),
         project_dir=project_dir,
         baseline_file=baseline,

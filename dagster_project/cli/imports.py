@@ -11,14 +11,14 @@ from rich.markup import escape
 
 from dagster_project.cli.terminal import stderr
 from dagster_project.replay import rule_tests
-from dagster_project.rule_imports.imported import MAX_BYTES, Decisions, Dialect, Draft, Note, TestTrace
+from dagster_project.rule_imports.imported import DIALECTS, MAX_BYTES, Decisions, Dialect, Draft, Note, TestTrace
 from dagster_project.rule_imports.importing import STAND_INS, import_rules, safe_file_name
 from dagster_project.rule_imports.rule_text import TESTS_TO_WRITE, rule_text
 from dagster_project.rule_language import Catalogue, read_rule
 from dagster_project.rule_language.parser import parse_duration
+from dagster_project.rule_language.rule_file import SEVERITIES
 from dagster_project.wording import visible
 
-_SEVERITIES = ("critical", "high", "medium", "low")
 _NOT_PROVEN = "no test could be made for the verdict `{verdict}`; write one before the rule is used"
 _CONTRADICTED = (
     "the trace that the source prints as violating it does not violate the rule as it is written (it is {found}); "
@@ -36,7 +36,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="File of another tool's rules.", show_default=False)],
     dialect: Annotated[
         str | None,
-        typer.Option("--from", help="betrace, sigma, traceql or eql; recognised when not given.", show_default=False),
+        typer.Option("--from", help=f"{', '.join(DIALECTS)}; recognised when not given.", show_default=False),
     ] = None,
     write: Annotated[
         Path | None,
@@ -45,7 +45,7 @@ def import_(
         ),
     ] = None,
     owner: Annotated[str, typer.Option(help="The team that acts on a violation.", show_default=False)] = "",
-    severity: Annotated[str, typer.Option(help="critical, high, medium or low.", show_default=False)] = "",
+    severity: Annotated[str, typer.Option(help=f"One of {', '.join(SEVERITIES)}.", show_default=False)] = "",
     group_by: Annotated[
         list[str] | None,
         typer.Option("--group-by", help="Key of the groups, where the file says none.", show_default=False),
@@ -68,8 +68,8 @@ def import_(
 ) -> None:
     """Write rules of BeTrace, Sigma, TraceQL or EQL as rules of ours. Exit code 1 when one could not be written."""
     decisions = _decisions(owner, severity, group_by or [], gap, within, polarity, entity, sessions)
-    if dialect is not None and dialect not in {"betrace", "sigma", "traceql", "eql"}:
-        raise typer.BadParameter(f"`{dialect}` is none of betrace, sigma, traceql and eql", param_hint="--from")
+    if dialect is not None and dialect not in DIALECTS:
+        raise typer.BadParameter(f"`{dialect}` is none of {', '.join(DIALECTS)}", param_hint="--from")
     found = import_rules(_text(file), file.name, decisions, cast("Dialect | None", dialect))
     is_whole = True
     for imported in found:
@@ -158,7 +158,7 @@ def _decisions(
     owner: str, severity: str, group_by: list[str], gap: str, within: str, polarity: str, entity: str, sessions: bool
 ) -> Decisions:
     for given, known, name in (
-        (severity, ("", *_SEVERITIES), "--severity"),
+        (severity, ("", *SEVERITIES), "--severity"),
         (polarity, ("", "assert", "detect"), "--polarity"),
         (entity, ("log", "span"), "--entity"),
     ):

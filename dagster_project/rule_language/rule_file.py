@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from dagster_project.rule_language import betrace, patterns
 from dagster_project.rule_language.attributes import SPAN, entities_of
@@ -38,7 +38,8 @@ FIELDS: Final = (
     "id", "title", "description", "severity", "status", "owner", "controls", "references",
     "group_by", "gap", "skew", "let", "when", "always", "never", "detect", "assert", "report", "tests",
 )  # fmt: skip
-SEVERITIES: Final = ("critical", "high", "medium", "low")
+Severity: TypeAlias = Literal["critical", "high", "medium", "low"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 STATUSES: Final = ("active", "shadow", "retired")
 INLINE_PATH: Final = "<in line>"
 _CONDITIONS: Final = ("when", "always", "never", "detect")
