@@ -16,7 +16,7 @@ import typer
 
 from dagster_project import rule_language
 from dagster_project.cli.terminal import stderr
-from dagster_project.replay.investigation import incident_ids, incident_window
+from dagster_project.replay.incident_windows import incident_ids, incident_window
 from dagster_project.replay.window import Window, WindowError, parse_range
 from dagster_project.rule_language import Rule, RuleError, RuleErrors
 from dagster_project.rule_language.parser import parse_duration

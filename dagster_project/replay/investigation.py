@@ -1,17 +1,17 @@
 """The four questions of an investigation, asked of the violations of one replay: who, when, how far, with what else.
 
-Queries over the verdicts and the staged tables; every list has a bound, and says how long it would be.
+Queries over the verdicts and the staged tables; every list has a bound. What they find is written down as `found` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
 from dagster_project.replay.certificate import RESULT
+from dagster_project.replay.found import BlastRadius, Investigation, Ranked, ReportedValues, Timeline
 from dagster_project.replay.tables import Row, Tables, bounds, row, rows, tables_of, within
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
@@ -29,80 +29,6 @@ PLACES = (
 _TRACES = "hindcast_violating_traces"
 _SPANS = "hindcast_violating_spans"
 _RECEIVED = "hindcast_received"
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Things by how many violations touch them, those without any at the end; `rows` are the first of `total`.
-
-    Each row has its names, `violations`, the violating `traces`, and what was `received` of it in the window at all.
-    """
-
-    rows: tuple[Row, ...]
-    total: int
-    without: int
-
-
-@dataclass(frozen=True)
-class ReportedValues:
-    """What a rule reports under one name, over all violations.
-
-    `total` is there for sums and counts; `most` are the values that stand in most violations.
-    """
-
-    name: str
-    different: int
-    missing: int
-    total: float | None
-    most: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """When.
-
-    Attributes
-    ----------
-    first, last
-        Of what the rule looks at: start of the first item of the earliest violation, of the last one of the latest.
-    per_hour
-        `hour_at`, `violations` of each hour that has one.
-    bucket_seconds, bars
-        The same in steps that give at most `MOST_BARS`: `bucket_at`, `violations`, `traces`.
-    changes_before
-        The last deploy of each affected service before the first violation, the last of any, and the last commit.
-    seconds_received_before
-        How much telemetry there is before the first violation: when there is little, it may have begun earlier.
-    """
-
-    first: datetime | None
-    last: datetime | None
-    per_hour: tuple[Row, ...]
-    bucket_seconds: int
-    bars: tuple[Row, ...]
-    changes_before: tuple[Row, ...]
-    seconds_received_before: float | None
-
-
-@dataclass(frozen=True)
-class BlastRadius:
-    """How far: what violations touch, and what they do not. `places` by the resource attribute that names them."""
-
-    services: Ranked
-    versions: Ranked
-    places: dict[str, Ranked]
-    endpoints: Ranked
-
-
-@dataclass(frozen=True)
-class Investigation:
-    """The answers. `incidents` have `violations` in their window; `outside_incidents` are in none (None: not known)."""
-
-    reported: tuple[ReportedValues, ...]
-    timeline: Timeline
-    blast_radius: BlastRadius
-    incidents: tuple[Row, ...]
-    outside_incidents: int | None
 
 
 def investigate(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window) -> Investigation:
@@ -406,36 +332,3 @@ def _incidents(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[t
         """,  # noqa: S608
     )
     return tuple(found), outside["violations"]
-
-
-def incident_window(connection: duckdb.DuckDBPyConnection, incident_id: str) -> Window | None:
-    """The window in which an incident's telemetry is looked at; None when no incident of that id has one.
-
-    With the policy's lead before it began; without it from the ticket alone, when it has an end.
-    """
-    tables = tables_of(connection)
-    if tables.has("intermediate.int_incident_windows", "incident_id", "window_from", "window_until"):
-        query = """
-            select min(window_from) as "from", max(window_until) as until
-            from intermediate.int_incident_windows where incident_id = $id
-        """
-        found = row(connection, query, {"id": incident_id})
-        if found["from"] is not None:
-            return Window(found["from"], found["until"])
-    if tables.has("staging.stg_incidents", "incident_id", "started_at", "resolved_at"):
-        query = """
-            select min(started_at) as "from", max(resolved_at) as until
-            from staging.stg_incidents where incident_id = $id
-        """
-        found = row(connection, query, {"id": incident_id})
-        if found["from"] is not None and found["until"] is not None and found["from"] < found["until"]:
-            return Window(found["from"], found["until"])
-    return None
-
-
-def incident_ids(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The ids of incidents that have a window."""
-    if not tables_of(connection).has("intermediate.int_incident_windows", "incident_id"):
-        return []
-    query = "select distinct incident_id from intermediate.int_incident_windows order by 1"
-    return [str(one["incident_id"]) for one in rows(connection, query)]

@@ -14,7 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from dagster_project.replay.certificate import RESULT, Certificate, certify, received, settled_until
-from dagster_project.replay.investigation import Investigation, investigate
+from dagster_project.replay.found import Investigation
+from dagster_project.replay.investigation import investigate
 from dagster_project.replay.judging import judged
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule

@@ -20,7 +20,7 @@ import pyarrow as pa
 from dagster_project.facts import Stamp
 from dagster_project.replay.certificate import rests_on
 from dagster_project.replay.formats import certificate_lines, export, rows_as_csv
-from dagster_project.replay.investigation import Investigation, Ranked
+from dagster_project.replay.found import Investigation, Ranked
 from dagster_project.replay.query import Comparison, Replay, share_violated
 from dagster_project.settings import shipped
 from dagster_project.site import charts, waterfall

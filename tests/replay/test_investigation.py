@@ -6,7 +6,8 @@ import pytest
 
 from dagster_project.replay import scratch
 from dagster_project.replay.formats.terminal import Histogram
-from dagster_project.replay.investigation import Timeline, incident_ids, incident_window
+from dagster_project.replay.found import Timeline
+from dagster_project.replay.incident_windows import incident_ids, incident_window
 from dagster_project.replay.query import compared, replay, share_violated
 from dagster_project.replay.window import Window
 from dagster_project.rule_language import load_catalogue, read_inline

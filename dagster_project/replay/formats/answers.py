@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dagster_project.replay.certificate import Certificate, rests_on
 from dagster_project.replay.formats.cells import iso, iso_sql
-from dagster_project.replay.investigation import Investigation
+from dagster_project.replay.found import Investigation
 from dagster_project.replay.query import Comparison, Replay, share_violated
 from dagster_project.replay.window import Window
 

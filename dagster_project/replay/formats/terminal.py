@@ -18,7 +18,7 @@ from rich.text import Text
 
 from dagster_project.replay.certificate import Certificate, Sampling
 from dagster_project.replay.formats.cells import iso, shown
-from dagster_project.replay.investigation import Investigation, Ranked, Timeline
+from dagster_project.replay.found import Investigation, Ranked, Timeline
 from dagster_project.replay.query import Comparison, Replay, share_violated
 from dagster_project.wording import counted, duration, percent, revealed, visible
 
