@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
-import yaml
 
+from dagster_project.rule_language.rule_writer import rule_yaml
 from dagster_project.rule_suggestions.arms import Incident
 from dagster_project.rule_suggestions.candidates import MASKED_BODY, Candidate, Kind
 
@@ -109,7 +109,7 @@ def rule_file(candidate: Candidate, incident: Incident, description: str, exampl
             for one in examples
         ],
     }
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return rule_yaml(document)
 
 
 def cut(connection: duckdb.DuckDBPyConnection, candidate: Candidate, trace_id: str, name: str, verdict: str) -> Example:
@@ -193,17 +193,3 @@ def _pointer(key: str) -> str:
 def _text(value: str) -> str:
     """A text of the language; its escapes are those of JSON."""
     return json.dumps(value, ensure_ascii=False)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines in blocks, which people can read."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-
-def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent)

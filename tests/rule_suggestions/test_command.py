@@ -52,7 +52,7 @@ def test_yaml_is_rule_files_alone(day, propose):
     day.add(*FIRST, 120, retried)
     answer = propose("--incident", "INC-1", "--format", "yaml")
     first = answer.stdout.split("---\n")[0]
-    name = first.splitlines()[0].removeprefix("id: ")
+    name = first.splitlines()[0].removeprefix("id: ").strip("'")
     assert load_catalogue({f"rules/suggested/{name}.yml": first}).rules
 
 
