@@ -12,6 +12,7 @@ import typer
 
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr
+from dagster_project.replay import running
 from dagster_project.rule_language.errors import ExpressionError
 from dagster_project.rule_language.parser import parse_duration
 from dagster_project.rule_suggestions.arms import IncidentNotFound, TooFewTraces
@@ -61,8 +62,12 @@ def propose(
     """
     found = generations.find(find_project(project_dir).generations_dir, generation)
     try:
-        with generations.open_generation(found) as connection, stderr.status("comparing traces"):
-            answer = suggest(connection, incident, _duration(before))
+        with (
+            generations.open_generation(found) as connection,
+            running.limited(connection),
+            stderr.status("comparing traces"),
+        ):
+            answer = running.run(connection, lambda: suggest(connection, incident, _duration(before)))
     except (IncidentNotFound, TooFewTraces) as error:
         stderr.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None

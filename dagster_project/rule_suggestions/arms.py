@@ -20,6 +20,8 @@ Part = Literal["train", "test", "other"]
 
 # More are not looked at: proposals need shares, and of 20,000 traces a share is known to within a percent.
 MOST_TRACES: Final = 20_000
+# Of an arm; traces of many spans would fill the memory long before so many traces do.
+MOST_SPANS: Final = 1_000_000
 # Fewer say nothing, whatever the difference.
 FEWEST_TRACES: Final = 8
 _COPIED: Final = (
@@ -175,6 +177,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, of: Incident, before: timedelta
     bounds = {"during": (of.window_from, of.window_until), "before": (of.window_from - before, of.window_from)}
     for arm, (start, end) in bounds.items():
         connection.execute(_ARM, {"arm": arm, "part": part, "from": start, "until": end, "most": MOST_TRACES})
+    _cap(connection, part)
     hours = before / timedelta(hours=1)
     said = f"the {hours:g} hours before it"
     if _sizes(connection, part)[1] >= FEWEST_TRACES:
@@ -186,7 +189,30 @@ def _fill(connection: duckdb.DuckDBPyConnection, of: Incident, before: timedelta
         " order by md5(trace_id::varchar) limit ?",
         [part, of.id, part, MOST_TRACES],
     )
+    _cap(connection, part)
     return f"{said}, and the quiet traces of its day, for those were too few"
+
+
+def _cap(connection: duckdb.DuckDBPyConnection, part: Part) -> None:
+    """Leave out the traces of an arm, in the order that they were chosen in, behind which there are spans enough."""
+    connection.execute(
+        """
+        delete from arms
+        where part = $part and trace_id in (
+            select trace_id
+            from (
+                select trace_id, sum(span_count) over (
+                    partition by arm order by md5(trace_id::varchar)
+                    rows between unbounded preceding and 1 preceding
+                ) as before_it
+                from arms inner join intermediate.int_traces using (trace_id)
+                where part = $part
+            )
+            where before_it >= $most
+        )
+        """,
+        {"part": part, "most": MOST_SPANS},
+    )
 
 
 def _sizes(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[int, int]:

@@ -69,11 +69,11 @@ def test_a_planted_difference_is_found_with_its_figures(day, kind):
     change, expected = PLANTED[kind]
     day.add(*FIRST, 120, change)
     answer = suggest(day.published(), "INC-1", DAY)
-    found = [proposal for proposal in answer.proposals if expected in proposal.text]
+    found = [proposal for proposal in answer.proposals if expected in proposal.text.replace("'", "")]
     assert found, [proposal.text for proposal in answer.proposals]
     proposal = found[0]
     assert proposal.candidate.kind == kind
-    assert "status: shadow" in proposal.text
+    assert "status: 'shadow'" in proposal.text
     figures = proposal.figures["test"]
     assert figures.precision > 0.9
     assert 0.4 < figures.recall < 0.8  # 60 % of the traces are changed
@@ -189,3 +189,12 @@ def test_q_values_grow_with_the_number_of_candidates():
 def test_a_template_becomes_a_pattern_of_its_words():
     assert pattern("#:# ERROR no (free) slot #") == r"ERROR no \(free\) slot"
     assert pattern("order # of [web] refused") == r"order \S+ of \[web\] refused"
+
+
+def test_an_arm_ends_where_it_has_spans_enough(day, monkeypatch):
+    monkeypatch.setattr("dagster_project.rule_suggestions.arms.MOST_SPANS", 300)
+    day.add(*FIRST, 120, without("mail.send"))
+    sizes = suggest(day.published(), "INC-1", DAY).arms.sizes
+    during, before = (sum(pair[place] for pair in sizes.values()) for place in (0, 1))
+    assert 300 / 7 <= during <= 300 / 3
+    assert 300 / 7 <= before <= 300 / 3
