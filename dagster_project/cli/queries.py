@@ -263,7 +263,16 @@ def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> t
     """The answer, with its comparisons, and a sentence for each thing that the rule names and nobody sent."""
 
     def work() -> tuple[Replay, list[str]]:
-        answer = replay(question.connection, rule, question.window, with_investigation=with_investigation)
+        is_shown = question.options.format == "table" and question.options.export is None
+        answer = replay(
+            question.connection,
+            rule,
+            question.window,
+            with_investigation=with_investigation,
+            most_rows=formats.SHOWN_ROWS
+            if question.options.format == "table" and not question.options.export
+            else None,
+        )
         answer = compared(question.connection, answer, question.comparisons)
         spans = answer.certificate.spans_scanned
         return answer, occurrence.complaints(question.connection, rule, question.window, spans)

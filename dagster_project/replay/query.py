@@ -96,13 +96,18 @@ def compared(connection: duckdb.DuckDBPyConnection, answer: Replay, windows: Seq
     """The answer, with the same rule replayed over other windows beside it."""
     comparisons = []
     for label, window in windows:
-        other = replay(connection, answer.rule, window)
+        other = replay(connection, answer.rule, window, most_rows=0)
         comparisons.append(Comparison(label, other.certificate, other.first_violation_at, other.last_violation_at))
     return replace(answer, comparisons=tuple(comparisons))
 
 
 def replay(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | None = None, *, with_investigation: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    window: Window | None = None,
+    *,
+    with_investigation: bool = False,
+    most_rows: int | None = None,
 ) -> Replay:
     """Judge every scope of the window.
 
@@ -114,6 +119,9 @@ def replay(
         Scopes whose first span is in it; everything when None.
     with_investigation
         Whether the four questions are answered, too; that reads the spans of the window once more.
+    most_rows
+        How many violations, and how many scopes that cannot be judged, the answer holds: the earliest; all when None.
+        The certificate counts all of them.
 
     Raises
     ------
@@ -130,7 +138,7 @@ def replay(
         settled = settled_until(connection, rule)
         with judged(connection, rule, source, settled) as screened:
             certificate = certify(connection, rule, window, source, scanned, settled, screened, began)
-            answer = _answer(connection, rule, certificate)
+            answer = _answer(connection, rule, certificate, most_rows)
             if with_investigation:
                 answer = replace(answer, investigation=investigate(connection, rule, window))
             return answer
@@ -143,7 +151,9 @@ def replay(
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Certificate) -> Replay:
+def _answer(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Certificate, most_rows: int | None
+) -> Replay:
     spans = connection.execute(
         f"select min(first_span_at), max(last_span_at) from {RESULT} where verdict = 'violated'"  # noqa: S608
     ).fetchall()
@@ -151,8 +161,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, rule: Rule, certificate: Cert
     return Replay(
         rule=rule,
         certificate=certificate,
-        violations=_rows(connection, "violated"),
-        inconclusive=_rows(connection, "inconclusive"),
+        violations=_rows(connection, "violated", most_rows),
+        inconclusive=_rows(connection, "inconclusive", most_rows),
         first_violation_at=first,
         last_violation_at=last,
     )
@@ -176,7 +186,7 @@ def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
     return Source(columns=columns, start=inside.start, end=inside.end)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, verdict: str) -> pa.Table:
+def _rows(connection: duckdb.DuckDBPyConnection, verdict: str, most: int | None) -> pa.Table:
     """Rows of one verdict; ids in hexadecimal without hyphens, as the sources carry them."""
     query = f"""
         select
@@ -192,5 +202,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, verdict: str) -> pa.Table:
         from {RESULT}
         where verdict = ?
         order by first_span_at, scope_key
+        {"" if most is None else f"limit {most:d}"}
     """  # noqa: S608
     return connection.sql(query, params=[verdict]).to_arrow_table()

@@ -184,3 +184,11 @@ def test_nothing_from_outside_steers_the_terminal(data):
     assert "\x1b" not in shown
     assert "⟨U+001B⟩]0;x⟨U+0007⟩" in shown
     assert "⟨U+001B⟩[2J" in shown
+
+
+def test_an_answer_of_few_rows_counts_all(data):
+    rule = read_inline('never: any(span("a"))')
+    whole, few = replay(data, rule), replay(data, rule, most_rows=1)
+    assert few.violations.equals(whole.violations.slice(0, 1))
+    assert few.certificate.violated == 3
+    assert few.last_violation_at == whole.last_violation_at

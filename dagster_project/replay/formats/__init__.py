@@ -20,7 +20,7 @@ from rich.console import Console
 
 from dagster_project.replay.formats.answers import certificate_json, json_parts
 from dagster_project.replay.formats.cells import inert_columns, rows_as_csv, rows_as_json, write_csv
-from dagster_project.replay.formats.terminal import WIDE, as_table, certificate_lines, pack_table
+from dagster_project.replay.formats.terminal import SHOWN_ROWS, WIDE, as_table, certificate_lines, pack_table
 from dagster_project.replay.query import Replay
 
 FORMATS: Final = ("table", "json", "csv", "parquet", "html")
@@ -139,6 +139,7 @@ def _with_certificate(replay: Replay) -> pa.Table:
 
 __all__ = [
     "FORMATS",
+    "SHOWN_ROWS",
     "SUFFIXES",
     "FormatNotSupported",
     "as_table",

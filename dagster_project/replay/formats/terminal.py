@@ -24,7 +24,7 @@ from dagster_project.wording import counted, duration, percent, revealed, visibl
 
 # Columns of a terminal from which on services and witness fit beside a trace id and what a rule reports.
 WIDE: Final = 140
-_SHOWN_ROWS: Final = 20
+SHOWN_ROWS: Final = 20
 # Below this, a table keeps what is copied and what is counted first, and leaves out the rest.
 _NARROW: Final = 72
 _SHOWN_RANKS: Final = 8
@@ -172,7 +172,7 @@ def _violations(replay: Replay, width: int) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in (*names, *(("services", "witness") if is_wide else ())):
         table.add_column(heading, overflow="fold")
-    for row in replay.violations.slice(0, _SHOWN_ROWS).to_pylist():
+    for row in replay.violations.slice(0, SHOWN_ROWS).to_pylist():
         reported = json.loads(row["reported"])
         witness = " ".join(str(span["span_id"]) for span in row["witness"][:3])
         more = f" +{len(row['witness']) - 3}" if len(row["witness"]) > 3 else ""
@@ -180,7 +180,7 @@ def _violations(replay: Replay, width: int) -> Table:
         # A key is copied: whole, however long, but nothing in it steers the terminal.
         said = [revealed(row["scope_key"]), *(visible(shown(reported.get(name))) for name in names), *beside]
         table.add_row(Text(f"{row['first_span_at']:{time}}"), *map(Text, said))
-    left = replay.certificate.violated - _SHOWN_ROWS
+    left = replay.certificate.violated - SHOWN_ROWS
     if left > 0:
         table.caption = f"and {left:,} more: export them as json, csv or parquet"
     return table
