@@ -269,9 +269,7 @@ def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> t
             rule,
             question.window,
             with_investigation=with_investigation,
-            most_rows=formats.SHOWN_ROWS
-            if question.options.format == "table" and not question.options.export
-            else None,
+            most_rows=formats.SHOWN_ROWS if is_shown else None,
         )
         answer = compared(question.connection, answer, question.comparisons)
         spans = answer.certificate.spans_scanned
