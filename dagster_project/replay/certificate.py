@@ -310,19 +310,8 @@ def _late(connection: duckdb.DuckDBPyConnection, tables: Tables, window: Window)
 
 
 def _null_keys(connection: duckdb.DuckDBPyConnection, rule: Rule, source: Source) -> int:
-    """Those of the window: all from its start on, without those from its end on."""
-    back = timedelta(microseconds=plan(rule.judgement).back_ns / 1000)
-
-    def from_on(moment: datetime | None) -> int:
-        # The query looks further back than it is asked to, by a gap or a baseline.
-        try:
-            start = None if moment is None else min(moment + back, LATEST)
-        except OverflowError:
-            start = LATEST
-        query = to_sql(null_keys_query(rule, replace(source, start=start, end=None)))
-        return int(connection.execute(query).fetchall()[0][0])
-
-    return from_on(source.start) - (0 if source.end is None else from_on(source.end))
+    query = to_sql(null_keys_query(rule, source), pretty=False)
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def _groups_not_listed(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from sqlglot import exp
 
@@ -48,6 +49,9 @@ from dagster_project.rule_language.sql_nodes import (
     union_all,
 )
 from dagster_project.rule_language.syntax import Entity
+
+# Before it nothing can be recorded: times count nanoseconds in 64 bits.
+_EARLIEST = datetime(1677, 9, 22)
 
 __all__ = ["TABLES", "Scan", "Source", "schema_table"]
 
@@ -100,7 +104,7 @@ class Scan:
         return [*carried, *self.relations.parts()]
 
     def null_keys(self) -> exp.Select:
-        """How many items lack a key; self-contained."""
+        """How many items of the window lack a key; self-contained."""
         unions = []
         for entity in self.made.entities:
             sets = self._sets_of(entity, self.made.relevant)
@@ -112,7 +116,7 @@ class Scan:
                 carriers = select(column("trace_id")).from_(table(CARRIED), copy=False)
                 missing = exp.Not(this=exp.Paren(this=in_query(trace_id(entity), carriers)))
                 missing = one_of([exp.Paren(this=exp.Is(this=trace_id(entity), expression=exp.null())), missing])
-            unions.append(query.where(missing, self._relevant(entity), *self._time_bounds(entity), copy=False))
+            unions.append(query.where(missing, self._relevant(entity), *self._inside(entity), copy=False))
         count = aliased(exp.Count(this=exp.Star()), "null_keys")
         result = select(count).from_(
             exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("missing"))), copy=False
@@ -207,9 +211,22 @@ class Scan:
         if not self.grouped:
             # What a span carries belongs to its trace, whatever time it says.
             return [exp.GTE(this=column("started_at", ALIASES["span"]), expression=start)]
-        # One gap earlier tells whether a group's first item in the window continues an older group.
-        earliest = exp.Sub(this=call("epoch_ns", start), expression=exp.Literal.number(self.made.back_ns))
-        return [exp.GTE(this=call("epoch_ns", started_at(entity)), expression=exp.Paren(this=earliest))]
+        # One gap earlier tells whether a group's first item in the window continues an older group. The bare column
+        # stands on the left: the engine then leaves out blocks of rows that are older.
+        try:
+            earliest = self.source.start - timedelta(microseconds=-(-self.made.back_ns // 1000))
+        except OverflowError:
+            return []
+        return [exp.GTE(this=started_at(entity), expression=timestamp(earliest))] if earliest > _EARLIEST else []
+
+    def _inside(self, entity: Entity) -> list[exp.Expression]:
+        """That an item itself lies in the window; without a start, one without a time does."""
+        start, end, at = self.source.start, self.source.end, started_at(entity)
+        found: list[exp.Expression] = [] if start is None else [exp.GTE(this=at, expression=timestamp(start))]
+        if end is not None:
+            before: exp.Expression = exp.LT(this=at.copy(), expression=timestamp(end))
+            found.append(before if found else one_of([before, exp.Is(this=at.copy(), expression=exp.null())]))
+        return found
 
     def rows(self, sets: Set[int]) -> exp.Select:
         """How many items are in some of these sets, which read nothing beside the item."""
