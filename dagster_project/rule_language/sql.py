@@ -87,7 +87,9 @@ def after(
         raise TypeError(f"{type(query).__name__} is no query")
     for name, part in parts:
         if name not in given:
-            query = query.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
+            # DuckDB 2.0 waits for ever where it puts this part into the next one and nothing is related to anything.
+            kept = True if name == "shown" else None
+            query = query.with_(exp.to_identifier(name, quoted=True), as_=part, materialized=kept, copy=False)
     return query
 
 

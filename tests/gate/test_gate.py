@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -158,7 +159,7 @@ def test_what_an_option_names_and_is_not_there_is_said_in_words(command, traces,
     assert "the baseline absent.json does not exist; --update-baseline writes it" in found.stderr
     found = command("--traces", traces(CHARGE), "--rules", rules, "--output", tmp_path / "no/such/x.sarif")
     assert found.exit_code == 2
-    assert "no/such" in found.stderr
+    assert "no/such" in re.sub(r"[\s│]", "", found.stderr)  # a long path is broken into lines
     assert not (tmp_path / "no").exists()
 
 

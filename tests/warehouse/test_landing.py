@@ -601,7 +601,7 @@ def test_a_killed_replacing_load_leaves_the_old_rows_or_the_new_ones(tmp_path):
         with run_landing(warehouse, folder, REPLACE) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(chance.uniform(0, 0.1))
             process.send_signal(signal.SIGKILL)
             interrupted += process.wait() == -signal.SIGKILL
         with connect(warehouse) as connection:
