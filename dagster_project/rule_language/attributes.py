@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from dagster_project.rule_language.model import Field, Items, Judgement, Nearby, Scope, Type
+from dagster_project.rule_language.model import Field, Items, Judgement, Nearby, Scope, Type, parts
 from dagster_project.rule_language.resolve import group_key
 from dagster_project.rule_language.syntax import Entity
 
@@ -45,28 +45,20 @@ def promoted_column(path: str, type_: ColumnType) -> str:
     return f"attr__{plain}__{type_}"
 
 
-def fields_of(node: Any) -> Iterator[Field]:
+def fields_of(node: object) -> Iterator[Field]:
     """Every field that a part of the model reads."""
     if isinstance(node, Field):
         yield node
-    elif is_dataclass(node):
-        for part in fields(node):
-            yield from fields_of(getattr(node, part.name))
-    elif isinstance(node, tuple):
-        for child in node:
-            yield from fields_of(child)
+        return
+    for part in parts(node):
+        yield from fields_of(part)
 
 
-def entities_of(node: Any) -> set[Entity]:
+def entities_of(node: object) -> set[Entity]:
     """What kinds of item the scopes are made of; what relations look at beside them does not count."""
     if isinstance(node, Items):
         return {node.entity}
-    children: Iterable[Any] = ()
-    if is_dataclass(node):
-        children = (getattr(node, part.name) for part in fields(node))
-    elif isinstance(node, tuple):
-        children = node
-    return {entity for child in children for entity in entities_of(child)}
+    return {entity for part in parts(node) for entity in entities_of(part)}
 
 
 def promoted(judgements: Iterable[Judgement]) -> tuple[PromotedAttribute, ...]:
@@ -92,7 +84,7 @@ def _holder(field: Field) -> Entity:
     return field.entity if field.of == "item" else "span"
 
 
-def _join_keys(node: Any, entity: Entity | None = None) -> Iterator[Field]:
+def _join_keys(node: object, entity: Entity | None = None) -> Iterator[Field]:
     """The attributes that `near ... on key` compares, of both sides."""
     if isinstance(node, Items):
         entity = node.entity
@@ -101,13 +93,8 @@ def _join_keys(node: Any, entity: Entity | None = None) -> Iterator[Field]:
             if key not in {"trace", "service"}:
                 yield Field(entity, "attribute", key, Type.ANY)
                 yield Field(node.other.entity, "attribute", key, Type.ANY)
-    children: Iterable[Any] = ()
-    if is_dataclass(node):
-        children = (getattr(node, part.name) for part in fields(node))
-    elif isinstance(node, tuple):
-        children = node
-    for child in children:
-        yield from _join_keys(child, entity)
+    for part in parts(node):
+        yield from _join_keys(part, entity)
 
 
 def column_type(type_: Type) -> ColumnType:

@@ -6,7 +6,7 @@ Bindings are inlined, so the model says what a rule means and nothing of how it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, TypeAlias
@@ -436,3 +436,10 @@ class Judgement:
     gap_ns: int
     report: tuple[Reported, ...]
     scope: Scope = Scope.TRACE
+
+
+def parts(node: object) -> tuple[object, ...]:
+    """What a node of the model, or a tuple of them, is made of; nothing for a word, a number or a type."""
+    if isinstance(node, tuple):
+        return node
+    return tuple(getattr(node, one.name) for one in fields(node)) if is_dataclass(node) else ()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 
-from dagster_project.rule_language.model import Baseline, Nearby, Scope
+from dagster_project.rule_language.model import Baseline, Nearby, Scope, parts
 from dagster_project.rule_language.rule_file import Rule
 
 _DAY_NS = 24 * 3600 * 10**9
@@ -68,13 +68,10 @@ def of(rules: Iterable[Rule]) -> Reach:
 
 def nodes(node: object) -> Iterator[object]:
     """A node of the model and all that it is made of."""
-    if isinstance(node, tuple):
-        for part in node:
-            yield from nodes(part)
-    elif is_dataclass(node):
+    if is_dataclass(node):
         yield node
-        for one in fields(node):
-            yield from nodes(getattr(node, one.name))
+    for part in parts(node):
+        yield from nodes(part)
 
 
 def _is_beyond(node: object) -> bool:

@@ -181,8 +181,9 @@ def _ordered(node: syntax.Ordered, bindings: Bindings, skew_ns: int) -> model.Or
 def _comparison(node: syntax.Compare, bindings: Bindings) -> model.Condition:
     if node.per_ns is not None:
         return _rate(node, node.per_ns, bindings)
-    calls = [one for one in (*_calls(node.left), *_calls(node.right)) if isinstance(one, syntax.Call)]
-    baselines = [one for one in (*_calls(node.left), *_calls(node.right)) if isinstance(one, syntax.Baseline)]
+    measured = [*_calls(node.left), *_calls(node.right)]
+    calls = [one for one in measured if isinstance(one, syntax.Call)]
+    baselines = [one for one in measured if isinstance(one, syntax.Baseline)]
     if baselines and len(calls) != 1:
         hint = "such as p95(x.duration) by service > 2 * baseline(7d)"
         message = "a baseline stands beside exactly one quantity, whose past it is"
