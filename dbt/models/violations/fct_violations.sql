@@ -15,22 +15,16 @@ suppressions as (
     where is_in_force
 ),
 
--- Of one violation, of one scope of a rule, or of a whole rule.
+-- Of one violation, of one scope of a rule, or of a whole rule: joins by equality, for one with an `or` pairs all.
 met as (
     select
         verdicts.violation_id,
-        suppressions.owner,
-        suppressions.reason,
-        suppressions.until,
         suppressions.place
     from verdicts
     inner join suppressions on verdicts.violation_id = suppressions.violation_id
     union all
     select
         verdicts.violation_id,
-        suppressions.owner,
-        suppressions.reason,
-        suppressions.until,
         suppressions.place
     from verdicts
     inner join suppressions
@@ -40,9 +34,6 @@ met as (
     union all
     select
         verdicts.violation_id,
-        suppressions.owner,
-        suppressions.reason,
-        suppressions.until,
         suppressions.place
     from verdicts
     inner join suppressions on verdicts.rule_id = suppressions.rule_id
@@ -51,15 +42,21 @@ met as (
         and suppressions.violation_id is null
 ),
 
--- The one that holds longest, when several meet a violation.
+-- The one that holds longest, when several meet a violation: places are in that order.
 suppressed as (
     select
-        violation_id,
-        min_by(owner, place) as suppressed_by,
-        min_by(reason, place) as suppression_reason,
-        max(until) as suppressed_until
-    from met
-    group by violation_id
+        first_met.violation_id,
+        suppressions.owner as suppressed_by,
+        suppressions.reason as suppression_reason,
+        suppressions.until as suppressed_until
+    from (
+        select
+            violation_id,
+            min(place) as place
+        from met
+        group by violation_id
+    ) as first_met
+    inner join suppressions on first_met.place = suppressions.place
 ),
 
 final as (
