@@ -19,7 +19,7 @@ from dagster_project.cli.terminal import stderr
 from dagster_project.replay.incident_windows import incident_ids, incident_window
 from dagster_project.replay.window import Window, WindowError, parse_range
 from dagster_project.rule_language import Rule, RuleError, RuleErrors
-from dagster_project.rule_language.parser import parse_duration
+from dagster_project.rule_language.text.parser import parse_duration
 from dagster_project.settings import Project
 from dagster_project.transformation.prepare import rule_text
 from dagster_project.wording import counted, did_you_mean, visible

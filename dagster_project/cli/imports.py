@@ -15,8 +15,8 @@ from dagster_project.rule_imports.imported import DIALECTS, MAX_BYTES, Decisions
 from dagster_project.rule_imports.importing import STAND_INS, import_rules, safe_file_name
 from dagster_project.rule_imports.rule_text import TESTS_TO_WRITE, rule_text
 from dagster_project.rule_language import Catalogue, read_rule
-from dagster_project.rule_language.parser import parse_duration
 from dagster_project.rule_language.rule_file import SEVERITIES
+from dagster_project.rule_language.text.parser import parse_duration
 from dagster_project.wording import visible
 
 _NOT_PROVEN = "no test could be made for the verdict `{verdict}`; write one before the rule is used"

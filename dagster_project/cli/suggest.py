@@ -14,7 +14,7 @@ from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import stderr
 from dagster_project.replay import running
 from dagster_project.rule_language.errors import ExpressionError
-from dagster_project.rule_language.parser import parse_duration
+from dagster_project.rule_language.text.parser import parse_duration
 from dagster_project.rule_suggestions.arms import IncidentNotFound, TooFewTraces
 from dagster_project.rule_suggestions.rule_text import expressions
 from dagster_project.rule_suggestions.suggest import Proposal, Suggestions, suggest

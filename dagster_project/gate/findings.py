@@ -17,9 +17,9 @@ from typing import Any, Final, Literal, TypeAlias
 import duckdb
 
 from dagster_project.rule_language import Rule
-from dagster_project.rule_language.model import INTRINSICS
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.meaning.model import INTRINSICS
+from dagster_project.rule_language.sql.query import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 Verdict: TypeAlias = Literal["violated", "inconclusive"]
 SHOWN: Final[tuple[Verdict, ...]] = ("violated", "inconclusive")

@@ -16,11 +16,11 @@ from dagster_project import __version__
 from dagster_project.replay.judging import RESULT, Screened
 from dagster_project.replay.tables import Looked, Row, Tables, bounds, looked_at, row, rows, tables_of
 from dagster_project.replay.window import LATEST, Window
-from dagster_project.rule_language.model import ALWAYS_TRUE, Disjunction, Negation
-from dagster_project.rule_language.planner import HOUR_NS, plan
+from dagster_project.rule_language.meaning.model import ALWAYS_TRUE, Disjunction, Negation
+from dagster_project.rule_language.planning.planner import HOUR_NS, plan
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 UNDETECTABLE_LOSS = (
     "A lost span that had no children leaves no mark, and neither does a lost log record: "

@@ -10,7 +10,7 @@ from dagster_project.replay.query import ReplayFailed, source_of
 from dagster_project.replay.tables import Row, row, rows
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
 
 MOST_EXAMPLES = 5
 MOST_DAYS = 400

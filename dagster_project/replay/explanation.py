@@ -11,13 +11,13 @@ from dagster_project.replay.judging import MANY_TRACES
 from dagster_project.replay.query import source_of
 from dagster_project.replay.table_statistics import measure
 from dagster_project.replay.window import Window
-from dagster_project.rule_language import model
-from dagster_project.rule_language.estimates import Statistics
-from dagster_project.rule_language.planner import Plan, plan
+from dagster_project.rule_language.meaning import model
+from dagster_project.rule_language.planning.estimates import Statistics
+from dagster_project.rule_language.planning.planner import Plan, plan
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.screening_sql import ScreeningSql
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
+from dagster_project.rule_language.sql.screening import ScreeningSql
 
 _LONGEST = 100
 

@@ -18,9 +18,9 @@ import duckdb
 from sqlglot import exp
 
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.screening_sql import INCOMPLETE, SCREENED, SUSPECTS, Kind, ScreeningSql
-from dagster_project.rule_language.sql import after, candidates_query, lost_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import after, candidates_query, lost_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
+from dagster_project.rule_language.sql.screening import INCOMPLETE, SCREENED, SUSPECTS, Kind, ScreeningSql
 
 # Parts of relations that several steps read, or that are small.
 _KEPT = re.compile(r"broken|r\d+(_\w+)?")

@@ -15,9 +15,9 @@ import duckdb
 
 from dagster_project.replay.tables import SAMPLED_SPANS, Tables, bounds, looked_at, rows, tables_of, within
 from dagster_project.replay.window import Window
-from dagster_project.rule_language.attributes import fields_of
-from dagster_project.rule_language.model import Comparison, Constant, Field, GlobMatched
-from dagster_project.rule_language.resolve import group_key
+from dagster_project.rule_language.meaning.attributes import fields_of
+from dagster_project.rule_language.meaning.model import Comparison, Constant, Field, GlobMatched
+from dagster_project.rule_language.meaning.resolve import group_key
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.wording import did_you_mean, visible
 

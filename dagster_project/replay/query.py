@@ -19,8 +19,8 @@ from dagster_project.replay.investigation import investigate
 from dagster_project.replay.judging import judged
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.syntax import Entity
+from dagster_project.rule_language.sql.scan import Source
+from dagster_project.rule_language.text.syntax import Entity
 
 _REQUIRED = ("staging.stg_spans", "staging.stg_logs", "intermediate.int_traces", "intermediate.int_trace_shape")
 

@@ -15,8 +15,8 @@ from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.errors import RuleError
 from dagster_project.rule_language.rule_examples import Example
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from dagster_project.replay.trace_shapes import shapes
-from dagster_project.rule_language.model import ENUMERATIONS, Type
+from dagster_project.rule_language.meaning.model import ENUMERATIONS, Type
 from dagster_project.rule_language.rule_examples import (
     Example,
     ExampleDeploy,

@@ -15,8 +15,8 @@ import duckdb
 import orjson
 
 from dagster_project.extraction.whole_files import whole_file
-from dagster_project.rule_language.estimates import Group, Statistics, Values
-from dagster_project.rule_language.syntax import Entity
+from dagster_project.rule_language.planning.estimates import Group, Statistics, Values
+from dagster_project.rule_language.text.syntax import Entity
 
 SAMPLED_ROWS: Final = 500_000
 _COMMON: Final = 20  # values of a field that are kept one by one

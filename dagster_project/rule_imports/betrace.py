@@ -12,10 +12,16 @@ from typing import Any
 from dagster_project.rule_imports.example_traces import traces_for
 from dagster_project.rule_imports.imported import Decisions, Draft, Imported, Note, TestTrace
 from dagster_project.rule_imports.source_text import Document, documents, line_of, slug
-from dagster_project.rule_language.betrace import Block, looks_like_betrace, read_blocks, read_condition, translate
 from dagster_project.rule_language.errors import ExpressionError, RuleErrors
-from dagster_project.rule_language.expression_text import Joined, ScopeCondition, deny, scope_text
-from dagster_project.rule_language.yaml_text import Node
+from dagster_project.rule_language.text.yaml_text import Node
+from dagster_project.rule_language.writing.betrace import (
+    Block,
+    looks_like_betrace,
+    read_blocks,
+    read_condition,
+    translate,
+)
+from dagster_project.rule_language.writing.expression_text import Joined, ScopeCondition, deny, scope_text
 
 _SEVERITIES = {"critical": "critical", "high": "high", "medium": "medium", "low": "low"}
 

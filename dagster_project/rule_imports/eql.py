@@ -21,7 +21,8 @@ from dagster_project.rule_imports.example_traces import traces_for
 from dagster_project.rule_imports.grammars import parsed, place
 from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
 from dagster_project.rule_imports.source_text import Query, complaint_of_key, line_of, queries, slug
-from dagster_project.rule_language.expression_text import (
+from dagster_project.rule_language.text.parser import parse_duration
+from dagster_project.rule_language.writing.expression_text import (
     ALWAYS,
     AnyItem,
     ItemCondition,
@@ -40,7 +41,6 @@ from dagster_project.rule_language.expression_text import (
     number_of,
     scope_text,
 )
-from dagster_project.rule_language.parser import parse_duration
 
 FINDS: Final = "a query says what to find; every group that it finds is a violation"
 CATEGORY: Final = "`{category} where` asks that the attribute event.category is `{category}`"

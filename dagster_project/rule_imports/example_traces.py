@@ -12,7 +12,7 @@ from itertools import islice, product
 from typing import Any, Final
 
 from dagster_project.rule_imports.imported import TestTrace
-from dagster_project.rule_language.expression_text import (
+from dagster_project.rule_language.writing.expression_text import (
     Absent,
     AllOf,
     AnyItem,

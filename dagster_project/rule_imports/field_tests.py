@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dagster_project.rule_imports.regex_samples import sample
-from dagster_project.rule_language.expression_text import (
+from dagster_project.rule_language.limits import MAX_PATTERN_CHARACTERS
+from dagster_project.rule_language.writing.expression_text import (
     ABSENT,
     AllOf,
     Example,
@@ -22,7 +23,6 @@ from dagster_project.rule_language.expression_text import (
     literal,
     text_literal,
 )
-from dagster_project.rule_language.limits import MAX_PATTERN_CHARACTERS
 
 _BODY = "body"
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from dagster_project.rule_imports.imported import Decisions, Draft, TestTrace
-from dagster_project.rule_language.expression_text import duration
-from dagster_project.rule_language.rule_writer import rule_yaml
+from dagster_project.rule_language.writing.expression_text import duration
+from dagster_project.rule_language.writing.rule_writer import rule_yaml
 
 TESTS_TO_WRITE: Final = "# To be written: `tests`, at least one trace that violates the rule and one that satisfies it."
 

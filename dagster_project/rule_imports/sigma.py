@@ -23,7 +23,9 @@ from dagster_project.rule_imports.grammars import parsed
 from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
 from dagster_project.rule_imports.source_text import Document, complaint_of_key, documents, slug
 from dagster_project.rule_language.errors import RuleErrors
-from dagster_project.rule_language.expression_text import (
+from dagster_project.rule_language.text.parser import parse_duration
+from dagster_project.rule_language.text.yaml_text import Node
+from dagster_project.rule_language.writing.expression_text import (
     AnyItem,
     ItemCondition,
     Items,
@@ -39,8 +41,6 @@ from dagster_project.rule_language.expression_text import (
     key,
     scope_text,
 )
-from dagster_project.rule_language.parser import parse_duration
-from dagster_project.rule_language.yaml_text import Node
 
 LOGSOURCE: Final = "`logsource` is not carried over: {source}; every {entity} that matches the fields counts"
 FIELDS: Final = "fields are attributes of the {entity}s by the same name; no taxonomy is mapped"

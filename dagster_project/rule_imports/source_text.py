@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.rule_language.errors import RuleError, RuleErrors
-from dagster_project.rule_language.yaml_text import Node, YamlText
+from dagster_project.rule_language.text.yaml_text import Node, YamlText
 
 
 def line_of(text: str, offset: int) -> int:

@@ -20,7 +20,9 @@ from dagster_project.rule_imports.grammars import parsed, place
 from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
 from dagster_project.rule_imports.regex_samples import sample
 from dagster_project.rule_imports.source_text import Query, line_of, queries, slug
-from dagster_project.rule_language.expression_text import (
+from dagster_project.rule_language.text.operators import OPPOSITE
+from dagster_project.rule_language.text.parser import parse_duration
+from dagster_project.rule_language.writing.expression_text import (
     ABSENT,
     ALWAYS,
     AllOf,
@@ -47,7 +49,6 @@ from dagster_project.rule_language.expression_text import (
     scope_text,
     text_literal,
 )
-from dagster_project.rule_language.parser import parse_duration
 
 FINDS: Final = "a query says what to find; every trace that it finds is a violation"
 NIL: Final = (
@@ -86,7 +87,6 @@ _WORDS: Final = {
     "status": ("ok", "error", "unset"),
     "kind": ("unspecified", "internal", "server", "client", "producer", "consumer"),
 }
-_OPPOSITE: Final = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
 def recognises(text: str) -> bool:
@@ -440,9 +440,9 @@ class _Reader:
             self.assume(ARRAYS)
         text = f"{left.text} {op} {right.text}"
         missing = [side.present.replace("exists(", "missing(", 1) for side in (left, right) if side.present]
-        opposite = f"{left.text} {_OPPOSITE[op]} {right.text}"
+        opposite = f"{left.text} {OPPOSITE[op]} {right.text}"
         deny_text = f"({' or '.join([*missing, opposite])})" if missing else opposite
-        return Test(text, deny_text, _example(left, op, right), _example(left, _OPPOSITE[op], right))
+        return Test(text, deny_text, _example(left, op, right), _example(left, OPPOSITE[op], right))
 
     def _comparable(self, left: _Value, op: str, right: _Value, node: Any) -> None:
         ordered = op in {"<", "<=", ">", ">="}
@@ -655,7 +655,7 @@ def _measuring(
     if items is None:
         return None, None
     found = []
-    for relation in (op, _OPPOSITE[op]):
+    for relation in (op, OPPOSITE[op]):
         example = _example(_Value("", "any", example=name), relation, bound)
         test = None if example is None else Test("", "", example)
         found.append(None if test is None else (Items(items.entity, items.name, all_of([items.condition, test])),))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dagster_project.rule_language.attributes import PromotedAttribute, promoted
 from dagster_project.rule_language.errors import RuleError, RuleErrors
 from dagster_project.rule_language.limits import MAX_RULES
+from dagster_project.rule_language.meaning.attributes import PromotedAttribute, promoted
 from dagster_project.rule_language.rule_file import Rule, read_rule
 
 

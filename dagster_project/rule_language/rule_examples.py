@@ -9,9 +9,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from dagster_project.rule_language.model import ENUMERATIONS, Type
-from dagster_project.rule_language.parser import parse_duration
-from dagster_project.rule_language.yaml_text import Node
+from dagster_project.rule_language.meaning.model import ENUMERATIONS, Type
+from dagster_project.rule_language.text.parser import parse_duration
+from dagster_project.rule_language.text.yaml_text import Node
 from dagster_project.wording import did_you_mean
 
 VERDICTS: Final = ("violated", "satisfied", "inconclusive", "not applicable")

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from dagster_project.rule_language import betrace, patterns
-from dagster_project.rule_language.attributes import SPAN, entities_of
 from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors
-from dagster_project.rule_language.inline_text import one_key_a_line
-from dagster_project.rule_language.item_sets import Bindings, resolve_items
 from dagster_project.rule_language.limits import MAX_BINDINGS
-from dagster_project.rule_language.meaning import meaning_hash
-from dagster_project.rule_language.model import (
+from dagster_project.rule_language.meaning.attributes import SPAN, entities_of
+from dagster_project.rule_language.meaning.identity import meaning_hash
+from dagster_project.rule_language.meaning.item_sets import Bindings, resolve_items
+from dagster_project.rule_language.meaning.model import (
     ALWAYS_TRUE,
     Condition,
     Disjunction,
@@ -28,10 +26,13 @@ from dagster_project.rule_language.model import (
     Reported,
     Scope,
 )
-from dagster_project.rule_language.parser import Start, parse, parse_duration
-from dagster_project.rule_language.resolve import binding_names, group_key, resolve_condition, resolve_reported
+from dagster_project.rule_language.meaning.resolve import binding_names, group_key, resolve_condition, resolve_reported
 from dagster_project.rule_language.rule_examples import Example, ExampleError, read_example
-from dagster_project.rule_language.yaml_text import Node, YamlText
+from dagster_project.rule_language.text import patterns
+from dagster_project.rule_language.text.inline_text import one_key_a_line
+from dagster_project.rule_language.text.parser import Start, parse, parse_duration
+from dagster_project.rule_language.text.yaml_text import Node, YamlText
+from dagster_project.rule_language.writing import betrace
 from dagster_project.wording import did_you_mean
 
 FIELDS: Final = (

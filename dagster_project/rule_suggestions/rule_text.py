@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import duckdb
 
-from dagster_project.rule_language.rule_writer import rule_yaml
+from dagster_project.rule_language.writing.rule_writer import rule_yaml
 from dagster_project.rule_suggestions.arms import Incident
 from dagster_project.rule_suggestions.candidates import MASKED_BODY, Candidate, Kind
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from dagster_project.replay import rule_tests
 from dagster_project.rule_language import Rule, RuleErrors, load_catalogue
-from dagster_project.rule_language.model import INTRINSICS
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.meaning.model import INTRINSICS
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 from dagster_project.rule_suggestions import rule_text
 from dagster_project.rule_suggestions.arms import Arms, Part, compared, incident
 from dagster_project.rule_suggestions.candidates import Candidate, candidates, fisher

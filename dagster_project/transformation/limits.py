@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import duckdb
 
 from dagster_project.rule_language.catalogue import Catalogue
-from dagster_project.rule_language.dbt_models import plan_groups
+from dagster_project.rule_language.dbt.models import plan_groups
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
 from dagster_project.transformation.time_limit import interrupted_after, seconds_a_rule
 
 # What a plan group that hit a limit says. Anything else is a defect, and fails the night.

@@ -16,7 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dagster_project import __version__, rule_language
-from dagster_project.rule_language import RuleError, RuleErrors, dbt_models
+from dagster_project.rule_language import RuleError, RuleErrors
+from dagster_project.rule_language.dbt import models as dbt_models
 from dagster_project.settings import PACKAGE_ROOT, Project, shipped
 from dagster_project.transformation import dbt_files
 from dagster_project.transformation.locked_dbt import LOCK_VARIABLE

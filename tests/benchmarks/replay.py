@@ -145,7 +145,7 @@ MEASURED: dict[str, Callable[[Case, Path], dict[str, Any]]] = {
 def _rules(case: Case) -> tuple[list[Any], list[str]]:
     """The rules of a case, and of those that cannot be compiled yet what the compiler says."""
     from dagster_project.rule_language import RuleErrors, read_inline, read_rule
-    from dagster_project.rule_language.sql import verdicts_query
+    from dagster_project.rule_language.sql.query import verdicts_query
 
     rules, refused = [], []
     for text in case.rules:

@@ -6,7 +6,7 @@ import pytest
 from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
 from dagster_project.rule_language import load_catalogue
-from dagster_project.rule_language.dbt_models import generate
+from dagster_project.rule_language.dbt.models import generate
 from dagster_project.transformation import limits, locked_dbt
 
 SLOW = """

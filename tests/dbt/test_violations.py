@@ -3,7 +3,7 @@
 import pytest
 
 from dagster_project.rule_language import load_catalogue
-from dagster_project.rule_language.dbt_models import generate
+from dagster_project.rule_language.dbt.models import generate
 
 RULE = """
 id: {id}

@@ -16,7 +16,7 @@ from worlds import Drawn, nodes, world
 from written import rule_text
 
 from dagster_project.replay import scratch
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 
 from dagster_project.replay import table_statistics
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.estimates import Statistics, estimate_rows
-from dagster_project.rule_language.planner import plan
+from dagster_project.rule_language.planning.estimates import Statistics, estimate_rows
+from dagster_project.rule_language.planning.planner import plan
 from dagster_project.scenarios import telemetry
 from dagster_project.scenarios.telemetry import Shape
 

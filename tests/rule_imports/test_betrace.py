@@ -9,8 +9,8 @@ from dagster_project.rule_imports.imported import Decisions
 from dagster_project.rule_imports.importing import STAND_INS, import_rules
 from dagster_project.rule_imports.rule_text import rule_text
 from dagster_project.rule_language import read_rule
-from dagster_project.rule_language.betrace import looks_like_betrace, translate
 from dagster_project.rule_language.errors import ExpressionError
+from dagster_project.rule_language.writing.betrace import looks_like_betrace, translate
 from tests.rule_imports.conftest import refusal, translated
 from tests.rule_imports.published_rules import WHITEPAPER
 

@@ -14,10 +14,10 @@ from dagster_project.rule_imports.imported import DIALECTS, MAX_BYTES, Decisions
 from dagster_project.rule_imports.importing import STAND_INS, import_rules, recognise
 from dagster_project.rule_imports.rule_text import rule_text
 from dagster_project.rule_language import read_rule
-from dagster_project.rule_language.expression_text import literal
-from dagster_project.rule_language.parser import parse
-from dagster_project.rule_language.syntax import Call, Compare, Matches
-from dagster_project.rule_language.yaml_text import YamlText
+from dagster_project.rule_language.text.parser import parse
+from dagster_project.rule_language.text.syntax import Call, Compare, Matches
+from dagster_project.rule_language.text.yaml_text import YamlText
+from dagster_project.rule_language.writing.expression_text import literal
 
 DECIDED = Decisions(owner="x", severity="low", group_by=("k",), gap_ns=10**9, polarity="detect", within_ns=10**9)
 

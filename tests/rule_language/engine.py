@@ -17,8 +17,8 @@ from written import rule_text  # type: ignore[import-not-found]
 from dagster_project.replay import scratch
 from dagster_project.replay.judging import RESULT, judged
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 MIDNIGHT = 1_706_745_600 * NS  # 2024-02-01, so that times a day apart cross a month's end too
 _TABLES: dict[str, list[tuple[str, str]]] = {}

@@ -19,7 +19,7 @@ from typing import Any
 
 from recorded import World  # type: ignore[import-not-found]
 
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 SEVERITIES = ["trace", "debug", "info", "warn", "error", "fatal"]
 ENUMERATED = {"span": {"kind", "status"}, "log": {"severity"}}

@@ -20,7 +20,7 @@ from typing import Any
 from oracle import MISSING, OPERATORS, UNKNOWABLE, ItemJudge, Sent, as_number, plain  # type: ignore[import-not-found]
 from recorded import NS, Span, World  # type: ignore[import-not-found]
 
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 HOUR = 3600 * NS
 MIDNIGHT = datetime(2024, 2, 1, tzinfo=UTC)  # that times are counted from

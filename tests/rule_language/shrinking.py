@@ -17,7 +17,7 @@ from worlds import used  # type: ignore[import-not-found]
 from written import written  # type: ignore[import-not-found]
 
 from dagster_project.rule_language import RuleErrors
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 Compare = Callable[[Any, Rule, Judge], Any]
 """How engine and oracle are compared over a loaded world; None when they agree."""
@@ -205,7 +205,7 @@ from oracle_scopes import Judge, Rule
 from recorded import Deploy, Event, Link, Log, Metric, Span, Ticket, World  # noqa: F401
 
 from dagster_project.replay import scratch
-from dagster_project.rule_language.parser import parse
+from dagster_project.rule_language.text.parser import parse
 
 
 def test_engine_and_oracle_agree():

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from dagster_project.rule_language import load_catalogue
-from dagster_project.rule_language.dbt_models import generate, group_name
-from dagster_project.rule_language.model import Scope
+from dagster_project.rule_language.dbt.models import generate, group_name
+from dagster_project.rule_language.meaning.model import Scope
 
 RULE = """
 id: {id}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.estimates import (
+from dagster_project.rule_language.meaning.model import Items
+from dagster_project.rule_language.planning.estimates import (
     EQUAL,
     NEARBY,
     PATTERN,
@@ -15,8 +16,7 @@ from dagster_project.rule_language.estimates import (
     Values,
     estimate_rows,
 )
-from dagster_project.rule_language.model import Items
-from dagster_project.rule_language.planner import plan
+from dagster_project.rule_language.planning.planner import plan
 
 CHARGE = {
     "attr__attempt__number": Values(1_000, 1.0, {1.0: 0.99, 2.0: 0.01}, 2, ((0.0, 1.0), (1.0, 2.0))),

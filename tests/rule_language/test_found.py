@@ -11,11 +11,11 @@ from written import rule_text
 
 from dagster_project.replay import scratch
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.entity_sql import ALIASES
-from dagster_project.rule_language.parser import parse
-from dagster_project.rule_language.scan_sql import Scan, Source
-from dagster_project.rule_language.sql import to_sql
-from dagster_project.rule_language.sql_nodes import column
+from dagster_project.rule_language.sql.entity import ALIASES
+from dagster_project.rule_language.sql.nodes import column
+from dagster_project.rule_language.sql.query import to_sql
+from dagster_project.rule_language.sql.scan import Scan, Source
+from dagster_project.rule_language.text.parser import parse
 
 HOUR = 3600 * NS
 

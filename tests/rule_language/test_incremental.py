@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from dagster_project.replay import scratch
 from dagster_project.rule_language import load_catalogue
-from dagster_project.rule_language.dbt_models import generate
+from dagster_project.rule_language.dbt.models import generate
 from dagster_project.warehouse.connection import migrate
 
 RULE = """

@@ -28,7 +28,7 @@ from recorded import NS
 from worlds import world
 
 from dagster_project.replay import scratch
-from dagster_project.rule_language.parser import parse
+from dagster_project.rule_language.text.parser import parse
 
 PACKAGE = "dagster_project.rule_language"
 WORLDS = 12  # of many traces, in one of which a fault must show
@@ -56,189 +56,189 @@ def over_groups(detect: str, key: str = "service", gap: int = 60 * NS) -> dict[s
 MUTATIONS = [
     Mutation(
         "gap: a pause of just one gap parts",
-        "grouping_sql",
+        "sql.grouping",
         "later = exp.GT(",
         "later = exp.GTE(",
         over_groups("count(span()) > 1", gap=NS // 1000),
     ),
     Mutation(
         "loss: a trace of any key touches a group",
-        "listing_sql",
+        "sql.listing",
         "same(inner, outer, *self.scan.keys), ",
         "",
         over_groups("count(span()) > 3", key="a"),
     ),
     Mutation(
         "sibling of itself",
-        "kinship_sql",
+        "sql.kinship",
         'exp.GT(this=column("others", "g")',
         'exp.GTE(this=column("others", "g")',
         over_traces("any(span() ~ span())"),
     ),
     Mutation(
         "near itself",
-        "nearby_sql",
+        "sql.nearby",
         "exp.GT(this=partners, expression=own)",
         "exp.GTE(this=partners, expression=own)",
         over_traces("any(span() near span() within 1ms)"),
     ),
     Mutation(
         "near: the end of the distance left out",
-        "nearby_sql",
+        "sql.nearby",
         '("v", exp.GT, since)',
         '("v", exp.GTE, since)',
         over_traces("count(span() after log() within 1s on anything) > 1"),
     ),
     Mutation(
         "near: a dropped key",
-        "nearby_sql",
+        "sql.nearby",
         'if key != "anything"]',
         'if key not in {"anything", "service"}]',
         over_traces("any(span() near log() within 60s on trace, service)"),
     ),
     Mutation(
         "descendant of itself",
-        "kinship_sql",
+        "sql.kinship",
         "exp.GT(this=column(one, _ASKED)",
         "exp.GTE(this=column(one, _ASKED)",
         over_traces('any(span("pay*") >> span("pay*"))'),
     ),
     Mutation(
         "ancestor of itself",
-        "kinship_sql",
+        "sql.kinship",
         "inside = exp.GT(",
         "inside = exp.GTE(",
         over_traces('any(span("pay*") << span("pay*"))'),
     ),
     Mutation(
         "an orphan's parent is no loss",
-        "kinship_sql",
+        "sql.kinship",
         'one_of([found, column("hangs_loose", _ASKED)])',
         "found",
         over_traces("all(span() where a > 1) or any(span() !> span())"),
     ),
     Mutation(
         "a parent of another trace",
-        "kinship_sql",
+        "sql.kinship",
         'same(parent, child, "trace_id")',
         "exp.true()",
         over_traces('any(span("pay") > span("get"))'),
     ),
     Mutation(
         "loss ignored",
-        "scope_sql",
+        "sql.scope",
         "return [column(LOST, self.table)] if",
         "return [] and [column(LOST, self.table)] if",
         over_traces('any(span("pay"))'),
     ),
     Mutation(
         "quantile: another rank",
-        "aggregates_sql",
+        "sql.aggregates",
         '"quantile_disc", value',
         '"quantile_cont", value',
         over_traces("p50(span().duration) > 4ms"),
     ),
     Mutation(
         "average over all items",
-        "aggregates_sql",
+        "sql.aggregates",
         "exp.Nullif(this=number_of(value, matches)",
         "exp.Nullif(this=filtered(exp.Count(this=exp.Star()), matches.copy())",
         over_traces("avg(span().a) > 1"),
     ),
     Mutation(
         "order: a lost skew",
-        "order_sql",
+        "sql.order",
         "skew = integer(self.order.skew_ns)\n",
         "skew = integer(0)\n",
         over_traces("s followed by t", let={"s": 'span("pay*")', "t": 'span("get")'}),
     ),
     Mutation(
         "order: at the same time is before",
-        "order_sql",
+        "sql.order",
         "is_true(of(exp.LT, own, at))",
         "is_true(of(exp.LTE, own, at))",
         over_traces("s before t", let={"s": 'span("pay*")', "t": "log()"}),
     ),
     Mutation(
         "order: ancestry the wrong way round",
-        "ancestry_sql",
+        "sql.ancestry",
         "before, after = partner_above, needy_above",
         "before, after = needy_above, partner_above",
         over_traces("s before t", let={"s": "span(is_root)", "t": "span(not is_root)"}),
     ),
     Mutation(
         "rate: the end of the stretch left out",
-        "rate_sql",
+        "sql.rate",
         "at, 0, min(self.rate.per_ns, FAR_NS)",
         "at, 0, min(self.rate.per_ns, FAR_NS) - 1",
         over_traces("count(span()) > 2 per 10ms"),
     ),
     Mutation(
         "baseline: the hour itself",
-        "baseline_sql",
+        "sql.baseline",
         "hour, -self._hours, -1)",
         "hour, -self._hours, 0)",
         over_traces("count(span()) by service > baseline(24h, at least 1)", by=("service",)),
     ),
     Mutation(
         "baseline: every hour is the same",
-        "baseline_sql",
+        "sql.baseline",
         "if self.baseline.same_hour:\n            partition",
         "if False:\n            partition",
         over_traces("count(span()) by service > baseline(168h, same hour, at least 1)", by=("service",)),
     ),
     Mutation(
         "baseline: one record fewer is enough",
-        "baseline_sql",
+        "sql.baseline",
         "integer(self.baseline.at_least)",
         "integer(self.baseline.at_least - 1)",
         over_traces("count(span()) by service > baseline(24h, at least 3)", by=("service",)),
     ),
     Mutation(
         "ranges that touch do not meet",
-        "scope_sql",
+        "sql.scope",
         "Possible(of(exp.LTE, left.low, right.high), of(exp.GT, left.high",
         "Possible(of(exp.LT, left.low, right.high), of(exp.GT, left.high",
         over_traces("count(span()) <= 2"),
     ),
     Mutation(
         "a lost null check",
-        "scan_sql",
+        "sql.scan",
         'may_be_kept = call("coalesce", kept, ',
         'may_be_kept = call("coalesce", kept, exp.true(), ',
         over_traces("all(span() where a > 0)"),
     ),
     Mutation(
         "a severity is one number",
-        "item_sql",
+        "sql.item",
         "in (first, first + 3))",
         "in (first, first))",
         over_traces("any(log(severity == error))"),
     ),
     Mutation(
         "witness: one item fewer",
-        "witness_sql",
+        "sql.witness",
         "max(0, floor(bound) + 1)",
         "max(0, floor(bound))",
         over_traces("count(span()) > 2"),
     ),
     Mutation(
         "witness: not the earliest",
-        "details_sql",
+        "sql.details",
         'filtered(exp.Min(this=item_row(ITEM)), column(f"x{number}"',
         'filtered(exp.Max(this=item_row(ITEM)), column(f"x{number}"',
         {"always": "all(span() where a > 1)"},
     ),
     Mutation(
         "lifted: a key of another trace",
-        "keys_sql",
+        "sql.keys",
         'same(f"{CARRIER}0", f"{CARRIER}{number}", "trace_id")',
         "exp.true()",
         {"detect": "count(span()) > 3", "group_by": ("trace.a", "trace.b"), "gap": 60 * NS},
     ),
     Mutation(
         "window: its end is in it",
-        "listing_sql",
+        "sql.listing",
         "exp.LT(this=at.copy(), expression=timestamp(self.scan.source.end))",
         "exp.LTE(this=at.copy(), expression=timestamp(self.scan.source.end))",
         over_traces("any(span())"),
@@ -277,13 +277,13 @@ def mutated(mutation: Mutation) -> Iterator[ModuleType]:
     assert spec is not None
     assert spec.origin is not None
     finder = _Finder(mutation, spec.origin)
-    compiler = re.compile(rf"{re.escape(PACKAGE)}\.(\w+_sql|sql|planner)|engine")
+    compiler = re.compile(rf"{re.escape(PACKAGE)}\.(sql|planning)\.\w+|engine")
     saved = {name: module for name, module in sys.modules.items() if compiler.fullmatch(name)}
-    package = sys.modules[PACKAGE]
     for name in saved:
         del sys.modules[name]
         if name != "engine":
-            delattr(package, name.rsplit(".", 1)[1])
+            package, _, leaf = name.rpartition(".")
+            delattr(sys.modules[package], leaf)
     sys.meta_path.insert(0, finder)
     try:
         yield importlib.import_module("engine")
@@ -294,7 +294,8 @@ def mutated(mutation: Mutation) -> Iterator[ModuleType]:
         sys.modules.update(saved)
         for name, module in saved.items():
             if name != "engine":
-                setattr(package, name.rsplit(".", 1)[1], module)
+                package, _, leaf = name.rpartition(".")
+                setattr(sys.modules[package], leaf, module)
 
 
 @pytest.fixture(scope="module")

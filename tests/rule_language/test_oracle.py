@@ -16,7 +16,7 @@ from written import rule_text, written
 
 from dagster_project.replay import scratch
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.parser import parse
+from dagster_project.rule_language.text.parser import parse
 
 # Each is one recorded world and three rules.
 EXAMPLES = int(os.environ.get("HINDCAST_ORACLE_EXAMPLES", "60"))

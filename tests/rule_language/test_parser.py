@@ -3,9 +3,9 @@ from decimal import Decimal
 
 import pytest
 
-from dagster_project.rule_language import syntax as tree
 from dagster_project.rule_language.errors import ExpressionError
-from dagster_project.rule_language.parser import parse, parse_duration
+from dagster_project.rule_language.text import syntax as tree
+from dagster_project.rule_language.text.parser import parse, parse_duration
 
 NAME = tree.Name
 

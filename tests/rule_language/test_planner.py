@@ -1,8 +1,8 @@
 import pytest
 
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.estimates import Group, Statistics
-from dagster_project.rule_language.planner import plan
+from dagster_project.rule_language.planning.estimates import Group, Statistics
+from dagster_project.rule_language.planning.planner import plan
 
 RARE, WIDE = 'any(span("rare", a > 1))', "any(span())"
 

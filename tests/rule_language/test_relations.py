@@ -6,13 +6,14 @@ import time
 import pytest
 
 from dagster_project.replay import scratch
-from dagster_project.rule_language import load_catalogue, model
-from dagster_project.rule_language.domain_sql import Context, plain_parts
-from dagster_project.rule_language.entity_sql import ALIASES, from_entity, schema_table
-from dagster_project.rule_language.relation_sql import Relations, looks_beside
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import null_keys_query, to_sql, verdicts_query
-from dagster_project.rule_language.sql_nodes import aliased, column, select
+from dagster_project.rule_language import load_catalogue
+from dagster_project.rule_language.meaning import model
+from dagster_project.rule_language.sql.domain import Context, plain_parts
+from dagster_project.rule_language.sql.entity import ALIASES, from_entity, schema_table
+from dagster_project.rule_language.sql.nodes import aliased, column, select
+from dagster_project.rule_language.sql.query import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.relation import Relations, looks_beside
+from dagster_project.rule_language.sql.scan import Source
 
 NOTHING = {"span": frozenset(), "log": frozenset()}
 TRUE, FALSE, UNKNOWN, LOST = "true", "false", "unknown", "lost"

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from dagster_project.rule_language.rule_writer import rule_yaml
-from dagster_project.rule_language.yaml_text import YamlText
+from dagster_project.rule_language.text.yaml_text import YamlText
+from dagster_project.rule_language.writing.rule_writer import rule_yaml
 
 
 @pytest.mark.parametrize(

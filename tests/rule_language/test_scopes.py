@@ -8,8 +8,8 @@ import pytest
 
 from dagster_project.replay import scratch
 from dagster_project.rule_language import load_catalogue
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 NAMED = {"one": 'span("a")', "other": 'span("b")'}
 COLUMNS = ("scope_key", "verdict", "reason", "witness", "reported", "started_on")

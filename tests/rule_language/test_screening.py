@@ -17,8 +17,8 @@ from written import rule_text
 from dagster_project.replay import judging, scratch
 from dagster_project.replay.judging import RESULT, judged
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.screening_sql import ScreeningSql
+from dagster_project.rule_language.sql.scan import Source
+from dagster_project.rule_language.sql.screening import ScreeningSql
 
 SETTLED = datetime(2024, 2, 1, 0, 30)
 WORLDS, RULES = 6, 20

@@ -10,12 +10,12 @@ import pytest
 
 from dagster_project.replay import rule_tests, scratch
 from dagster_project.rule_language import load_catalogue, read_inline
-from dagster_project.rule_language.attributes import promoted_column
-from dagster_project.rule_language.item_sql import json_value
-from dagster_project.rule_language.model import Type
-from dagster_project.rule_language.scan_sql import Source
-from dagster_project.rule_language.sql import RESULT_TYPES, to_sql, verdicts_query
-from dagster_project.rule_language.sql_nodes import column, without_collector
+from dagster_project.rule_language.meaning.attributes import promoted_column
+from dagster_project.rule_language.meaning.model import Type
+from dagster_project.rule_language.sql.item import json_value
+from dagster_project.rule_language.sql.nodes import column, without_collector
+from dagster_project.rule_language.sql.query import RESULT_TYPES, to_sql, verdicts_query
+from dagster_project.rule_language.sql.scan import Source
 
 NOTHING_PROMOTED = Source(columns={"span": frozenset(), "log": frozenset()})
 

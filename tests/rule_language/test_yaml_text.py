@@ -3,7 +3,7 @@
 import pytest
 
 from dagster_project.rule_language import RuleErrors
-from dagster_project.rule_language.yaml_text import YamlText
+from dagster_project.rule_language.text.yaml_text import YamlText
 
 
 @pytest.mark.parametrize("number", ["1" * 5_000, "-" + "1" * 5_000, "1e999", "-1e999"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oracle_scopes import Rule  # type: ignore[import-not-found]
 from recorded import NS, Deploy, Event, Link, Log, Metric, Span, Ticket, World  # type: ignore[import-not-found]
 
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 MS = 1_000_000
 HOUR = 3600 * NS

@@ -9,7 +9,7 @@ from typing import Any
 
 from oracle_scopes import Rule  # type: ignore[import-not-found]
 
-from dagster_project.rule_language import syntax as tree
+from dagster_project.rule_language.text import syntax as tree
 
 
 def written(node: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dagster_project.rule_language import Catalogue
-from dagster_project.rule_language.model import Scope
+from dagster_project.rule_language.meaning.model import Scope
 from dagster_project.rule_language.rule_file import Rule
 from tests.rules.conftest import REPOSITORY, read_catalogue
 from tests.rules.figures import COUNTS, TRACES

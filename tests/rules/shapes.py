@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from dagster_project.rule_language.model import (
+from dagster_project.rule_language.meaning.model import (
     Aggregate,
     Baseline,
     Comparison,

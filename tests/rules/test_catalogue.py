@@ -9,7 +9,7 @@ import pytest
 
 from dagster_project.replay import rule_tests
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.model import Items, Nearby, Ordered, Related, Scope
+from dagster_project.rule_language.meaning.model import Items, Nearby, Ordered, Related, Scope
 from tests.rules.catalogue_table import DOCUMENT, document
 from tests.rules.shapes import constructs, nodes, shape
 

@@ -17,7 +17,7 @@ import pytest
 
 from dagster_project.replay.query import replay, source_of
 from dagster_project.replay.window import Window
-from dagster_project.rule_language.sql import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import to_sql, verdicts_query
 from dagster_project.settings import Project
 from dagster_project.sources.registry import FORMATS
 from dagster_project.transformation import prepare

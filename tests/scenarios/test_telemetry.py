@@ -12,7 +12,7 @@ import yaml
 
 from dagster_project.replay.query import replay
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.attributes import promoted_column
+from dagster_project.rule_language.meaning.attributes import promoted_column
 from dagster_project.scenarios import telemetry
 from dagster_project.scenarios.tables import PROMOTED
 from dagster_project.scenarios.telemetry import Shape

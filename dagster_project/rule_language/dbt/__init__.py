@@ -1,0 +1,1 @@
+"""A catalogue → dbt models, and what of a warehouse they judge again."""

@@ -1,0 +1,1 @@
+"""Syntax → the typed model of what a rule says, and its identity."""

@@ -1,0 +1,1 @@
+"""Model → plan: where to start, and how many items that is."""

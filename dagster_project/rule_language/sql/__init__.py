@@ -1,0 +1,1 @@
+"""Plan → one SELECT over the staged tables. Every module makes one part of it; `query` puts them together."""

@@ -1,0 +1,1 @@
+"""Text → syntax: expressions, YAML, patterns. Nothing is resolved here."""

@@ -1,0 +1,1 @@
+"""Rules written from parts, by whoever translates another language into this one."""
