@@ -20,8 +20,8 @@ from dagster_project.cli import INTERRUPTED, TIMED_OUT, asked
 from dagster_project.cli.options import GenerationOption, ProjectOption, QueryMemoryOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import formats, occurrence, running
-from dagster_project.replay.certificate import received
 from dagster_project.replay.query import Replay, ReplayFailed, compared, replay
+from dagster_project.replay.totals import received
 from dagster_project.replay.window import Window, parse_window
 from dagster_project.rule_language import Rule
 from dagster_project.settings import Project, find_project

@@ -13,10 +13,11 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from dagster_project.replay.certificate import RESULT, Certificate, certify, received, settled_until
+from dagster_project.replay.certificate import RESULT, Certificate, certify
 from dagster_project.replay.found import Investigation
 from dagster_project.replay.investigation import investigate
 from dagster_project.replay.judging import judged
+from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.scan import Source
@@ -134,10 +135,9 @@ def replay(
     window = window or Window()
     source = source_of(connection, window)
     try:
-        scanned = received(connection, window)
-        settled = settled_until(connection, rule)
-        with judged(connection, rule, source, settled) as screened:
-            certificate = certify(connection, rule, window, source, scanned, settled, screened, began)
+        totals = WindowTotals(connection, window)
+        with judged(connection, rule, source, totals.settled_until(rule)) as screened:
+            certificate = certify(connection, rule, totals, source, screened, began)
             answer = _answer(connection, rule, certificate, most_rows)
             if with_investigation:
                 answer = replace(answer, investigation=investigate(connection, rule, window))
