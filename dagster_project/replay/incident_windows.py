@@ -22,10 +22,10 @@ def incident_window(connection: duckdb.DuckDBPyConnection, incident_id: str) -> 
         found = row(connection, query, {"id": incident_id})
         if found["from"] is not None:
             return Window(found["from"], found["until"])
-    if tables.has("staging.stg_incidents", "incident_id", "started_at", "resolved_at"):
+    if tables.has("intermediate.int_incidents", "incident_id", "started_at", "resolved_at"):
         query = """
             select min(started_at) as "from", max(resolved_at) as until
-            from staging.stg_incidents where incident_id = $id
+            from intermediate.int_incidents where incident_id = $id
         """
         found = row(connection, query, {"id": incident_id})
         if found["from"] is not None and found["until"] is not None and found["from"] < found["until"]:

@@ -58,9 +58,9 @@ _TABLES: Final = """
         deploy_id varchar, service_name varchar, version varchar, previous_version varchar, deployed_at timestamp,
         commit_sha varchar, environment varchar, status varchar, is_rollback boolean
     );
-    create table staging.stg_incidents (
-        incident_id varchar, title varchar, severity varchar, service_name varchar, team varchar, category varchar,
-        started_at timestamp, resolved_at timestamp
+    create table intermediate.int_incidents (
+        incident_id varchar, system varchar default 'incidents', title varchar, severity varchar, service_name varchar,
+        team varchar, category varchar, started_at timestamp, resolved_at timestamp, closed_at timestamp
     );
     create table intermediate.int_trace_shape (
         trace_id uuid, span_id ubigint, kind varchar, depth integer, nested_left bigint, nested_right bigint,
@@ -104,11 +104,10 @@ def fill(connection: duckdb.DuckDBPyConnection, example: Example) -> None:
         "stg_span_links": [row for span in example.spans for row in _link_rows(span)],
         "stg_metric_points": [_metric_row(point) for point in example.metrics],
         "stg_deploys": [_deploy_row(deploy, number) for number, deploy in enumerate(example.deploys)],
-        "stg_incidents": [_ticket_row(ticket) for ticket in example.tickets],
     }
-    for table, of_table in rows.items():
-        connection.execute(f"delete from staging.{table}")  # noqa: S608
-        _insert(connection, f"staging.{table}", of_table)
+    for name, of_table in rows.items():
+        _replace(connection, f"staging.{name}", of_table)
+    _replace(connection, "intermediate.int_incidents", [_ticket_row(ticket) for ticket in example.tickets])
     derive(connection)
 
 
@@ -139,7 +138,8 @@ def span_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"span {name}".encode()).digest()[:8], "big") | (1 << 63)
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[dict[str, Any]]) -> None:
+def _replace(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    connection.execute(f"delete from {table}")  # noqa: S608
     if not rows:
         return
     arrow = pa.Table.from_pylist(list(rows))
@@ -262,6 +262,7 @@ def _deploy_row(deploy: ExampleDeploy, number: int) -> dict[str, Any]:
 def _ticket_row(ticket: ExampleTicket) -> dict[str, Any]:
     return {
         "incident_id": ticket.id,
+        "system": ticket.system,
         "title": ticket.title,
         "severity": ticket.severity,
         "service_name": ticket.service,

@@ -22,7 +22,7 @@ SAMPLED_ROWS: Final = 500_000
 _COMMON: Final = 20  # values of a field that are kept one by one
 # Closer at the ends: rules ask for what is rare.
 _SHARES: Final = (0.0, 0.001, 0.01, *(step / 20 for step in range(1, 20)), 0.99, 0.999, 1.0)
-_FORM: Final = 1  # of the file; another one is measured again
+_FORM: Final = 2  # of the file; another one is measured again
 
 # Table, service, name, and the intrinsic fields whose values are sampled.
 _TABLES: Final[dict[Entity, tuple[str, str, str | None, dict[str, str]]]] = {
@@ -42,7 +42,7 @@ _TABLES: Final[dict[Entity, tuple[str, str, str | None, dict[str, str]]]] = {
     "log": ("staging.stg_logs", "service_name", None, {"severity": "nullif(severity_number, 0)"}),
     "metric": ("staging.stg_metric_points", "service_name", "metric_name", {"value": "value", "unit": "unit"}),
     "deploy": ("staging.stg_deploys", "service_name", None, {"environment": "environment", "status": "status"}),
-    "ticket": ("staging.stg_incidents", "service_name", None, {"severity": "severity", "team": "team"}),
+    "ticket": ("intermediate.int_incidents", "service_name", None, {"severity": "severity", "team": "team"}),
 }
 
 
@@ -54,7 +54,7 @@ def measure(connection: duckdb.DuckDBPyConnection) -> Statistics:
     columns = defaultdict(list)
     found = connection.execute(
         "select table_schema || '.' || table_name, column_name from information_schema.columns"
-        " where table_schema = 'staging' order by all"
+        " where table_schema in ('staging', 'intermediate') order by all"
     ).fetchall()
     for table, column in found:
         columns[table].append(column)

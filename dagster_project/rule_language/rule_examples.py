@@ -29,7 +29,7 @@ _METRIC_FIELDS: Final = ("name", "service", "value", "unit", "at", "attributes")
 _DEPLOY_FIELDS: Final = (
     "service", "version", "previous_version", "environment", "status", "commit", "is_rollback", "at",
 )  # fmt: skip
-_TICKET_FIELDS: Final = ("id", "title", "severity", "service", "team", "category", "at", "resolved")
+_TICKET_FIELDS: Final = ("id", "system", "title", "severity", "service", "team", "category", "at", "resolved")
 _DEFAULT_STEP_NS: Final = 1_000_000
 _MAX_SPANS: Final = 10_000
 # A test begins in 2024, and a time with nanoseconds ends in 2262; a span begins and lasts.
@@ -132,6 +132,7 @@ class ExampleTicket:
     """An incident ticket of a test; open when `resolved_ns` is None."""
 
     id: str
+    system: str
     title: str | None
     severity: str | None
     service: str | None
@@ -323,6 +324,7 @@ def _ticket(node: Node, index: int) -> ExampleTicket:
     entry = _mapping(node, _TICKET_FIELDS, "a ticket")
     return ExampleTicket(
         id=_text(entry, "id") or f"INC-{index + 1}",
+        system=_text(entry, "system") or "incidents",
         title=_text(entry, "title"),
         severity=_text(entry, "severity"),
         service=_text(entry, "service") if "service" in entry else "test",

@@ -61,12 +61,14 @@ _TABLES: Final = """
         deployed_at timestamp, commit_sha varchar, environment varchar, status varchar, is_rollback boolean,
         rollback_basis varchar, load_id bigint, line bigint, record bigint
     );
-    create table staging.stg_incidents (
-        incident_id varchar, title varchar, severity varchar, severity_as_sent varchar, service_name varchar,
-        team varchar, category varchar, resolution_method varchar, started_at timestamp, created_at timestamp,
-        detected_at timestamp, acknowledged_at timestamp, mitigated_at timestamp, resolved_at timestamp,
-        closed_at timestamp, reopened_at timestamp, reopened_count bigint, escalation_count bigint, load_id bigint,
-        line bigint, record bigint
+    create table intermediate.int_incidents (
+        incident_id varchar, system varchar, title varchar, severity varchar, severity_as_sent varchar,
+        service_name varchar, team varchar, category varchar, resolution_method varchar,
+        started_at timestamp, started_at_source varchar, detected_at timestamp, detected_at_source varchar,
+        acknowledged_at timestamp, acknowledged_at_source varchar, mitigated_at timestamp, mitigated_at_source varchar,
+        resolved_at timestamp, resolved_at_source varchar, closed_at timestamp, closed_at_source varchar,
+        reopened_at timestamp, reopened_at_source varchar, reopened_count bigint, escalation_count bigint,
+        pagerduty_id varchar, load_id bigint, line bigint, record bigint, is_open boolean, clock_problem varchar
     );
     create table intermediate.int_trace_shape (
         trace_id uuid, span_id ubigint, kind varchar, started_on date, depth integer, nested_left bigint,

@@ -38,10 +38,11 @@ def load(connection: duckdb.DuckDBPyConnection, world: World) -> None:
         "stg_span_links": _of_spans(world.links, _link_row),
         "stg_metric_points": [_metric_row(one, number) for number, one in enumerate(world.metrics)],
         "stg_deploys": [_deploy_row(one, number) for number, one in enumerate(world.deploys)],
-        "stg_incidents": [_ticket_row(one) for one in world.tickets],
+        "int_incidents": [_ticket_row(one) for one in world.tickets],
     }
-    for table, of_table in rows.items():
-        connection.execute(f"delete from staging.{table}")
+    for name, of_table in rows.items():
+        table = f"{'intermediate' if name.startswith('int_') else 'staging'}.{name}"
+        connection.execute(f"delete from {table}")
         _insert(connection, table, of_table)
     scratch.derive(connection)
 
@@ -51,7 +52,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[s
     if not rows:
         return
     if table not in _TABLES:
-        described = connection.execute(f"describe staging.{table}").fetchall()
+        described = connection.execute(f"describe {table}").fetchall()
         _TABLES[table] = [(str(row[0]), str(row[1])) for row in described]
     names = [name for name, _type in _TABLES[table] if name in rows[0]]
     given = pa.table({name: [row[name] for row in rows] for name in names})
@@ -63,7 +64,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[s
         for name, kind in _TABLES[table]
         if name in names
     )
-    connection.execute(f"insert into staging.{table} by name select {columns} from given")
+    connection.execute(f"insert into {table} by name select {columns} from given")
     connection.unregister("given")
 
 
@@ -179,6 +180,7 @@ def _deploy_row(deploy: Any, number: int) -> dict[str, Any]:
 def _ticket_row(ticket: Any) -> dict[str, Any]:
     return {
         "incident_id": ticket.id,
+        "system": ticket.system,
         "title": ticket.title,
         "severity": ticket.severity,
         "service_name": ticket.service,

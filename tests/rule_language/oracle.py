@@ -68,7 +68,7 @@ INTRINSICS: dict[str, dict[str, Callable[[Any], Any]]] = {
     },
     "ticket": {
         name: lambda one, name=name: getattr(one, name)
-        for name in ("id", "title", "severity", "service", "team", "category", "start", "end")
+        for name in ("id", "system", "title", "severity", "service", "team", "category", "start", "end")
     },
 }  # fmt: skip
 

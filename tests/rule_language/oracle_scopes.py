@@ -262,12 +262,13 @@ class Judge(ItemJudge):
         return value, value
 
     def troubled(self, hour: int, scope: ScopeItems) -> bool:
-        """Whether an incident of the same service, or of none, touches the hour."""
+        """Whether an incident of the same service, or one of the incident file of none, touches the hour; no alert."""
         service = scope.key[self.rule.by.index("service")] if "service" in self.rule.by else None
         return any(
             ticket.start < (hour + 1) * HOUR
             and (ticket.resolved is None or ticket.resolved >= hour * HOUR)
             and (service is None or ticket.service is None or json.dumps(ticket.service) == service)
+            and (ticket.system == "incidents" or (ticket.service is not None and ticket.system != "alertmanager"))
             for ticket in self.world.tickets
         )
 

@@ -131,6 +131,7 @@ class Deploy:
 class Ticket:
     entity: ClassVar = "ticket"
     id: str
+    system: str
     title: str | None
     severity: str | None
     service: str | None

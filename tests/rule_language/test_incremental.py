@@ -144,6 +144,7 @@ tickets = st.tuples(
     st.sampled_from(["shop", None]),
     st.sampled_from(MOMENTS),
     st.sampled_from([None, HOUR, DAY]),  # how long it lasts
+    st.sampled_from(["incidents", "jira", "alertmanager"]),
 )
 
 
@@ -184,8 +185,8 @@ class Warehouse:
         self._stage(dbt, "stg_spans", "started_on", raw.spans.items(), _span_row)
         self._stage(dbt, "stg_logs", "occurred_on", enumerate(raw.logs), _log_row)
         # What is not telemetry is staged whole, whatever the window.
-        self._fill("stg_deploys", map(_deploy_row, raw.deploys.items()))
-        self._fill("stg_incidents", map(_ticket_row, raw.tickets.items()))
+        self._fill("staging.stg_deploys", map(_deploy_row, raw.deploys.items()))
+        self._fill("intermediate.int_incidents", map(_ticket_row, raw.tickets.items()))
         scratch.derive(self.connection)
         models = [path for path in files if path.startswith("models/") and "/verdicts__" in path]
         names = [path.rsplit("/", 1)[1].removesuffix(".sql") for path in models]
@@ -215,10 +216,10 @@ class Warehouse:
         dbt.call("note_vanished_traces", day, this=table)
 
     def _fill(self, table, rows):
-        self.connection.execute(f"delete from staging.{table}")
+        self.connection.execute(f"delete from {table}")
         for row in rows:
             listed = ", ".join(map(_literal, row.values()))
-            self.connection.execute(f"insert into staging.{table} ({', '.join(row)}) values ({listed})")
+            self.connection.execute(f"insert into {table} ({', '.join(row)}) values ({listed})")
 
     def verdicts(self):
         return self.connection.execute("from violations.fct_verdicts order by all").fetchall()
@@ -260,9 +261,10 @@ def _deploy_row(deploy):
 
 
 def _ticket_row(ticket):
-    number, (service, at, lasting) = ticket
+    number, (service, at, lasting, system) = ticket
     resolved = None if lasting is None else _moment(at + lasting)
-    return {"incident_id": number, "service_name": service, "started_at": _moment(at), "resolved_at": resolved}
+    said = {"incident_id": number, "system": system, "service_name": service}
+    return said | {"started_at": _moment(at), "resolved_at": resolved}
 
 
 def _moment(at):
@@ -464,7 +466,7 @@ MISTAKES = {
         [
             ("spans_arrive", [(1, 1, None, *PAY, 0, None), (2, 1, None, *PAY, 2 * HOUR, None)]),
             ("a_night",),
-            ("a_ticket_is_opened_or_changed", (1, "shop", 0, HOUR)),
+            ("a_ticket_is_opened_or_changed", (1, "shop", 0, HOUR, "jira")),
             ("logs_arrive", [(None, None, 9, 3 * DAY + 1)]),
         ],
     ),
@@ -476,7 +478,7 @@ MISTAKES = {
         ),
         [
             ("spans_arrive", [(1, 1, None, *PAY, 0, None), (2, 1, None, *PAY, 2 * HOUR, None)]),
-            ("a_ticket_is_opened_or_changed", (1, "shop", 0, HOUR)),
+            ("a_ticket_is_opened_or_changed", (1, "shop", 0, HOUR, "jira")),
             ("a_night",),
             ("a_ticket_is_gone", 0),
             ("logs_arrive", [(None, None, 9, 3 * DAY + 1)]),

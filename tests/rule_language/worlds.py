@@ -159,7 +159,8 @@ def _ticket(random: Random, number: int) -> Ticket:
     start = _moment(random)
     resolved = random.choice([start, start + NS, start + HOUR, None])
     return Ticket(
-        f"INC{number}", random.choice(["down", None]), random.choice(["high", "low"]), random.choice(SERVICES),
+        f"INC{number}", random.choice(["incidents", "incidents", "pagerduty", "alertmanager"]),
+        random.choice(["down", None]), random.choice(["high", "low"]), random.choice(SERVICES),
         random.choice(["core", None]), random.choice(["network", None]), start, resolved,
     )  # fmt: skip
 
@@ -325,6 +326,7 @@ class Drawn:
     def ticket_leaf(self) -> tree.Expression:
         return self.one_of(
             lambda: tree.Compare(self.same(), tree.Name("severity"), text("high")),
+            lambda: tree.Compare(self.same(), tree.Name("system"), text("incidents")),
             lambda: tree.Presence(self.pick(True, False), tree.Name("team")),
         )  # type: ignore[no-any-return]
 

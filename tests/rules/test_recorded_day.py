@@ -35,7 +35,7 @@ FILES = {
     "metrics/cpuusagerate_percent.json.gz": "prometheus",
 }
 MODELS = ("int_traces", "int_trace_shape", "stg_logs", "stg_span_events", "stg_span_links", "stg_metric_points",
-          "stg_incidents", "stg_deploys")  # fmt: skip
+          "int_incidents", "stg_deploys")  # fmt: skip
 
 MEASURED = [rule for rule in read_catalogue() if "Over the whole day:" in one_line(rule.description)]
 

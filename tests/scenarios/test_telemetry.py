@@ -112,8 +112,8 @@ def test_the_same_shape_is_the_same_rows(connection):
     ("folder", "model"),
     [
         *(("staging", name) for name in ("stg_spans", "stg_logs", "stg_span_events", "stg_span_links")),
-        *(("staging", name) for name in ("stg_metric_points", "stg_deploys", "stg_incidents")),
-        *(("intermediate", name) for name in ("int_traces", "int_trace_shape")),
+        *(("staging", name) for name in ("stg_metric_points", "stg_deploys")),
+        *(("intermediate", name) for name in ("int_traces", "int_trace_shape", "int_incidents")),
     ],
 )
 def test_tables_have_the_columns_of_the_models(connection, folder, model):

@@ -31,7 +31,7 @@ def test_what_a_gate_may_stage_renders_and_runs_over_nothing():
         "int_traces",
         "stg_metric_points",
         "stg_deploys",
-        "stg_incidents",
+        "int_incidents",
     )
     with duckdb.connect() as connection:
         migrate(connection)

@@ -92,6 +92,7 @@ INTRINSICS: dict[Entity, dict[str, Type]] = {
     },
     "ticket": {
         "id": Type.TEXT,
+        "system": Type.TEXT,
         "title": Type.TEXT,
         "severity": Type.TEXT,
         "service": Type.TEXT,

@@ -34,6 +34,7 @@ from dagster_project.rule_language.sql.nodes import (
     select,
     stretch,
     table,
+    text,
     timestamp,
     union_all,
 )
@@ -95,17 +96,17 @@ class BaselineSql:
 
     def _incident_hours(self) -> exp.Expression:
         """Each hour that an incident touches, up to the last that is judged, with the service as a key."""
-        started, resolved = (hour_of(column(name, "o")) for name in ("started_at", "resolved_at"))
+        started, resolved, closed = (hour_of(column(name, "o")) for name in ("started_at", "resolved_at", "closed_at"))
         bounds = [select(kind(this=column(HOUR))).from_(table("counted"), copy=False) for kind in (exp.Min, exp.Max)]
         first, last = (exp.Subquery(this=bound) for bound in bounds)
-        ends = call("least", call("coalesce", resolved, last), last.copy())
+        ends = call("least", call("coalesce", resolved, closed, last), last.copy())
         hours = call("range", call("greatest", started, first), of(exp.Add, ends, integer(1)))
         columns = [
             aliased(cast(call("to_json", column("service_name", "o")), "VARCHAR"), "service"),
             aliased(call("unnest", hours), HOUR),
         ]
         query = select(*columns).from_(self.scan.source.table("tickets", "o"), copy=False)
-        return query.where(not_null(column("started_at", "o")), copy=False).distinct(copy=False)
+        return query.where(not_null(column("started_at", "o")), _takes_quiet(), copy=False).distinct(copy=False)
 
     def _is_calm(self, service: exp.Expression | None, hour: exp.Expression) -> exp.Expression:
         everyone = select(column(HOUR)).from_(table("incident_hours"), copy=False)
@@ -262,3 +263,15 @@ class BaselineSql:
 
     def _field(self, read: model.Field) -> exp.Expression:
         return column(f"f{self.made.field_of(read)}", ITEM)
+
+
+def _takes_quiet() -> exp.Expression:
+    """Whether an incident takes its hours from baselines.
+
+    Alerts come all day, and tickets of no service are many and of anything: either would leave no quiet hour. In the
+    incident file one of no service is of all of them.
+    """
+    system = column("system", "o")
+    is_alert = exp.In(this=system, expressions=[text("alertmanager"), text("cloudwatch")])
+    of_a_service = every_of([not_null(column("service_name", "o")), exp.Not(this=is_alert)])
+    return one_of([exp.EQ(this=system.copy(), expression=text("incidents")), of_a_service])

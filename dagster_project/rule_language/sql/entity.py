@@ -23,7 +23,7 @@ TABLES = {
     "links": ("staging", "stg_span_links"),
     "metrics": ("staging", "stg_metric_points"),
     "deploys": ("staging", "stg_deploys"),
-    "tickets": ("staging", "stg_incidents"),
+    "tickets": ("intermediate", "int_incidents"),
     "shapes": ("intermediate", "int_trace_shape"),
     "traces": ("intermediate", "int_traces"),
 }
@@ -117,8 +117,8 @@ ENTITY_TABLES: dict[Entity, EntityTable] = {
         "tickets",
         "k",
         {
-            "id": "incident_id", "title": "title", "severity": "severity", "service": "service_name", "team": "team",
-            "category": "category", "start": "started_at", "end": "resolved_at",
+            "id": "incident_id", "system": "system", "title": "title", "severity": "severity",
+            "service": "service_name", "team": "team", "category": "category", "start": "started_at", "end": "resolved_at",
         },
         document="",
     ),
