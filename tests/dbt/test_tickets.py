@@ -1,4 +1,4 @@
-"""Rules that look at tickets see those of every system, as `int_incidents` settles them; a night and a question alike."""
+"""Rules see the tickets of every system, as `int_incidents` settles them; a night and a question alike."""
 
 import pytest
 

@@ -118,7 +118,8 @@ ENTITY_TABLES: dict[Entity, EntityTable] = {
         "k",
         {
             "id": "incident_id", "system": "system", "title": "title", "severity": "severity",
-            "service": "service_name", "team": "team", "category": "category", "start": "started_at", "end": "resolved_at",
+            "service": "service_name", "team": "team", "category": "category", "start": "started_at",
+            "end": "resolved_at",
         },
         document="",
     ),
