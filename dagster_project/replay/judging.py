@@ -153,9 +153,10 @@ class _Steps:
     def _look_for_losses(self, *, grouped: bool) -> None:
         columns = "trace_id, is_complete, started_at, ended_at"
         self.made.append(INCOMPLETE)
+        traces = to_sql(self.source.table("traces", None), pretty=False)
         self.connection.execute(
             f"create or replace temp table {INCOMPLETE} as"  # noqa: S608
-            f" select {columns} from intermediate.int_traces where not is_complete"
+            f" select {columns} from {traces} where not is_complete"
         )
         if grouped:
             self.make("lost", lost_query(self.rule, self._of_incomplete()))
