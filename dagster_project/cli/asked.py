@@ -156,23 +156,20 @@ def windows(connection: duckdb.DuckDBPyConnection, texts: Iterable[str], now: da
     return found
 
 
-def seconds(text: str | None) -> float | None:
-    """What `--timeout` gives a rule.
+def seconds(text: str) -> float | None:
+    """What `--timeout` gives a rule; None: all it takes, asked for with 0.
 
     Raises
     ------
     typer.BadParameter
-        When it is no duration, or none at all.
+        When it is no duration.
     """
-    if text is None:
+    if text.strip() == "0":
         return None
     try:
-        found = parse_duration(text.strip()) / 1e9
+        return parse_duration(text.strip()) / 1e9 or None
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if found <= 0:
-        raise typer.BadParameter("give a rule some time, such as 60s")
-    return found
+        raise typer.BadParameter(f"--timeout: {error}; 0 is no limit") from None
 
 
 def _warn(broken: dict[str, tuple[RuleError, ...]]) -> None:

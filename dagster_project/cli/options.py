@@ -37,6 +37,15 @@ GenerationOption = Annotated[
     str | None,
     typer.Option("--generation", help="Read an older published generation, by its id.", show_default=False),
 ]
+DEFAULT_TIMEOUT = "10m"
+TimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--timeout",
+        envvar="HINDCAST_QUERY_TIMEOUT",
+        help="Stop a rule after so long, such as 60s; 0: never.",
+    ),
+]
 MemoryLimitOption = Annotated[
     str,
     typer.Option(

@@ -17,7 +17,13 @@ import typer
 from rich.status import Status
 
 from dagster_project.cli import INTERRUPTED, TIMED_OUT, asked
-from dagster_project.cli.options import GenerationOption, ProjectOption, QueryMemoryOption
+from dagster_project.cli.options import (
+    DEFAULT_TIMEOUT,
+    GenerationOption,
+    ProjectOption,
+    QueryMemoryOption,
+    TimeoutOption,
+)
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import formats, occurrence, running
 from dagster_project.replay.query import Replay, ReplayFailed, compared, replay
@@ -115,9 +121,7 @@ def query(
         typer.Option(help="Write to this file; a folder for html and for several rules.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Pages of single violations that html has at most.")] = MOST_PAGES,
-    timeout: Annotated[
-        str | None, typer.Option(help="Stop a rule after so long, such as 60s.", show_default=False)
-    ] = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     memory_limit: QueryMemoryOption = None,
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
@@ -321,7 +325,7 @@ def _stopped(question: _Question, rule: Rule, stopped: running.TimedOut) -> str:
         f"{rule.id}: stopped after {stopped.seconds:.3g} s (--timeout),{come} over {there['spans']:,} spans and"
         f" {there['logs']:,} log records of {there['traces']:,} traces on"
         f" {counted(there['days'], 'day')}; nothing of it is judged. "
-        "Narrow the window with --start and --end, or give it more time"
+        "Narrow the window with --start and --end, or give it more time (--timeout 1h; 0: all it takes)"
     )
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_project.cli import TIMED_OUT, asked
-from dagster_project.cli.options import GenerationOption, ProjectOption
+from dagster_project.cli.options import DEFAULT_TIMEOUT, GenerationOption, ProjectOption, TimeoutOption
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests, running
 from dagster_project.replay.differences import Difference, Side, difference
@@ -77,7 +77,7 @@ def diff(
     start: Annotated[str | None, typer.Option(help="Scopes that begin from here on.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option(help="Scopes that begin before.", show_default=False)] = None,
     format_: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
-    timeout: Annotated[str | None, typer.Option(help="Stop after so long, such as 60s.", show_default=False)] = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
 ) -> None:

@@ -251,6 +251,24 @@ def test_a_rule_that_runs_too_long_is_stopped_with_what_it_had_scanned(hindcast,
     assert done.returncode == 124
     assert "inline: stopped after 0.5" in said
     assert "over 400,000 spans and 0 log records of 400,000 traces on 1 day; nothing of it is judged" in said
+    assert "--timeout 1h; 0: all it takes" in said
+
+
+def test_a_rule_has_a_limit_of_time_unless_told_otherwise(asked, monkeypatch):
+    from dagster_project.replay import running
+
+    given = []
+
+    def noting(connection, work, *, timeout_seconds=None, listener=None):
+        given.append(timeout_seconds)
+        return work()
+
+    monkeypatch.setattr(running, "run", noting)
+    asked("query", "--rule", "never-pay", code=1)
+    asked("query", "--rule", "never-pay", "--timeout", "0", code=1)
+    monkeypatch.setenv("HINDCAST_QUERY_TIMEOUT", "90s")
+    asked("query", "--rule", "never-pay", code=1)
+    assert given == [600, None, 90]
 
 
 def test_html_is_refused_where_something_else_lies(asked, tmp_path):
