@@ -17,6 +17,7 @@ from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.explanation import explain as explained
 from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
+from dagster_project.rule_language.near_fields import near_fields
 from dagster_project.settings import find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
@@ -48,8 +49,11 @@ def check(files: FilesArgument = None, project_dir: ProjectOption = None) -> Non
     except RuleErrors as errors:
         # The tests of the others run all the same: who mends a mistake sees at once what is left.
         broken = {error.path for error in errors.errors}
-        failed = _failures(rule_language.load_catalogue({k: v for k, v in texts.items() if k not in broken}))
+        sound = rule_language.load_catalogue({k: v for k, v in texts.items() if k not in broken})
+        _warn_of_near_fields(sound, texts)
+        failed = _failures(sound)
         raise RuleErrors([*errors.errors, *failed]) from None
+    _warn_of_near_fields(catalogue, texts)
     if failed := _failures(catalogue):
         raise RuleErrors(failed)
     stdout.print(f"{counted(len(catalogue.rules), 'rule is well', 'rules are well')}", style="green")
@@ -103,6 +107,18 @@ def _texts(project_dir: Path | None, files: list[Path] | None) -> dict[str, str]
         return prepare.rule_texts(find_project(project_dir))
     named = (sorted(file.rglob("*.yml")) if file.is_dir() else [file] for file in files)
     return {str(file): prepare.rule_text(file, str(file)) for several in named for file in several}
+
+
+def _warn_of_near_fields(catalogue: Catalogue, texts: dict[str, str]) -> None:
+    """A line for each attribute that may be a field misspelt, at its first place in the file."""
+    for rule in catalogue.rules:
+        for near in near_fields(rule):
+            lines = texts[rule.path].splitlines()
+            line = next((number for number, text in enumerate(lines, 1) if near.key in text), 1)
+            stderr.print(
+                f"{rule.path}:{line}: warning: {near.sentence}",
+                style="yellow", highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
 
 
 def _failures(catalogue: Catalogue) -> list[RuleError]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from dagster_project.replay.window import Window
 from dagster_project.rule_language.meaning.attributes import fields_of
 from dagster_project.rule_language.meaning.model import Comparison, Constant, Field, GlobMatched
 from dagster_project.rule_language.meaning.resolve import group_key
+from dagster_project.rule_language.near_fields import NearField, near_fields, nearest_field
 from dagster_project.rule_language.rule_file import Rule
+from dagster_project.rule_language.text.syntax import Entity
 from dagster_project.wording import did_you_mean, visible
 
 C = TypeVar("C")
@@ -27,6 +29,12 @@ _MOST_NAMES = 5_000
 _NAMED = {"name": ("span_name", "is called"), "service": ("service_name", "is of the service")}
 # Those that say something of every span, with their columns and the word of senders that say nothing.
 _SAID = {"kind": ("kind", "unspecified"), "status": ("status_code", "unset")}
+# What has attributes beside spans and logs.
+_DOCUMENTS: dict[Entity, tuple[str, str]] = {
+    "event": ("staging.stg_span_events", "attributes"),
+    "link": ("staging.stg_span_links", "attributes"),
+    "metric": ("staging.stg_metric_points", "labels"),
+}
 
 
 def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window, spans: int) -> list[str]:
@@ -39,7 +47,7 @@ def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window
         some of several days and of the spans that the rule names.
     """
     if not spans:
-        return []
+        return [one.sentence for one in near_fields(rule)]
     tables = tables_of(connection)
     found = []
     for name in sorted(_NAMED):
@@ -47,6 +55,7 @@ def complaints(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window
     for name in sorted(_SAID):
         found += _never_said(connection, rule, window, name, spans)
     found += _unknown_attributes(connection, tables, rule, window, spans)
+    found += [one.sentence for one in near_fields(rule) if _is_beside(one) and not _occurs(connection, tables, one)]
     return found
 
 
@@ -84,7 +93,11 @@ def _unknown_attributes(
     connection: duckdb.DuckDBPyConnection, tables: Tables, rule: Rule, window: Window, spans: int
 ) -> list[str]:
     found = []
-    for entity, table, what in (("span", "staging.stg_spans", "spans"), ("log", "staging.stg_logs", "log records")):
+    looked_in: tuple[tuple[Entity, str, str], ...] = (
+        ("span", "staging.stg_spans", "spans"),
+        ("log", "staging.stg_logs", "log records"),
+    )
+    for entity, table, what in looked_in:
         for origin, column in (("attribute", "attributes"), ("resource", "resource_attributes")):
             asked = {one.key for one in _fields(rule) if _carrier(one) == entity and one.origin == origin}
             if not asked or not tables.has(table, column):
@@ -101,8 +114,23 @@ def _unknown_attributes(
             )
             kind = "a resource attribute" if origin == "resource" else "an attribute"
             if looked:
-                found += _said(f"none of the {of} has {kind}", asked, known)
+                fields = {} if origin == "resource" else {key: nearest_field(entity, key) for key in asked}
+                found += _said(f"none of the {of} has {kind}", asked, known, fields)
     return found
+
+
+def _is_beside(one: NearField) -> bool:
+    """Whether it is of what `_unknown_attributes` does not look at."""
+    return one.entity not in {"span", "log"}
+
+
+def _occurs(connection: duckdb.DuckDBPyConnection, tables: Tables, one: NearField) -> bool:
+    """Whether an item of the kind has the attribute, whenever it was received."""
+    table, column = _DOCUMENTS[one.entity]
+    if not tables.has(table, column):
+        return False
+    query = f"select 1 as one from {table} where list_contains(json_keys({column}), $key) limit 1"  # noqa: S608
+    return bool(rows(connection, query, {"key": one.key}))
 
 
 def _span_keys(
@@ -194,11 +222,12 @@ def _conditions(node: Any, kind: type[C]) -> Iterator[C]:
             yield from _conditions(child, kind)
 
 
-def _said(begin: str, asked: set[str], known: set[str]) -> list[str]:
-    """A sentence for each word that has a near one, and one for all the others."""
+def _said(begin: str, asked: set[str], known: set[str], fields: Mapping[str, str | None] | None = None) -> list[str]:
+    """A sentence for each word that has a near one, and one for all the others; `fields` are nearer than any."""
     far, said = [], []
     for word in sorted(asked - known):
-        hint = did_you_mean(word, known)
+        field = fields.get(word) if fields else None
+        hint = did_you_mean(word, known) if field is None else f"did you mean the field `{field}`?"
         if hint:
             said.append(f"{begin} `{visible(word, 80)}`; {visible(hint, 600)}")
         else:

@@ -49,6 +49,21 @@ def test_a_file_that_is_not_utf_8_is_a_mistake_at_a_place(folder, hindcast):
         assert said.startswith("rules/bin.yml:1:1: not UTF-8 at byte 4"), command
 
 
+def test_an_attribute_that_is_almost_a_field_is_warned_of_where_it_stands(folder):
+    (folder / "never-pay.yml").write_text(
+        RULE.replace('span("pay")', 'span("pay", statsu = error or knd == 1)').replace(
+            "[{name: pay}]", "[{name: pay, attributes: {knd: 1}}]"
+        )
+    )
+    done = CliRunner().invoke(app, ["rules", "check", "some"])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [
+        "some/never-pay.yml:6: warning: `statsu` is read as an attribute of spans, and no test of the rule has one; "
+        "did you mean the field `status`?",
+        "1 rule is well",
+    ]
+
+
 def test_the_tests_of_the_other_files_run_when_one_has_a_mistake(folder):
     (folder / "never-pay.yml").write_text(RULE.replace("verdict: violated", "verdict: inconclusive"))
     (folder / "broken.yml").write_text("id: broken\nwhen: any(")

@@ -37,6 +37,22 @@ def connection():
     ("rule", "said"),
     [
         ("never: any(span(attempt > 1))", []),
+        # Almost a field: an attribute all the same, for what is sent is anybody's.
+        (
+            "never: any(span(statsu > 1))",
+            ["none of the 2 spans of the window has an attribute `statsu`; did you mean the field `status`?"],
+        ),
+        (
+            "never: any(log(sevrity > 1))",
+            ["none of the 1 log records of the window has an attribute `sevrity`; did you mean the field `severity`?"],
+        ),
+        (
+            "never: any(span(attempt > 1) near metric(valeu > 1) within 1s on anything)",
+            [
+                "`valeu` is read as an attribute of metrics, and no test of the rule has one;"
+                " did you mean the field `value`?"
+            ],
+        ),
         (
             "never: any(span(atempt > 1))",
             ["none of the 2 spans of the window has an attribute `atempt`; did you mean `attempt`?"],
@@ -79,8 +95,21 @@ def test_of_many_spans_those_that_the_rule_names_are_looked_at(connection, monke
     assert said.startswith("none of the 1 spans of the window that were looked at has an attribute `attempt`")
 
 
+def test_an_attribute_that_is_almost_a_field_and_occurs_is_one():
+    made = scratch.connect()
+    data = DATA.replace("attempt: 2", "kid: 2").replace(
+        "logs:", "metrics: [{name: m, value: 1, attributes: {unity: 1}}]\n    logs:"
+    )
+    scratch.fill(made, load_catalogue({"rules/x/x.yml": data}).rules[0].examples[0])
+    rule = read_inline("never: any(span(kid > 1) near metric(unity > 1) within 1s on anything)")
+    assert occurrence.complaints(made, rule, Window(), 2) == []
+    made.close()
+
+
 def test_an_empty_window_complains_of_nothing(connection):
     assert occurrence.complaints(connection, read_inline("never: any(span(atempt > 1))"), Window(), 0) == []
+    (said,) = occurrence.complaints(connection, read_inline("never: any(span(statsu > 1))"), Window(), 0)
+    assert "did you mean the field `status`?" in said
 
 
 def test_a_kind_or_status_that_nobody_sends_is_said_and_health_is_not():
