@@ -13,7 +13,7 @@ import duckdb
 from dagster_project.replay import scratch
 from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.errors import RuleError
-from dagster_project.rule_language.rule_examples import Example
+from dagster_project.rule_language.example_records import Example
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
 from dagster_project.rule_language.sql.scan import Source

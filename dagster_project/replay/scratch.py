@@ -16,8 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from dagster_project.replay.trace_shapes import shapes
-from dagster_project.rule_language.meaning.model import ENUMERATIONS, Type
-from dagster_project.rule_language.rule_examples import (
+from dagster_project.rule_language.example_records import (
     Example,
     ExampleDeploy,
     ExampleLog,
@@ -25,6 +24,7 @@ from dagster_project.rule_language.rule_examples import (
     ExampleSpan,
     ExampleTicket,
 )
+from dagster_project.rule_language.meaning.model import ENUMERATIONS, Type
 
 MIDNIGHT: Final = datetime(2024, 1, 1, tzinfo=UTC)
 

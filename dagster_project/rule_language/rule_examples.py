@@ -9,6 +9,16 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from dagster_project.rule_language.example_records import (
+    Example,
+    ExampleDeploy,
+    ExampleEvent,
+    ExampleLink,
+    ExampleLog,
+    ExampleMetric,
+    ExampleSpan,
+    ExampleTicket,
+)
 from dagster_project.rule_language.meaning.model import ENUMERATIONS, Type
 from dagster_project.rule_language.text.parser import parse_duration
 from dagster_project.rule_language.text.yaml_text import Node
@@ -21,17 +31,17 @@ _SPAN_FIELDS: Final = (
     "name", "service", "version", "kind", "status", "trace", "id", "parent", "at", "duration", "attributes",
     "resource", "dropped", "scope", "scope_version", "events", "links", "repeat",
 )  # fmt: skip
-_LOG_FIELDS: Final = ("body", "service", "severity", "trace", "span", "at", "attributes", "resource", "scope")
-_EVENT_FIELDS: Final = ("name", "at", "attributes")
+_LOG_FIELDS: Final = ("body", "service", "severity", "trace", "span", "at", "attributes", "resource", "scope", "repeat")
+_EVENT_FIELDS: Final = ("name", "at", "attributes", "repeat")
 _LINK_FIELDS: Final = ("trace", "span", "attributes")
 _REPEAT_FIELDS: Final = ("times", "every", "traces")
-_METRIC_FIELDS: Final = ("name", "service", "value", "unit", "at", "attributes")
+_METRIC_FIELDS: Final = ("name", "service", "value", "unit", "at", "attributes", "repeat")
 _DEPLOY_FIELDS: Final = (
     "service", "version", "previous_version", "environment", "status", "commit", "is_rollback", "at",
 )  # fmt: skip
 _TICKET_FIELDS: Final = ("id", "system", "title", "severity", "service", "team", "category", "at", "resolved")
 _DEFAULT_STEP_NS: Final = 1_000_000
-_MAX_SPANS: Final = 10_000
+_MOST: Final = 10_000  # of each kind of record in a test
 # A test begins in 2024, and a time with nanoseconds ends in 2262; a span begins and lasts.
 _FURTHEST_DAYS: Final = 36_500
 _FURTHEST_NS: Final = _FURTHEST_DAYS * 86_400 * 10**9
@@ -43,119 +53,6 @@ class ExampleError(Exception):
     def __init__(self, message: str, node: Node, hint: str = "") -> None:
         self.message, self.node, self.hint = message, node, hint
         super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleEvent:
-    """An event of a span of a test."""
-
-    name: str
-    at_ns: int
-    attributes: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleLink:
-    """A link of a span of a test to another span, which need not be in the test."""
-
-    trace: str
-    span: str
-    attributes: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleSpan:
-    """A span of a test. Times are nanoseconds after the test's own zero; attributes are JSON texts."""
-
-    name: str
-    service: str | None
-    version: str | None
-    kind: str
-    status: str
-    trace: str
-    id: str
-    parent: str | None
-    at_ns: int
-    duration_ns: int
-    attributes: str
-    resource: str
-    dropped: int
-    scope: str | None = None
-    scope_version: str | None = None
-    events: tuple[ExampleEvent, ...] = ()
-    links: tuple[ExampleLink, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleLog:
-    """A log record of a test."""
-
-    body: str | None
-    service: str | None
-    severity: str
-    trace: str
-    span: str | None
-    at_ns: int
-    attributes: str
-    resource: str
-    scope: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleMetric:
-    """A measured point of a test; its attributes are the labels of the series."""
-
-    name: str
-    service: str | None
-    value: float
-    unit: str | None
-    at_ns: int
-    attributes: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleDeploy:
-    """A deploy of a test."""
-
-    service: str | None
-    version: str | None
-    previous_version: str | None
-    environment: str | None
-    status: str | None
-    commit: str | None
-    is_rollback: bool
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleTicket:
-    """An incident ticket of a test; open when `resolved_ns` is None."""
-
-    id: str
-    system: str
-    title: str | None
-    severity: str | None
-    service: str | None
-    team: str | None
-    category: str | None
-    at_ns: int
-    resolved_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One test of a rule: what it says of these records, in the scopes that begin at `from_ns` or later, if given."""
-
-    name: str
-    verdict: str
-    spans: tuple[ExampleSpan, ...]
-    logs: tuple[ExampleLog, ...]
-    line: int
-    column: int
-    metrics: tuple[ExampleMetric, ...] = ()
-    deploys: tuple[ExampleDeploy, ...] = ()
-    tickets: tuple[ExampleTicket, ...] = ()
-    from_ns: int | None = None
 
 
 def read_example(node: Node) -> Example:
@@ -176,9 +73,17 @@ def read_example(node: Node) -> Example:
     spans: list[ExampleSpan] = []
     for index, child in enumerate(_sequence(entry.get("spans"))):
         spans.extend(_spans(child, index, spans))
-        if len(spans) > _MAX_SPANS:  # here, for a small file can ask for millions
-            raise ExampleError(f"the test has more than {_MAX_SPANS:,} spans", child)
-    logs = [_log(child, index, spans) for index, child in enumerate(_sequence(entry.get("logs")))]
+        # Here, for a small file can ask for millions.
+        _require_few(len(spans), "spans", child)
+        _require_few(sum(len(span.events) for span in spans), "span events", child)
+    logs: list[ExampleLog] = []
+    for index, child in enumerate(_sequence(entry.get("logs"))):
+        logs.extend(_logs(child, index, spans))
+        _require_few(len(logs), "log records", child)
+    metrics: list[ExampleMetric] = []
+    for child in _sequence(entry.get("metrics")):
+        metrics.extend(_metrics(child))
+        _require_few(len(metrics), "metric points", child)
     if not spans and not logs:
         raise ExampleError("the test has no spans and no logs", node)
     identities = [(span.trace, span.id, span.kind) for span in spans]
@@ -191,11 +96,47 @@ def read_example(node: Node) -> Example:
         logs=tuple(logs),
         line=node.line,
         column=node.column,
-        metrics=tuple(_metric(child) for child in _sequence(entry.get("metrics"))),
+        metrics=tuple(metrics),
         deploys=tuple(_deploy(child) for child in _sequence(entry.get("deploys"))),
         tickets=tuple(_ticket(child, index) for index, child in enumerate(_sequence(entry.get("tickets")))),
         from_ns=_duration(entry, "from", 0) if "from" in entry else None,
     )
+
+
+def _require_few(number: int, what: str, node: Node) -> None:
+    if number > _MOST:
+        raise ExampleError(f"the test has more than {_MOST:,} {what}", node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """How often a record is there, how far apart, and whether each copy is of a trace of its own."""
+
+    times: int = 1
+    every_ns: int = 0
+    in_new_traces: bool = False
+
+    @property
+    def offsets_ns(self) -> list[int]:
+        """Of each copy, in nanoseconds after the first."""
+        return [number * self.every_ns for number in range(self.times)]
+
+
+def _repeat(entry: dict[str, Node], *moments_ns: int, has_traces: bool) -> _Repeat:
+    """What `repeat` says of a record with these times; only spans and log records are of traces."""
+    if "repeat" not in entry:
+        return _Repeat()
+    known = _REPEAT_FIELDS if has_traces else _REPEAT_FIELDS[:2]
+    repeat = _mapping(entry["repeat"], known, "a repeat")
+    times, every = _whole(repeat, "times"), _duration(repeat, "every", _DEFAULT_STEP_NS)
+    if not 1 <= times <= _MOST:
+        raise ExampleError(f"`times` is a whole number from 1 to {_MOST:,}", entry["repeat"])
+    if any(abs(moment + (times - 1) * every) > _FURTHEST_NS for moment in moments_ns):
+        raise ExampleError(f"the last of them is further than {_FURTHEST_DAYS:,} days", entry["repeat"])
+    traces = _text(repeat, "traces") or "same"
+    if traces not in {"same", "new"}:
+        raise ExampleError("`traces` is same or new", repeat["traces"])
+    return _Repeat(times, every, traces == "new")
 
 
 def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpan]:
@@ -206,15 +147,9 @@ def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpa
     one = _span(entry, index, before)
     if "repeat" not in entry:
         return [one]
-    repeat = _mapping(entry["repeat"], _REPEAT_FIELDS, "a repeat")
-    times, every = _whole(repeat, "times"), _duration(repeat, "every", _DEFAULT_STEP_NS)
-    if not 1 <= times <= _MAX_SPANS:
-        raise ExampleError(f"`times` is a whole number from 1 to {_MAX_SPANS:,}", entry["repeat"])
-    if abs(one.at_ns + (times - 1) * every) > _FURTHEST_NS:
-        raise ExampleError(f"the last of them is further than {_FURTHEST_DAYS:,} days", entry["repeat"])
-    if (_text(repeat, "traces") or "same") not in {"same", "new"}:
-        raise ExampleError("`traces` is same or new", repeat["traces"])
-    is_new = _text(repeat, "traces") == "new"
+    repeat = _repeat(entry, one.at_ns, *(event.at_ns for event in one.events), has_traces=True)
+    _require_few(repeat.times * len(one.events), "span events", node)
+    is_new = repeat.in_new_traces
     return [
         replace(
             one,
@@ -226,9 +161,11 @@ def _spans(node: Node, index: int, before: list[ExampleSpan]) -> list[ExampleSpa
             if is_new or number == 1
             else f"{one.id}.1",
             id=f"{one.id}.{number}",
-            at_ns=one.at_ns + (number - 1) * every,
+            at_ns=one.at_ns + later,
+            # What a copy carries is as far from its start as it was from that of the first.
+            events=tuple(replace(event, at_ns=event.at_ns + later) for event in one.events),
         )
-        for number in range(1, times + 1)
+        for number, later in enumerate(repeat.offsets_ns, start=1)
     ]
 
 
@@ -255,16 +192,27 @@ def _span(entry: dict[str, Node], index: int, before: list[ExampleSpan]) -> Exam
         dropped=_whole(entry, "dropped"),
         scope=_text(entry, "scope"),
         scope_version=_text(entry, "scope_version"),
-        events=tuple(_event(child, at_ns) for child in _sequence(entry.get("events"))),
+        events=_events(entry, at_ns),
         links=tuple(_link(child) for child in _sequence(entry.get("links"))),
     )
 
 
-def _event(node: Node, span_at_ns: int) -> ExampleEvent:
+def _events(span: dict[str, Node], span_at_ns: int) -> tuple[ExampleEvent, ...]:
+    events: list[ExampleEvent] = []
+    for child in _sequence(span.get("events")):
+        events.extend(_event(child, span_at_ns))
+        _require_few(len(events), "span events", child)
+    return tuple(events)
+
+
+def _event(node: Node, span_at_ns: int) -> list[ExampleEvent]:
+    """A span event, or as many of it as `repeat` says."""
     entry = _mapping(node, _EVENT_FIELDS, "a span event")
     if "name" not in entry:
         raise ExampleError("the event has no `name`", node)
-    return ExampleEvent(str(entry["name"].value), _duration(entry, "at", span_at_ns), _json(entry, "attributes"))
+    at_ns = _duration(entry, "at", span_at_ns)
+    one = ExampleEvent(str(entry["name"].value), at_ns, _json(entry, "attributes"))
+    return [replace(one, at_ns=at_ns + later) for later in _repeat(entry, at_ns, has_traces=False).offsets_ns]
 
 
 def _link(node: Node) -> ExampleLink:
@@ -272,8 +220,22 @@ def _link(node: Node) -> ExampleLink:
     return ExampleLink(_text(entry, "trace") or "linked", _text(entry, "span") or "s1", _json(entry, "attributes"))
 
 
-def _log(node: Node, index: int, spans: list[ExampleSpan]) -> ExampleLog:
+def _logs(node: Node, index: int, spans: list[ExampleSpan]) -> list[ExampleLog]:
+    """A log record, or as many of it as `repeat` says."""
     entry = _mapping(node, _LOG_FIELDS, "a log record")
+    one = _log(entry, index, spans)
+    repeat = _repeat(entry, one.at_ns, has_traces=True)
+    return [
+        replace(
+            one,
+            trace=f"{one.trace}.log{index + 1}.{number}" if repeat.in_new_traces else one.trace,
+            at_ns=one.at_ns + later,
+        )
+        for number, later in enumerate(repeat.offsets_ns, start=1)
+    ]
+
+
+def _log(entry: dict[str, Node], index: int, spans: list[ExampleSpan]) -> ExampleLog:
     trace = _text(entry, "trace") or (spans[0].trace if spans else "t1")
     return ExampleLog(
         body=_text(entry, "body"),
@@ -288,19 +250,22 @@ def _log(node: Node, index: int, spans: list[ExampleSpan]) -> ExampleLog:
     )
 
 
-def _metric(node: Node) -> ExampleMetric:
+def _metrics(node: Node) -> list[ExampleMetric]:
+    """A measured point, or as many of it as `repeat` says."""
     entry = _mapping(node, _METRIC_FIELDS, "a metric point")
     value = entry["value"].value if "value" in entry else None
     if "name" not in entry or isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ExampleError("a metric point has a `name` and a number as its `value`", node)
-    return ExampleMetric(
+    at_ns = _duration(entry, "at", 0)
+    one = ExampleMetric(
         name=str(entry["name"].value),
         service=_text(entry, "service") if "service" in entry else "test",
         value=float(value),
         unit=_text(entry, "unit"),
-        at_ns=_duration(entry, "at", 0),
+        at_ns=at_ns,
         attributes=_json(entry, "attributes"),
     )
+    return [replace(one, at_ns=at_ns + later) for later in _repeat(entry, at_ns, has_traces=False).offsets_ns]
 
 
 def _deploy(node: Node) -> ExampleDeploy:

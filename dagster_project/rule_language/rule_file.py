@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from dagster_project.rule_language.errors import ExpressionError, RuleError, RuleErrors
+from dagster_project.rule_language.example_records import Example
 from dagster_project.rule_language.limits import MAX_BINDINGS
 from dagster_project.rule_language.meaning.attributes import SPAN, entities_of
 from dagster_project.rule_language.meaning.identity import meaning_hash
@@ -27,7 +28,7 @@ from dagster_project.rule_language.meaning.model import (
     Scope,
 )
 from dagster_project.rule_language.meaning.resolve import binding_names, group_key, resolve_condition, resolve_reported
-from dagster_project.rule_language.rule_examples import Example, ExampleError, read_example
+from dagster_project.rule_language.rule_examples import ExampleError, read_example
 from dagster_project.rule_language.text import patterns
 from dagster_project.rule_language.text.inline_text import one_key_a_line
 from dagster_project.rule_language.text.parser import Start, parse, parse_duration
