@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -29,7 +30,7 @@ def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | 
     made = plan(rule.judgement, statistics)
     sql = to_sql(verdicts_query(rule, source))
     rows = connection.execute(f"explain {sql}").fetchall()
-    said = [*_chosen(rule, made, statistics), _screening(connection, rule, source)]
+    said = [*_chosen(rule, made, statistics), _screening(connection, rule, replace(source, statistics=statistics))]
     return "\n".join([*said, "", f"{sql};", "", rows[0][1] if rows else ""])
 
 
@@ -77,8 +78,8 @@ _SCREENINGS: dict[str | None, str] = {
     "counted": "one pass over the counters of every scope, unless `when` leaves few; what is plainly satisfied is only"
     " counted, the others are judged by the query below",
     "flagged": "only traces with an item that can be bad are judged by the query below; the rest of all is satisfied",
-    "mark join": "a mark join (`not in`) of all traces with those that have the item: only traces without it are judged"
-    " by the query below; the rest of all is satisfied",
+    "mark join": "a mark join (`not in`) of all traces, or of those with what `when` needs, with those that have the"
+    " item: only traces without it are judged by the query below; the rest is satisfied",
 }
 
 

@@ -112,8 +112,11 @@ class _Steps:
             self._relate(screening, with_roots=kind == "flagged")
         counted = screening.anchor_rows()
         if counted is not None:
-            ((anchor, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
+            ((anchor, late, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
             self.source = replace(self.source, anchored=WORTH_ANCHORING * anchor <= relevant)
+            kind = ScreeningSql(self.rule, self.source, settled_until).kind()
+            if kind == "mark join" and WORTH_ANCHORING * late > relevant:
+                kind = "counted"
             if relevant <= few_scopes:
                 kind = None
         screening = ScreeningSql(self.rule, self.source, settled_until)
@@ -147,6 +150,8 @@ class _Steps:
                 f'select coalesce(satisfied, 0), coalesce(unsettled, 0) from "{SCREENED}"'  # noqa: S608
             ).fetchall()
         self.make(SUSPECTS, screening.suspects(kind))
+        if kind == "mark join" and (rest := screening.satisfied()) is not None:
+            ((satisfied,),) = self.connection.execute(to_sql(rest, pretty=False)).fetchall()
         self.source = screening.narrowed()
         return Screened(kind, satisfied, unsettled, screening.of_all_traces)
 

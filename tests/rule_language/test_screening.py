@@ -92,6 +92,26 @@ def test_how_suspects_are_found(text, kind):
     assert ScreeningSql(read_inline(text), Source(columns=engine.NO_COLUMNS)).kind() == kind
 
 
+def test_traces_that_lack_an_item_are_found_by_their_absence(connection, monkeypatch):
+    """Where starting from what `when` needs spares little, it is not grouped: whatever the window and the losses."""
+    random = Random(11)
+    kinds: Counter[str | None] = Counter()
+    for number in range(2 * WORLDS):
+        # The same number says how much may be unsettled.
+        monkeypatch.setattr(judging, "WORTH_ANCHORING", 10**6 if number % 2 else 1.3)
+        recorded = world(random, traces=24)
+        engine.load(connection, recorded)
+        names = sorted({span.name for span in recorded.spans})
+        starts = sorted({span.start // 1000 * 1000 for span in recorded.spans})
+        for needed, absent in ((random.choice(names), random.choice(names)) for _rule in range(4)):
+            text = f'when: any(span("{needed}"))\nalways: any(span("{absent}"))'
+            kinds[assert_same(connection, text, Source(columns=engine.NO_COLUMNS))] += 1
+            start, end = (engine._moment(edge) for edge in sorted(random.choices([0, *starts], k=2)))
+            kinds[assert_same(connection, text, Source(columns=engine.NO_COLUMNS, start=start, end=end))] += 1
+    assert kinds["mark join"] > 10
+    assert kinds["counted"] > 10  # what is not settled is most of it
+
+
 def test_where_to_start_follows_what_was_counted(connection, monkeypatch):
     """The same rule over inverted data starts elsewhere."""
     monkeypatch.setattr(judging, "WORTH_ANCHORING", 2)

@@ -42,6 +42,7 @@ from dagster_project.rule_language.sql.nodes import (
     one_of,
     same,
     select,
+    star,
     table,
     timestamp,
     union_all,
@@ -229,15 +230,26 @@ class Scan:
         return found
 
     def rows(self, sets: Set[int]) -> exp.Select:
-        """How many items are in some of these sets, which read nothing beside the item."""
+        """Of the items that are looked at, and read nothing beside them: the start, and whether these sets have it."""
         unions = []
         for entity in self.made.entities:
-            if of_entity := self._sets_of(entity, sets):
-                one = aliased(exp.Literal.number(1), "one")
-                query = self._from_entity(select(one), entity, [items.condition for items in of_entity])
-                unions.append(query.where(self._relevant(entity, sets), *self._scope_conditions(entity), copy=False))
-        found = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("found")))
-        return select(exp.Count(this=exp.Star())).from_(found, copy=False)
+            if of_entity := self._sets_of(entity, self.made.relevant):
+                inside = is_true(self._relevant(entity, sets)) if self._sets_of(entity, sets) else exp.false()
+                columns = [aliased(inside, "is_inside"), aliased(started_at(entity), "at")]
+                query = self._from_entity(select(*columns), entity, [items.condition for items in of_entity])
+                unions.append(query.where(self._relevant(entity), *self._scope_conditions(entity), copy=False))
+        return select(star("found")).from_(
+            exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("found", quoted=True))),
+            copy=False,
+        )
+
+    def traces_with(self, items: model.Items) -> exp.Select:
+        """The traces of the items of a set that reads nothing beside them, once an item."""
+        entity = items.entity
+        query = self._from_entity(select(trace_id(entity)), entity, [items.condition])
+        return query.where(
+            self.item_sql.condition(items.condition, entity), *self._scope_conditions(entity), copy=False
+        )
 
     # Candidates: the scopes in which the rule can apply at all.
 

@@ -18,6 +18,7 @@ from dagster_project.rule_language.meaning.model import ALWAYS_TRUE, Scope
 from dagster_project.rule_language.planning.planner import Plan, at_zero, items_of, quantities
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.counting import CountingSql
+from dagster_project.rule_language.sql.entity import started_at
 from dagster_project.rule_language.sql.nodes import (
     ITEM,
     aliased,
@@ -38,6 +39,7 @@ from dagster_project.rule_language.sql.nodes import (
     struct,
     table,
     timestamp,
+    union_all,
 )
 from dagster_project.rule_language.sql.quantity import LOST
 from dagster_project.rule_language.sql.query import after
@@ -82,7 +84,7 @@ class ScreeningSql:
         """How suspects are found; None where every scope has to be looked at closely.
 
         counted: by the counters of every scope. flagged: by the items without which nothing is bad. mark join: by the
-        absence of items, among all traces.
+        absence of items, among all traces or among those that have the one kind of item that `when` needs.
         """
         judgement, made = self.rule.judgement, self.scan.made
         if judgement.scope not in {Scope.TRACE, Scope.GROUP} or made.rates or made.baselines:
@@ -92,11 +94,21 @@ class ScreeningSql:
         if "log" in made.entities:
             return None  # a trace may be known from its logs alone, and then everything of it is lost
         if not self.of_all_traces:
-            return None if made.anchor is None else "counted"
+            # Starting from few candidates is cheaper still.
+            by_absence = self._needed is not None and not made.needs_candidates
+            return None if made.anchor is None else "mark join" if by_absence else "counted"
         flags = flags_of(made, judgement.bad, wanted=True)
         if flags is None:
             return "mark join" if _absent(judgement.bad) else None
         return "counted" if {f"t{number}" for number in made.relevant} <= flags else "flagged"
+
+    @property
+    def _needed(self) -> model.Items | None:
+        """The items that a trace needs to be judged, where all that can be bad of it is that it lacks others."""
+        when = self.rule.judgement.when
+        if self.scan.relations.reads_beside or _absent(self.rule.judgement.bad) is None:
+            return None
+        return when.items if isinstance(when, model.Some) else None
 
     def counted(self) -> exp.Expression:
         """One row: how many scopes are satisfied, how many of them are not settled, and the keys of the suspects."""
@@ -193,6 +205,8 @@ class ScreeningSql:
             flags = flags_of(self.scan.made, self.rule.judgement.bad, wanted=True) or frozenset()
             found = select(column("trace_id", ITEM)).from_(table("items", ITEM), copy=False)
             found = found.where(one_of([column(flag, ITEM) for flag in sorted(flags)]), copy=False)
+        elif self._needed is not None:
+            found = self._lacking(self._needed)
         else:
             absent = _absent(self.rule.judgement.bad)
             seen = select(column("trace_id", ITEM)).from_(table("items", ITEM), copy=False)
@@ -202,17 +216,57 @@ class ScreeningSql:
             # A mark join: the ids of spans are never null.
             found = found.where(exp.Not(this=exp.Paren(this=in_query(column("trace_id", "p"), seen))), copy=False)
         unions: list[exp.Select] = [found]
+        if kind == "mark join" and self._needed is not None and self.settled_until is not None:
+            unions.append(self._late())
         if self.scan.made.can_lose:
             name = "lost" if self.scan.grouped else INCOMPLETE
             unions.append(select(*(column(key) for key in self.scan.keys)).from_(table(name), copy=False))
         together = exp.Subquery(
-            this=exp.Union(this=unions[0], expression=unions[1], distinct=False) if unions[1:] else unions[0],
+            this=union_all(unions),
             alias=exp.TableAlias(this=exp.to_identifier("together", quoted=True)),
         )
         result = select(*(column(key) for key in self.scan.keys)).from_(together, copy=False).distinct(copy=False)
         if kind == "counted":
             return result
         return after([*self.scan.related(), ("items", self.scan.items())], result, self.source.given)
+
+    def _lacking(self, needed: model.Items) -> exp.Select:
+        """The traces that have what `when` needs, and lack what they have to have."""
+        absent = _absent(self.rule.judgement.bad)
+        if absent is None:
+            raise TypeError("nothing has to be there")
+        found = select(column("trace_id", "n")).from_(_named(self.scan.traces_with(needed), "n"), copy=False)
+        # A mark join: the ids of spans are never null.
+        seen = self.scan.traces_with(absent)
+        return found.where(exp.Not(this=exp.Paren(this=in_query(column("trace_id", "n"), seen))), copy=False)
+
+    def _late(self) -> exp.Select:
+        """The traces with items that are not settled: which of their scopes are satisfied is looked up closely."""
+        sets = [self.scan.made.sets[number] for number in sorted(self.scan.made.relevant)]
+        late = []
+        for items in sets:
+            query = self.scan.traces_with(items)
+            late.append(query.where(self._unsettled(started_at(items.entity)), copy=False))
+        return select(column("trace_id", "late")).from_(_named(union_all(late), "late"), copy=False)
+
+    def _unsettled(self, at: exp.Expression) -> exp.Expression:
+        return exp.false() if self.settled_until is None else of(exp.GT, at, timestamp(self.settled_until))
+
+    def satisfied(self) -> exp.Expression | None:
+        """How many traces of the window have what `when` needs and are no suspects; None where others count them."""
+        needed, start, end = self._needed, self.source.start, self.source.end
+        if needed is None:
+            return None
+        query = select(exp.Count(this=exp.Distinct(expressions=[column("trace_id", "n")])))
+        query = query.from_(_named(self.scan.traces_with(needed), "n"), copy=False)
+        suspects = select(column("trace_id")).from_(table(SUSPECTS), copy=False)
+        query = query.where(exp.Not(this=exp.Paren(this=in_query(column("trace_id", "n"), suspects))), copy=False)
+        if start is None and end is None:
+            return query
+        inside = select(column("trace_id", "p")).from_(self.source.table("traces", "p"), copy=False)
+        at = column("started_at", "p")
+        bounds = [of(kind, at, timestamp(edge)) for kind, edge in ((exp.GTE, start), (exp.LT, end)) if edge is not None]
+        return query.where(in_query(column("trace_id", "n"), inside.where(*bounds, copy=False)), copy=False)
 
     def narrowed(self) -> Source:
         """The source with nothing but the suspects."""
@@ -228,7 +282,10 @@ class ScreeningSql:
         return replace(plain, touched_keys=chosen)
 
     def anchor_rows(self) -> exp.Select | None:
-        """How many items `when` needs one of, and how many the rule looks at; None where counting is not cheap."""
+        """Of the items that the rule looks at: how many `when` needs one of, how many are not settled, and all.
+
+        None where counting is not cheap.
+        """
         made = self.scan.made
         if (
             made.anchor is None
@@ -237,7 +294,9 @@ class ScreeningSql:
             or self.scan.key_sql.lifted
         ):
             return None
-        return select(*(exp.Subquery(this=self.scan.rows(sets)) for sets in (made.anchor, made.relevant)))
+        late = self._unsettled(column("at", ITEM))
+        query = select(exp.CountIf(this=column("is_inside", ITEM)), exp.CountIf(this=late), exp.Count(this=exp.Star()))
+        return query.from_(_named(self.scan.rows(made.anchor), ITEM), copy=False)
 
 
 def flags_of(  # noqa: PLR0911  # one return a kind of node
@@ -270,6 +329,10 @@ def flags_of(  # noqa: PLR0911  # one return a kind of node
 def _absent(node: model.Condition) -> model.Items | None:
     """The items whose absence is the whole of a condition."""
     return node.operand.items if isinstance(node, model.Negation) and isinstance(node.operand, model.Some) else None
+
+
+def _named(query: exp.Expression, name: str) -> exp.Subquery:
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
 
 
 def _one_if(condition: exp.Expression) -> exp.Expression:
