@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster looks at the annotation of `context` itself.
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,14 +64,15 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
         if due and due.full_refresh:
             first_day, last_day = due.first_day, due.last_day
         variables = {**_policy_vars(project), **replay_window.dbt_vars(first_day, last_day, bound=bound)}
-        events, failure, limited = _run(context, dbt, dbt_arguments(due, variables))
-        if limited and (longer := _take_out(project, warehouse, limited)):
+        arguments = dbt_arguments(due, variables)
+        done = _run(context, dbt, project, arguments)
+        if done.limited and (longer := _take_out(project, warehouse, done.limited)):
             # The others each end in time, but perhaps not all together.
             with time_limit.of(longer):
-                events, failure, _ = _run(context, dbt, dbt_arguments(due, variables))
-        yield from _with_row_counts(context, events, warehouse)
-        if failure:
-            raise failure
+                done = done.followed_by(_run(context, dbt, project, [*arguments, *done.leave_out_built]))
+        yield from _with_row_counts(context, done.events, warehouse)
+        if done.failure:
+            raise done.failure
         with warehouse.writer("finish a replay") as connection:
             if due and due.is_within(first_day, last_day):
                 replay_window.record(connection, due, __version__)
@@ -93,29 +95,69 @@ def _policy_vars(project: Project) -> Mapping[str, Any]:
     return policy.dbt_vars(policy.load_policy(project.policy_file)) if project.policy_file.is_file() else {}
 
 
-def _run(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: list[str]
-) -> tuple[list[Any], DagsterDbtCliRuntimeError | None, dict[str, str]]:
-    """All events of one dbt run. A failure is handed back: what was built before it is reported all the same.
+@dataclass(frozen=True)
+class DbtRun:
+    """What one run of dbt came to. A failure is kept beside the events: what was built before it is reported, too."""
 
-    So are the models that failed because they hit a limit of the engine, each with what it said.
-    """
+    events: list[Any]
+    failure: DagsterDbtCliRuntimeError | None = None
+    results: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Status and message of each model and test, by its unique id."""
+
+    @property
+    def limited(self) -> dict[str, str]:
+        """The models that failed because they hit a limit of the engine, each with what it said."""
+        named = ((name.rsplit(".", 1)[1], message) for name, (_, message) in self.results.items())
+        return {model: message for model, message in named if limits.is_a_limit(message)}
+
+    @property
+    def leave_out_built(self) -> list[str]:
+        """What tells dbt to run again only what hit a limit and what hangs on it.
+
+        Nothing is left out when something else failed, too: what a test kept from being built stays so.
+        """
+        others = {status for status, message in self.results.values() if not limits.is_a_limit(message)}
+        built = [
+            name.rsplit(".", 1)[1]
+            for name, (status, _) in self.results.items()
+            if status == "success" and name.startswith("model.")
+        ]
+        if not built or not others <= {"success", "pass", "warn", "skipped"}:
+            return []
+        # Cautious: a test goes only when all that it reads was built.
+        return ["--indirect-selection", "cautious", "--exclude", *built]
+
+    def followed_by(self, later: "DbtRun") -> "DbtRun":
+        """Both as one; what the later run says counts where both say something."""
+        again = set(map(_subject, later.events))
+        return replace(later, events=[*(one for one in self.events if _subject(one) not in again), *later.events])
+
+
+def _subject(event: Any) -> tuple[Any, ...]:
+    """The model that an event reports, or the test of one."""
+    if isinstance(event, dg.Output):
+        return (event.output_name,)
+    return (event.asset_key, getattr(event, "check_name", None))
+
+
+def _run(context: dg.AssetExecutionContext, dbt: DbtCliResource, project: Project, arguments: list[str]) -> DbtRun:
+    """One run of dbt to its end, whatever that is."""
     events: list[Any] = []
-    run = dbt.cli(arguments, context=context)
+    with prepare.parsed_for_dbt(project):
+        run = dbt.cli(arguments, context=context)
     try:
         events.extend(run.stream())
     except DagsterDbtCliRuntimeError as error:
-        return events, error, _limited(run)
-    return events, None, {}
+        return DbtRun(events, error, _results(run))
+    return DbtRun(events)
 
 
-def _limited(run: DbtCliInvocation) -> dict[str, str]:
+def _results(run: DbtCliInvocation) -> dict[str, tuple[str, str]]:
     try:
         results = run.get_artifact("run_results.json")["results"]
     except (OSError, ValueError, KeyError):
         return {}  # dbt ended before it ran anything
-    said = {result["unique_id"].rsplit(".", 1)[1]: str(result.get("message")) for result in results}
-    return {model: message for model, message in said.items() if limits.is_a_limit(message)}
+    return {result["unique_id"]: (result["status"], str(result.get("message"))) for result in results}
 
 
 def _take_out(project: Project, warehouse: Warehouse, limited: dict[str, str]) -> float | None:

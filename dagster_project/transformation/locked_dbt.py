@@ -1,7 +1,7 @@
 """`hindcast-dbt`: dbt in a process that itself holds the writer's lock, so that the lock lives as long as dbt writes.
 
 The lock is taken here and not by whoever starts dbt: should that process be killed, the kernel keeps the lock until
-this one ends, and the next run waits for it.
+this one ends, and the next run waits for it. Whoever starts it may also hand over the project as dbt parsed it before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from dagster_project.transformation.time_limit import interrupted_after, seconds
 from dagster_project.warehouse import lock
 
 LOCK_VARIABLE = "HINDCAST_LOCK"
+# The file of a project that dbt has parsed (its partial_parse.msgpack); only whoever knows that nothing changed since
+# gives it. dbt itself would parse all again, because the variables of a night are others than those of the one before.
+PARSED_VARIABLE = "HINDCAST_PARSED"
 JUDGES = ".verdicts__"
 # Commands that never connect. `compile`, `debug` and `show` write nothing, but dbt opens the file as a writer for them.
 NEVER_CONNECTING = {"parse", "ls", "list", "deps"}
@@ -42,7 +45,25 @@ def main() -> None:
 
         if locked:
             limit_rules(seconds_a_rule())
-        cli()
+        cli(obj={"manifest": parsed(os.environ.get(PARSED_VARIABLE)) if locked else None})
+
+
+def parsed(file: str | None) -> Any:
+    """The manifest in a file of dbt's, for dbt to take as it is; None without a file, and of one that cannot be read.
+
+    dbt parses the project by itself then: that costs seconds, never the run.
+    """
+    from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 -- as above
+
+    if not file:
+        return None
+    try:
+        manifest = Manifest.from_msgpack(Path(file).read_bytes())
+    except Exception as error:  # whatever a file that was cut short makes of it
+        sys.stderr.write(f"hindcast-dbt: {file} cannot be read ({type(error).__name__}), so dbt parses the project\n")
+        return None
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+    return manifest
 
 
 def limit_rules(seconds: float) -> None:

@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +22,11 @@ from dagster_project.rule_language import RuleError, RuleErrors
 from dagster_project.rule_language.dbt import models as dbt_models
 from dagster_project.settings import PACKAGE_ROOT, Project, shipped
 from dagster_project.transformation import dbt_files
-from dagster_project.transformation.locked_dbt import LOCK_VARIABLE
+from dagster_project.transformation.locked_dbt import LOCK_VARIABLE, PARSED_VARIABLE
 from dagster_project.warehouse import lock
 
 STAMP = "prepared.json"
+PARSED = "partial_parse.msgpack"
 PREPARE_LOCK = Path("data/state/prepare.lock")
 # Compiling and parsing takes seconds; whoever waits finds it done.
 WAIT_SECONDS = 120.0
@@ -154,6 +157,20 @@ def dbt_environment(project: Project) -> dict[str, str]:
         "DBT_LOG_PATH": str(project.dbt_target_dir / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
+
+
+@contextmanager
+def parsed_for_dbt(project: Project) -> Iterator[None]:
+    """Meanwhile dbt starts without parsing anything, unless the rules or the dbt project changed since `prepare`."""
+    before = os.environ.pop(PARSED_VARIABLE, None)
+    if stamp(project) == fingerprint(project):
+        os.environ[PARSED_VARIABLE] = str(project.dbt_target_dir / PARSED)
+    try:
+        yield
+    finally:
+        os.environ.pop(PARSED_VARIABLE, None)
+        if before is not None:
+            os.environ[PARSED_VARIABLE] = before
 
 
 def dbt_executable() -> str:

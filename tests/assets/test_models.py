@@ -1,7 +1,10 @@
 import json
 from datetime import date
 
-from dagster_project.assets.models import dbt_arguments
+import dagster as dg
+import pytest
+
+from dagster_project.assets.models import DbtRun, dbt_arguments
 from dagster_project.transformation.replay_window import ReplayWindow
 
 DAY = date(2024, 2, 29)
@@ -25,3 +28,35 @@ def test_changed_models_and_an_empty_history_are_built_from_scratch():
 
 def test_unit_tests_of_models_are_not_the_night_s_business():
     assert dbt_arguments(None, {})[:3] == ["build", "--exclude-resource-type", "unit_test"]
+
+
+LIMIT = "Runtime Error: INTERRUPT Error: Interrupted!"
+HIT = {
+    "model.hindcast.stg_spans": ("success", "OK"),
+    "test.hindcast.unique_stg_spans.1": ("pass", ""),
+    "model.hindcast.verdicts__trace": ("error", LIMIT),
+    "model.hindcast.fct_verdicts": ("skipped", ""),
+}
+
+
+def test_after_a_limit_only_what_hit_it_and_what_hangs_on_it_runs_again():
+    hit = DbtRun([], None, HIT)
+    assert hit.limited == {"verdicts__trace": LIMIT}
+    assert hit.leave_out_built == ["--indirect-selection", "cautious", "--exclude", "stg_spans"]
+
+
+@pytest.mark.parametrize(("status", "message"), [("fail", "Got 3 results"), ("error", "Binder Error: no column x")])
+def test_all_runs_again_when_something_else_failed_too(status, message):
+    """What a failed test kept from being built would be built without it."""
+    assert DbtRun([], None, HIT | {"test.hindcast.another.2": (status, message)}).leave_out_built == []
+
+
+def test_of_two_runs_what_the_later_says_counts():
+    check = {"asset_key": dg.AssetKey(["staging", "stg_spans"]), "check_name": "unique"}
+    first = [
+        dg.Output(1, output_name="spans"), dg.Output(1, output_name="logs"), dg.AssetCheckResult(passed=False, **check)
+    ]  # fmt: skip
+    later = [dg.Output(2, output_name="spans"), dg.AssetCheckResult(passed=True, **check)]
+    both = DbtRun(first, RuntimeError(), HIT).followed_by(DbtRun(later))
+    assert both.events == [first[1], *later]
+    assert both.failure is None

@@ -16,7 +16,7 @@ def run(tmp_path, monkeypatch):
 
     def run(*arguments, with_lock_file=True):
         seen = []
-        monkeypatch.setattr("dbt.cli.main.cli", lambda: seen.append(lock.holder(lock_file)))
+        monkeypatch.setattr("dbt.cli.main.cli", lambda obj: seen.append(lock.holder(lock_file)))
         monkeypatch.setattr(sys, "argv", ["hindcast-dbt", *arguments])
         if with_lock_file:
             monkeypatch.setenv(locked_dbt.LOCK_VARIABLE, str(lock_file))
@@ -57,7 +57,7 @@ def test_what_never_connects_takes_no_lock_and_needs_none(run, arguments):
 
 def test_the_version_is_told_without_a_word_to_anybody(monkeypatch, capsys):
     """dbt itself asks PyPI whether there is a newer one."""
-    monkeypatch.setattr("dbt.cli.main.cli", lambda: pytest.fail("dbt was asked"))
+    monkeypatch.setattr("dbt.cli.main.cli", lambda obj: pytest.fail("dbt was asked"))
     monkeypatch.setattr(sys, "argv", ["hindcast-dbt", "--version"])
     locked_dbt.main()
     assert f"installed: {version('dbt-core')}" in capsys.readouterr().out
@@ -66,3 +66,17 @@ def test_the_version_is_told_without_a_word_to_anybody(monkeypatch, capsys):
 def test_opening_the_warehouse_without_a_lock_file_is_refused(run):
     with pytest.raises(SystemExit, match="HINDCAST_LOCK"):
         run("compile", with_lock_file=False)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no msgpack", b"\x81\xa5nodes"])
+def test_a_parsed_project_that_cannot_be_read_costs_time_and_not_the_run(tmp_path, capsys, content):
+    file = tmp_path / "partial_parse.msgpack"
+    if content is not None:
+        file.write_bytes(content)
+    assert locked_dbt.parsed(str(file)) is None
+    assert "dbt parses the project" in capsys.readouterr().err
+
+
+def test_nobody_need_hand_over_a_parsed_project(capsys):
+    assert locked_dbt.parsed(None) is None
+    assert capsys.readouterr().err == ""

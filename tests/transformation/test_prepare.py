@@ -1,11 +1,13 @@
 """The keeping of generated files; compiling itself is tested with the rule language, dbt with the dbt project."""
 
+import json
 import os
 
 import pytest
 
 from dagster_project.settings import Project
 from dagster_project.transformation import dbt_files, prepare
+from dagster_project.transformation.locked_dbt import PARSED_VARIABLE
 from dagster_project.warehouse import lock
 
 
@@ -155,3 +157,15 @@ def test_folders_of_old_runs_go_and_the_newest_stay(elsewhere):
     kept = sorted(folder.name for folder in elsewhere.dbt_target_dir.glob("models-*"))
     assert kept == [f"models-{age}" for age in range(dbt_files.KEPT_RUNS)]
     assert (elsewhere.dbt_target_dir / "manifest.json").is_file()
+
+
+def test_what_dbt_parsed_is_handed_over_only_while_nothing_has_changed(project, monkeypatch):
+    monkeypatch.setenv(PARSED_VARIABLE, "another's")
+    project.dbt_target_dir.mkdir(parents=True)
+    (project.dbt_target_dir / prepare.STAMP).write_text(json.dumps({"fingerprint": prepare.fingerprint(project)}))
+    with prepare.parsed_for_dbt(project):
+        assert os.environ[PARSED_VARIABLE] == str(project.dbt_target_dir / "partial_parse.msgpack")
+    (project.dbt_dir / "models/x.yml").write_text("changed")
+    with prepare.parsed_for_dbt(project):
+        assert PARSED_VARIABLE not in os.environ
+    assert os.environ[PARSED_VARIABLE] == "another's"
