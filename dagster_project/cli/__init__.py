@@ -6,8 +6,9 @@ import os
 import sys
 import traceback
 
-# Into a pipe or a file nothing needs to fit: at a terminal's 80 columns tables lose what scripts look for.
-PIPED_COLUMNS = "240"
+# A pipe or a file has no width; most are read by people all the same. Scripts ask for json or csv.
+PIPED_COLUMNS = "120"
+PIPED_HELP_COLUMNS = "100"
 TIMED_OUT = 124  # what timeout(1) says of a command that it stopped
 INTERRUPTED = 130  # what a shell says of a program that was stopped by Ctrl-C
 
@@ -15,7 +16,10 @@ INTERRUPTED = 130  # what a shell says of a program that was stopped by Ctrl-C
 def main() -> None:
     """Run the command line; an expected error is one clear message, a defect shows its trace; both exit with 2."""
     if not sys.stdout.isatty():
+        is_told = "COLUMNS" in os.environ
         os.environ.setdefault("COLUMNS", PIPED_COLUMNS)
+        if not is_told:
+            os.environ.setdefault("TERMINAL_WIDTH", PIPED_HELP_COLUMNS)  # what typer gives help and usage
     try:
         if sys.argv[1:2] == ["gate"]:
             from dagster_project.cli import gate  # noqa: PLC0415  # pipelines wait for it: it starts alone

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from dagster_project.cli.opened import opened
 from dagster_project.cli.options import MemoryLimitOption, ProjectOption
-from dagster_project.cli.terminal import stderr, stdout
+from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.settings import find_project
 from dagster_project.sources import declaration
 from dagster_project.sources.registry import FORMATS
@@ -87,7 +86,7 @@ def compact(
 def _show(expired: list[Expired]) -> None:
     if not expired:
         return
-    table = Table("source", "table", "before", "rows", box=None, pad_edge=False)
+    table = listing("source", "table", "before", "rows")
     for each in expired:
         table.add_row(each.source, each.target, str(each.before_day), f"{each.rows:,}")
     stdout.print(table, highlight=False)

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from dagster_project import rule_language
 from dagster_project.cli import imports, rule_changes, suggest
 from dagster_project.cli.options import GenerationOption, ProjectOption
-from dagster_project.cli.terminal import stderr, stdout
+from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.explanation import explain as explained
 from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
@@ -74,7 +73,7 @@ def run_tests(files: FilesArgument = None, project_dir: ProjectOption = None) ->
 
 def list_(project_dir: ProjectOption = None) -> None:
     """Show the rules of the project."""
-    table = Table("rule", "severity", "status", "scope", "title", box=None, pad_edge=False)
+    table = listing("rule", "severity", "status", "scope", "title")
     for rule in rule_language.load_catalogue(_texts(project_dir, None)):
         table.add_row(rule.id, rule.severity, rule.status, rule.scope_kind, Text(visible(rule.title)))
     stdout.print(table)

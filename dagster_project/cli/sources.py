@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dagster_project.cli.opened import opened
 from dagster_project.cli.options import ProjectOption
-from dagster_project.cli.terminal import stderr, stdout
+from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.extraction.outcome import ExtractionFailed
 from dagster_project.extraction.prometheus_requests import Connection, Limits
 from dagster_project.settings import Project, find_project
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(project_dir: ProjectOption = None) -> None:
     """Show the declared sources."""
-    table = Table("source", "format", "from", "kept", "description", box=None, pad_edge=False)
+    table = listing("source", "format", "from", "kept", "description")
     for source in declaration.read(find_project(project_dir).sources_file).sources:
         kept = f"{source.retention_days} days" if source.retention_days else "all"
         cells = (source.name, source.decoder.name, _origin(source), kept, source.description)

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from dagster_project import rule_language
 from dagster_project.cli.options import ProjectOption
-from dagster_project.cli.terminal import stderr, stdout
+from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations, suppressions
@@ -69,7 +68,7 @@ def list_(project_dir: ProjectOption = None) -> None:
         stdout.print("nothing is suppressed")
         return
     today = datetime.now(UTC).date()
-    table = Table("id", "target", "owner", "until", "reason", box=None, pad_edge=False)
+    table = listing("id", "target", "owner", "until", "reason")
     for one in found:
         until = str(one.until) if one.is_in_force(today) else f"{one.until} (expired)"
         table.add_row(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from dagster_project.progress import Listener, Step
@@ -29,6 +30,14 @@ STEP_NAMES = {
     "raw__changes": "load changes",
     "audit__expirations": "remove what sources keep no longer",
 }
+
+
+def listing(*headings: str) -> Table:
+    """A table whose first column, which one copies, is whole; where there is no room the others break."""
+    table = Table(box=None, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=number == 0, overflow="fold")
+    return table
 
 
 @contextmanager

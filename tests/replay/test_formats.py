@@ -7,6 +7,7 @@ import re
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from dagster_project import wording
 from dagster_project.replay import formats, scratch
@@ -192,3 +193,20 @@ def test_an_answer_of_few_rows_counts_all(data):
     assert few.violations.equals(whole.violations.slice(0, 1))
     assert few.certificate.violated == 3
     assert few.last_violation_at == whole.last_violation_at
+
+
+@pytest.mark.parametrize(("width", "headings"), [
+    (120, "rule violated satisfied inconclusive first last"),
+    (70, "rule violated satisfied inconclusive first"),
+    (50, "rule violated satisfied inconclusive"),
+])  # fmt: skip
+def test_of_several_rules_no_name_and_no_count_is_cut(found, width, headings):
+    table = formats.pack_table([found], [("broken-rule", "rules/x/broken-rule.yml: no")], {found.rule.id: ["nobody"]})
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table)
+    said = console.export_text()
+    assert said.split("\n")[0].split() == headings.split()
+    assert "…" not in said
+    assert found.rule.id in said
+    assert "broken-rule: failed: rules/x/broken-rule.yml: no" in " ".join(said.split())
+    assert f"{found.rule.id}: nobody" in " ".join(said.split())

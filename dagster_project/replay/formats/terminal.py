@@ -65,31 +65,56 @@ def as_table(replay: Replay, width: int) -> Group:
     return Group(*parts)
 
 
+@dataclass(frozen=True)
+class PackTable:
+    """Several rules, a line each, those with most violations first; below it what failed, and what is said of each.
+
+    `complaints` say by rule what it names and nobody sent; the first of each is told.
+    """
+
+    replays: Sequence[Replay]
+    failures: Sequence[tuple[str, str]]
+    complaints: Mapping[str, Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table, with times where there is room for them, and a sentence a rule."""
+        del console
+        yield self._table(options.max_width)
+        for rule_id, why in self.failures:
+            yield Text(f"{rule_id}: failed: {visible(why)}", style="bold red")
+        for one in sorted(self.replays, key=lambda one: one.rule.id):
+            if said := _note(one.certificate, self.complaints.get(one.rule.id, ())):
+                yield Text(f"{one.rule.id}: {said}", style="dim")
+
+    def _table(self, width: int) -> Table:
+        table = Table(box=None, pad_edge=False)
+        numbers = ("violated", "satisfied", "inconclusive")
+        names = [one.rule.id for one in self.replays] + [rule_id for rule_id, _why in self.failures]
+        room = width - max(map(len, names), default=0) - sum(2 + len(heading) for heading in numbers)
+        times = ("first", "last")[: max(0, room // (2 + len("2024-01-01 00:00")))]
+        for heading in ("rule", *numbers, *times):
+            # What is copied is never cut; below the narrowest terminals it is folded.
+            table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+        for rule_id, _why in self.failures:
+            table.add_row(Text(rule_id), Text("failed", style="bold red"))
+        for one in sorted(self.replays, key=lambda one: (-one.certificate.violated, one.rule.id)):
+            found = one.certificate
+            moments = (_minute(one.first_violation_at), _minute(one.last_violation_at))
+            table.add_row(
+                Text(one.rule.id),
+                Text(f"{found.violated:,}", style="bold red" if found.violated else "green"),
+                f"{found.satisfied:,}",
+                f"{found.inconclusive:,}",
+                *moments[: len(times)],
+            )
+        return table
+
+
 def pack_table(
     replays: Sequence[Replay], failures: Sequence[tuple[str, str]], complaints: Mapping[str, Sequence[str]]
-) -> Table:
-    """Several rules, a line each: those that failed first, then those with most violations.
-
-    `complaints` say by rule what it names and nobody sent; the first of each is noted.
-    """
-    table = Table(box=None, pad_edge=False)
-    for heading in ("rule", "violated", "satisfied", "inconclusive", "first", "last", "note"):
-        is_number = heading in {"violated", "satisfied", "inconclusive"}
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading == "rule" or is_number)
-    for rule_id, why in failures:
-        table.add_row(Text(rule_id), "", "", "", "", "", Text(f"failed: {visible(why)}", style="bold red"))
-    for one in sorted(replays, key=lambda one: (-one.certificate.violated, one.rule.id)):
-        found = one.certificate
-        table.add_row(
-            Text(one.rule.id),
-            Text(f"{found.violated:,}", style="bold red" if found.violated else "green"),
-            f"{found.satisfied:,}",
-            f"{found.inconclusive:,}",
-            _minute(one.first_violation_at),
-            _minute(one.last_violation_at),
-            Text(_note(found, complaints.get(one.rule.id, ()))),
-        )
-    return table
+) -> PackTable:
+    """What a terminal of any width shows of several rules."""
+    return PackTable(replays, failures, complaints)
 
 
 def _note(found: Certificate, complaints: Sequence[str]) -> str:
