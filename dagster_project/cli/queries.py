@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
@@ -26,7 +26,8 @@ from dagster_project.cli.options import (
 )
 from dagster_project.cli.terminal import stderr, stdout
 from dagster_project.replay import formats, occurrence, running
-from dagster_project.replay.query import Replay, ReplayFailed, compared, replay
+from dagster_project.replay.fused import Shared
+from dagster_project.replay.query import Replay, ReplayFailed, compared, replay, together
 from dagster_project.replay.totals import received
 from dagster_project.replay.window import Window, parse_window
 from dagster_project.rule_language import Rule
@@ -242,10 +243,12 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
     answers: list[Replay] = []
     failures: list[tuple[str, str]] = []
     notes: dict[str, list[str]] = {}
-    with _folder_aside(question.options.export) as folder:
+    with _folder_aside(question.options.export) as folder, _together(question, rules) as shared:
         for rule in rules:
             try:
-                answer, complaints = _answered(question, rule, with_investigation=format_ in {"json", "html"})
+                answer, complaints = _answered(
+                    question, rule, with_investigation=format_ in {"json", "html"}, shared=shared
+                )
                 if folder is not None:
                     _export(question, answer, format_, _place(folder, rule, format_))
             except running.TimedOut as stopped:
@@ -263,7 +266,23 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
     return 1 if any(answer.certificate.violated for answer in answers) else 0
 
 
-def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> tuple[Replay, list[str]]:
+@contextmanager
+def _together(question: _Question, rules: Sequence[Rule]) -> Iterator[Shared | None]:
+    """What the rules share; None when reading it takes longer than any of them may."""
+    with ExitStack() as stack:
+        shared = None
+        with suppress(running.TimedOut):
+            shared = _watched(
+                question,
+                "reading what the rules share",
+                lambda: stack.enter_context(together(question.connection, rules, question.window)),
+            )
+        yield shared
+
+
+def _answered(
+    question: _Question, rule: Rule, *, with_investigation: bool, shared: Shared | None = None
+) -> tuple[Replay, list[str]]:
     """The answer, with its comparisons, and a sentence for each thing that the rule names and nobody sent."""
 
     def work() -> tuple[Replay, list[str]]:
@@ -274,6 +293,7 @@ def _answered(question: _Question, rule: Rule, *, with_investigation: bool) -> t
             question.window,
             with_investigation=with_investigation,
             most_rows=formats.SHOWN_ROWS if is_shown else None,
+            shared=shared,
         )
         answer = compared(question.connection, answer, question.comparisons)
         spans = answer.certificate.spans_scanned

@@ -6,7 +6,8 @@ Reads only; the connection may be a warehouse, a published generation or an in-m
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from dagster_project.replay.certificate import RESULT, Certificate, certify
 from dagster_project.replay.found import Investigation
+from dagster_project.replay.fused import Shared, fused
 from dagster_project.replay.investigation import investigate
 from dagster_project.replay.judging import judged
 from dagster_project.replay.totals import WindowTotals
@@ -109,6 +111,7 @@ def replay(
     *,
     with_investigation: bool = False,
     most_rows: int | None = None,
+    shared: Shared | None = None,
 ) -> Replay:
     """Judge every scope of the window.
 
@@ -123,6 +126,8 @@ def replay(
     most_rows
         How many violations, and how many scopes that cannot be judged, the answer holds: the earliest; all when None.
         The certificate counts all of them.
+    shared
+        What rules asked over the same window have in common, if they were asked together.
 
     Raises
     ------
@@ -135,7 +140,8 @@ def replay(
     window = window or Window()
     source = source_of(connection, window)
     try:
-        totals = WindowTotals(connection, window)
+        totals = shared.totals if shared else WindowTotals(connection, window)
+        source = shared.source_of(rule, source) if shared else source
         with judged(connection, rule, source, totals.settled_until(rule)) as screened:
             certificate = certify(connection, rule, totals, source, screened, began)
             answer = _answer(connection, rule, certificate, most_rows)
@@ -149,6 +155,25 @@ def replay(
         ) from error
     except duckdb.Error as error:
         raise ReplayFailed(f"{rule.path}: the rule `{rule.id}` could not be judged: {error}") from error
+
+
+@contextmanager
+def together(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], window: Window | None = None
+) -> Iterator[Shared]:
+    """What `replay` needs to ask these rules over one window as a pack; every answer is what the rule's own would be.
+
+    What several of them read is read when the block begins, where that pays. Memory that does not suffice for it is
+    no error: those rules are then judged alone.
+
+    Raises
+    ------
+    NothingToReplay
+        When a table is missing.
+    """
+    window = window or Window()
+    with fused(connection, rules, window, source_of(connection, window)) as shared:
+        yield shared
 
 
 def _answer(
@@ -183,7 +208,12 @@ def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
         "log": frozenset(name for table, name in found if table == "staging.stg_logs"),
     }
     inside = window.recordable
-    return Source(columns=columns, start=inside.start, end=inside.end)
+    return Source(
+        columns=columns,
+        start=inside.start,
+        end=inside.end,
+        shapes_have_names=("intermediate.int_trace_shape", "span_name") in found,
+    )
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, verdict: str, most: int | None) -> pa.Table:

@@ -78,7 +78,7 @@ def hindcast(case: Case, file: Path) -> dict[str, Any]:
     """The whole of a replay, for each rule: verdicts, witness, reported values, certificate."""
     import duckdb
 
-    from dagster_project.replay.query import replay
+    from dagster_project.replay.query import replay, together
     from dagster_project.replay.window import Window
 
     rules, refused = _rules(case)
@@ -91,7 +91,8 @@ def hindcast(case: Case, file: Path) -> dict[str, Any]:
             moments = connection.execute("select ?::timestamp, ?::timestamp", [start, last]).fetchall()[0]
             window = Window(*moments)
         clock = Clock()
-        answers = [replay(connection, rule, window) for rule in rules]
+        with together(connection, rules, window) as shared:
+            answers = [replay(connection, rule, window, shared=shared) for rule in rules]
         figures: dict[str, Any] = clock.figures()
         found = sum(answer.certificate.violated for answer in answers)
         expected = None

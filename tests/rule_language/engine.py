@@ -15,6 +15,7 @@ from recorded import NS, Event, Link, World  # type: ignore[import-not-found]
 from written import rule_text  # type: ignore[import-not-found]
 
 from dagster_project.replay import scratch
+from dagster_project.replay.fused import Shared
 from dagster_project.replay.judging import RESULT, judged
 from dagster_project.rule_language import read_inline
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
@@ -199,11 +200,15 @@ NO_COLUMNS: dict[Any, frozenset[str]] = {
 _NUMBERS = {trace_uuid(number): number for number in range(1000)}
 
 
+def source_of(window: tuple[int | None, int | None]) -> Source:
+    """The loaded world, of which the scopes of a window are judged."""
+    start, end = (None if one is None else _moment(one) for one in window)
+    return Source(columns=NO_COLUMNS, start=start, end=end)
+
+
 def compiled(rule: Rule, window: tuple[int | None, int | None] = (None, None)) -> str:
     """The SQL of a rule, by way of its text."""
-    start, end = (None if one is None else _moment(one) for one in window)
-    source = Source(columns=NO_COLUMNS, start=start, end=end)
-    query = to_sql(verdicts_query(read_inline(rule_text(rule)), source), pretty=False)
+    query = to_sql(verdicts_query(read_inline(rule_text(rule)), source_of(window)), pretty=False)
     return f"{_COLUMNS} from ({query})"
 
 
@@ -270,13 +275,14 @@ def replay_disagreement(
     rule: Rule,
     judge: Judge,
     window: tuple[int | None, int | None] = (None, None),
+    shared: Shared | None = None,
 ) -> tuple[Any, Any] | None:
     """The same of a replay that goes about as over large tables: satisfied scopes are only counted there."""
-    start, end = (None if one is None else _moment(one) for one in window)
-    source = Source(columns=NO_COLUMNS, start=start, end=end)
+    asked = read_inline(rule_text(rule))
+    source = source_of(window) if shared is None else shared.source_of(asked, source_of(window))
     expected = judge.verdicts(*window)
     open_ = [verdict for verdict in expected if verdict.verdict != "satisfied"]
-    with judged(connection, read_inline(rule_text(rule)), source, None, many_traces=0, few_scopes=0) as found:
+    with judged(connection, asked, source, None, many_traces=0, few_scopes=0) as found:
         actual = judged_by_sql(connection, rule, f"{_COLUMNS} from {RESULT} where verdict <> 'satisfied'")
         satisfied = found.satisfied + _number(connection, f"select count(*) from {RESULT} where verdict = 'satisfied'")
         if found.of_all_traces:

@@ -1,0 +1,114 @@
+"""Generated rules asked together over one window: the oracle's verdicts, and the certificates of each rule alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from random import Random
+
+import engine
+import pytest
+from oracle_scopes import Judge
+from recorded import NS
+from worlds import rule, world
+from written import rule_text
+
+from dagster_project.replay import scratch
+from dagster_project.replay.fused import fused
+from dagster_project.replay.query import replay
+from dagster_project.replay.window import Window
+from dagster_project.rule_language import read_inline
+from dagster_project.rule_language.planning.fusing import shared_by_all
+from dagster_project.rule_language.sql.scan import Scan
+
+PACKS = int(os.environ.get("HINDCAST_FUSED_PACKS", "3"))
+RULES, TRACES = 10, 12
+
+
+@pytest.fixture(scope="module")
+def connection():
+    made = scratch.connect()
+    yield made
+    made.close()
+
+
+def drawn(random):
+    """A world, rules, and a window whose edges are starts of spans, so that what begins at one tells if it is in."""
+    recorded = world(random, TRACES)
+    starts = sorted({span.start // 1000 * 1000 for span in recorded.spans})
+    first, last = sorted(random.choice([0, 3600 * NS, *starts]) for _edge in range(2))
+    window = random.choice([(first, last), (first, last), (first, None), (None, last), (None, None)])
+    return recorded, [rule(random) for _rule in range(RULES)], (None, None) if first == last else window
+
+
+def moments(window):
+    return Window(*(None if one is None else engine._moment(one) for one in window))
+
+
+def disagreements(connection, random):
+    """The rules of a pack of which verdicts over shared tables are not the oracle's; how many were shared."""
+    recorded, rules, window = drawn(random)
+    engine.load(connection, recorded)
+    asked = [read_inline(rule_text(one)) for one in rules]
+    choice = shared_by_all(asked)
+    found = []
+    with fused(connection, asked, moments(window), engine.source_of(window), choice=choice) as shared:
+        for one in rules:
+            differs = engine.replay_disagreement(connection, one, Judge(one, recorded), window, shared)
+            found += [f"{rule_text(one)}\n{window}\n{differs}"] if differs else []
+    return found, sum(len(share.rules) for share in choice.made)
+
+
+def test_packs_agree_with_the_oracle(connection):
+    random = Random(20240202)
+    shared = 0
+    for _pack in range(PACKS):
+        found, of_pack = disagreements(connection, random)
+        assert not found, found[0]
+        shared += of_pack
+    assert shared > PACKS * RULES / 3
+
+
+def test_answers_and_certificates_are_those_of_the_rule_alone(connection):
+    random = Random(20240203)
+    for _pack in range(PACKS):
+        recorded, rules, window = drawn(random)
+        engine.load(connection, recorded)
+        asked = [read_inline(rule_text(one)) for one in rules]
+        alone = [replay(connection, one, moments(window)) for one in asked]
+        choice = shared_by_all(asked)
+        with fused(connection, asked, moments(window), engine.source_of(window), choice=choice) as shared:
+            together = [replay(connection, one, moments(window), shared=shared) for one in asked]
+        for one, its_own, of_pack in zip(asked, alone, together, strict=True):
+            assert of_pack.violations.equals(its_own.violations), (one, window)
+            assert of_pack.inconclusive.equals(its_own.inconclusive), (one, window)
+            certificates = [dataclasses.replace(each.certificate, seconds=0) for each in (of_pack, its_own)]
+            assert certificates[0] == certificates[1], (one, window)
+
+
+def _nothing_lost(self, share):
+    return self._traces_since(share).where("false", copy=False)
+
+
+def _not_before(_moment, _back_ns):
+    return _moment
+
+
+def _only_the_first(rule, source):
+    scan = Scan(rule, source)
+    return scan.item_sql.condition(scan.made.sets[min(scan.made.relevant)].condition, "span")
+
+
+FAULTS = {
+    "no incomplete traces beside groups": ("_Making._incomplete_since", _nothing_lost),
+    "nothing before the window": ("_before", _not_before),
+    "only the first set of a rule": ("_sought", _only_the_first),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_what_is_shared_is_found(connection, monkeypatch, fault):
+    name, wrong = FAULTS[fault]
+    monkeypatch.setattr(f"dagster_project.replay.fused.{name}", wrong)
+    random = Random(1)
+    assert any(disagreements(connection, random)[0] for _pack in range(40)), fault
