@@ -13,14 +13,14 @@ from typing import Any
 import duckdb
 
 from dagster_project import __version__
-from dagster_project.replay.judging import RESULT, Screened
+from dagster_project.replay.judging import RESULT, Screened, judged
 from dagster_project.replay.tables import Row, row
 from dagster_project.replay.totals import Sampling, WindowTotals
 from dagster_project.replay.window import LATEST, Window
 from dagster_project.rule_language.meaning.model import ALWAYS_TRUE, Disjunction, Negation
 from dagster_project.rule_language.planning.planner import plan
 from dagster_project.rule_language.rule_file import Rule
-from dagster_project.rule_language.sql.query import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import null_keys_query, to_sql
 from dagster_project.rule_language.sql.scan import Source
 
 UNDETECTABLE_LOSS = (
@@ -120,6 +120,7 @@ def certify(
     totals: WindowTotals,
     source: Source,
     screened: Screened,
+    groups: int | None,
     began: float,
 ) -> Certificate:
     """The certificate of the verdicts that stand in the temporary table `RESULT`.
@@ -132,6 +133,8 @@ def certify(
         Where the rule was read from.
     screened
         The satisfied scopes that are not in the table.
+    groups
+        What `groups_formed` said before.
     began
         `time.perf_counter()` at the start of the replay.
     """
@@ -160,10 +163,7 @@ def certify(
         violated=found.violated,
         satisfied=found.satisfied,
         inconclusive=found.inconclusive,
-        not_applicable=_groups_not_listed(connection, rule, source, scanned["spans"], found.judged)
-        if log_only is None
-        # A trace of which only logs came has a verdict but is no trace that was scanned.
-        else scanned["traces"] - (found.judged - log_only),
+        not_applicable=_not_applicable(rule, scanned, found, log_only, groups),
         unsettled=_unsettled(connection, settled) + screened.unsettled,
         inconclusive_reasons=found.reasons,
         undetectable_loss_note=UNDETECTABLE_LOSS,
@@ -215,19 +215,32 @@ def _null_keys(connection: duckdb.DuckDBPyConnection, rule: Rule, source: Source
     return int(connection.execute(query).fetchall()[0][0])
 
 
-def _groups_not_listed(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, source: Source, spans: int, listed: int
+def groups_formed(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, totals: WindowTotals, source: Source
 ) -> int | None:
-    """All groups that there are, minus those that are listed."""
-    if rule.judgement.when == ALWAYS_TRUE:
-        return 0
-    if spans > COUNTED_GROUPS_OF_SPANS:
+    """How many groups there are at all, whether the rule applies to them or not; None of traces, and of too many.
+
+    Judged as the rule itself is, so before it.
+    """
+    if rule.scope_kind == "trace" or rule.judgement.when == ALWAYS_TRUE:
+        return None
+    if totals.scanned["spans"] > COUNTED_GROUPS_OF_SPANS:
         return None
     # True or unknown of every group, and the items that `when` looks at still form groups.
     when = Disjunction((rule.judgement.when, Negation(rule.judgement.when)))
     every = replace(rule, judgement=replace(rule.judgement, when=when, report=()))
-    query = to_sql(verdicts_query(every, source), pretty=False)
-    return max(0, int(connection.execute(f"select count(*) from ({query})").fetchall()[0][0]) - listed)  # noqa: S608
+    with judged(connection, every, source, None) as screened:
+        return screened.satisfied + int(row(connection, f"select count(*) as n from {RESULT}")["n"])  # noqa: S608
+
+
+def _not_applicable(rule: Rule, scanned: Row, found: _Found, log_only: int | None, groups: int | None) -> int | None:
+    """The scopes that are not listed."""
+    if log_only is not None:
+        # A trace of which only logs came has a verdict but is no trace that was scanned.
+        return int(scanned["traces"]) - (found.judged - log_only)
+    if rule.judgement.when == ALWAYS_TRUE:
+        return 0
+    return None if groups is None else max(0, groups - found.judged)
 
 
 def rests_on(certificate: Certificate) -> list[str]:
@@ -264,4 +277,4 @@ def _sampled(sampling: Sampling) -> str:
     return "what was received is a sample: " + "; ".join(words)
 
 
-__all__ = ["RESULT", "UNDETECTABLE_LOSS", "Certificate", "Sampling", "certify", "rests_on"]
+__all__ = ["RESULT", "UNDETECTABLE_LOSS", "Certificate", "Sampling", "certify", "groups_formed", "rests_on"]

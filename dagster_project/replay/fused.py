@@ -113,8 +113,12 @@ def fused(
     try:
         tables: dict[Reading, Mapping[str, str]] = {}
         for share in chosen.made:
-            with contextlib.suppress(duckdb.OutOfMemoryException):
+            try:
                 tables[share.reading] = making.tables_for(share)
+            except duckdb.InterruptException:
+                raise
+            except duckdb.Error:
+                continue  # each of its rules is judged alone then, and says itself what fails
         yield Shared(totals, chosen, tables)
     finally:
         making.drop()

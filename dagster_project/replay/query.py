@@ -14,7 +14,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from dagster_project.replay.certificate import RESULT, Certificate, certify
+from dagster_project.replay.certificate import RESULT, Certificate, certify, groups_formed
 from dagster_project.replay.found import Investigation
 from dagster_project.replay.fused import Shared, fused
 from dagster_project.replay.investigation import investigate
@@ -142,8 +142,9 @@ def replay(
     try:
         totals = shared.totals if shared else WindowTotals(connection, window)
         source = shared.source_of(rule, source) if shared else source
+        groups = groups_formed(connection, rule, totals, source)
         with judged(connection, rule, source, totals.settled_until(rule)) as screened:
-            certificate = certify(connection, rule, totals, source, screened, began)
+            certificate = certify(connection, rule, totals, source, screened, groups, began)
             answer = _answer(connection, rule, certificate, most_rows)
             if with_investigation:
                 answer = replace(answer, investigation=investigate(connection, rule, window))
@@ -208,12 +209,7 @@ def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
         "log": frozenset(name for table, name in found if table == "staging.stg_logs"),
     }
     inside = window.recordable
-    return Source(
-        columns=columns,
-        start=inside.start,
-        end=inside.end,
-        shapes_have_names=("intermediate.int_trace_shape", "span_name") in found,
-    )
+    return Source(columns=columns, start=inside.start, end=inside.end)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, verdict: str, most: int | None) -> pa.Table:
