@@ -24,7 +24,7 @@ MOST_EVENTS = 20
 # Longer traces are folded where nothing that matters is.
 FOLD_FROM = 200
 SHORTEST_FOLD = 4
-COLOURS = 7
+COLOURS = 12
 DEEPEST_INDENT = 16
 _TRACES, _SPANS, _LOGS, _EVENTS = (f"hindcast_page_{name}" for name in ("traces", "spans", "logs", "events"))
 _SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -32,11 +32,11 @@ _SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 
 @dataclass(frozen=True)
 class Bar:
-    """A span as a row: `left` and `width` are percents of the trace's time."""
+    """A span as a row: `left` and `width` are percents of the trace's time, `look` the classes of its service."""
 
     name: str
     service: str
-    colour: int
+    look: str
     depth: int
     left: float
     width: float
@@ -92,7 +92,7 @@ class Trace:
     spans: int
     shown_spans: int
     log_records: int
-    services: tuple[tuple[str, int], ...]
+    services: tuple[tuple[str, str], ...]
     stretches: tuple[Stretch, ...]
     lines: tuple[Line, ...]
     ticks: tuple[tuple[int, str], ...]
@@ -203,7 +203,7 @@ def _trace(connection: duckdb.DuckDBPyConnection, one: Row) -> Trace:
     )
     begin = spans[0]["from_ns"] if spans else (logs[0]["at_ns"] if logs else 0)
     end = max(spans[0]["until_ns"] if spans else begin, begin + 1)
-    services = {name: place % COLOURS + 1 for place, name in enumerate(dict.fromkeys(s["service_name"] for s in spans))}
+    services = _looks(spans)
     bars = [_bar(span, services, begin, end, events, shown) for span, events in _with_events(connection, spans, key)]
     return Trace(
         trace_id=str(one["trace_id"]).replace("-", ""),
@@ -212,11 +212,20 @@ def _trace(connection: duckdb.DuckDBPyConnection, one: Row) -> Trace:
         spans=spans[0]["total"] if spans else 0,
         shown_spans=len(spans),
         log_records=logs[0]["total"] if logs else 0,
-        services=tuple((visible(name, 80) or "(no name)", colour) for name, colour in services.items()),
+        services=tuple((visible(name, 160) or "(no name)", look) for name, look in services.items()),
         stretches=tuple(_folded(bars)),
         lines=tuple(_lines(logs, spans, shown, begin)),
         ticks=tuple((share, duration((end - begin) * share / 100 / 1e9)) for share in (0, 25, 50, 75, 100)),
     )
+
+
+def _looks(spans: list[Row]) -> dict[str, str]:
+    """From each service to the classes of its bars: twelve colours, then the same hollow, then striped."""
+    names = dict.fromkeys(span["service_name"] for span in spans)
+    return {
+        name: f"hue-{place % COLOURS + 1}" + (f" again-{min(place // COLOURS, 2)}" if place >= COLOURS else "")
+        for place, name in enumerate(names)
+    }
 
 
 def _witnesses(one: Row) -> set[int]:
@@ -242,15 +251,15 @@ def _with_events(
     return [(span, found.get((span["span_id"], span["kind"]), [])) for span in spans]
 
 
-def _bar(span: Row, services: dict[str, int], begin: int, end: int, events: list[Row], shown: set[int]) -> Bar:
+def _bar(span: Row, services: dict[str, str], begin: int, end: int, events: list[Row], shown: set[int]) -> Bar:
     whole = end - begin
     left = 100 * (span["at_ns"] - begin) / whole
     width = 100 * (span["duration_ns"] or 0) / whole
     parent = span["parent_span_id"]
     return Bar(
-        name=visible(span["span_name"] or "(no name)", 160),
-        service=visible(span["service_name"], 80) or "(no name)",
-        colour=services[span["service_name"]],
+        name=visible(span["span_name"] or "(no name)", 400),
+        service=visible(span["service_name"], 160) or "(no name)",
+        look=services[span["service_name"]],
         depth=int(span["depth"] or 0),
         left=round(min(max(left, 0), 100), 3),
         width=round(min(max(width, 0), 100 - min(max(left, 0), 100)), 3),
@@ -309,8 +318,8 @@ def _lines(logs: list[Row], spans: list[Row], shown: set[int], begin: int) -> li
         Line(
             after=duration((log["at_ns"] - begin) / 1e9),
             severity=_severity(log["severity_number"]),
-            service=visible(log["service_name"], 80),
-            span_name=visible(names.get(log["span_id"]) or "", 80),
+            service=visible(log["service_name"], 160),
+            span_name=visible(names.get(log["span_id"]) or "", 160),
             body=_text(log["body"] or ""),
             is_witness=log["span_id"] in shown,
         )

@@ -4,6 +4,7 @@ import json
 import time
 from datetime import datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -181,7 +182,7 @@ def test_a_failure_leaves_nothing(connection, tmp_path, monkeypatch):
 
 def bar(depth, **marks):
     values = dict.fromkeys(("name", "service", "took", "after", "message"), "")
-    values |= {"colour": 1, "left": 0.0, "width": 1.0, "is_orphan": False, "is_witness": False, "is_error": False}
+    values |= {"look": "hue-1", "left": 0.0, "width": 1.0, "is_orphan": False, "is_witness": False, "is_error": False}
     values |= dict.fromkeys(("particulars", "attributes", "resource", "events"), ())
     return waterfall.Bar(depth=depth, **(values | marks))
 
@@ -239,3 +240,26 @@ def test_the_chart_ends_where_its_last_bar_does_in_any_time_zone(monkeypatch):
         monkeypatch.undo()
         time.tzset()
     assert until == (datetime(2024, 1, 1), datetime(2024, 1, 1, 1))
+
+
+def test_no_two_of_the_first_services_look_alike():
+    looks = list(waterfall._looks([{"service_name": f"s{number}"} for number in range(30)]).values())
+    assert len(set(looks[:24])) == 24
+    assert (looks[0], looks[11]) == ("hue-1", "hue-12")
+    assert (looks[12], looks[24]) == ("hue-1 again-1", "hue-1 again-2")
+    style = (Path(waterfall.__file__).parents[2] / "reports/theme/waterfall.css").read_text()
+    assert all(f".{word} {{" in style for look in looks for word in look.split())
+
+
+def test_a_long_name_is_whole_in_its_title(tmp_path):
+    name, service = "n" * 150, "s" * 100
+    made = scratch.connect()
+    data = DATA.replace("name: pay, service: shop, trace: t2", f"name: {name}, service: {service}, trace: t2")
+    scratch.fill(made, load_catalogue({"rules/x/x.yml": data}).rules[0].examples[0])
+    answer = replay(made, read_inline(f'never: any(span("{name}"))'))
+    write(made, answer, tmp_path / "out", None)
+    (page,) = (tmp_path / "out/violations").iterdir()
+    titles = [attrs.get("title") for _, attrs in Page(page.read_text()).elements]
+    assert titles.count(name) == 1
+    assert titles.count(service) == 2  # in its row and in the legend
+    made.close()

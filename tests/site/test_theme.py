@@ -13,7 +13,7 @@ TEXT = [
     *(("warn", "warn-wash"), ("bad", "bad-wash"), ("good", "good-wash"), ("warn", "wash")),
     *(("sev-1", "paper"), ("sev-2", "paper"), ("sev-3", "paper"), ("sev-4", "paper")),
 ]
-MARKS = [(f"series-{number}", "paper") for number in range(1, 8)]
+MARKS = [(f"series-{number}", "paper") for number in range(1, 13)]
 
 
 def tokens(selector: str) -> dict[str, str]:
