@@ -112,7 +112,8 @@ class _Steps:
             self._relate(screening, with_roots=kind == "flagged")
         counted = screening.anchor_rows()
         if counted is not None:
-            ((anchor, late, relevant),) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
+            (counts,) = self.connection.execute(to_sql(counted, pretty=False)).fetchall()
+            anchor, late, relevant = (count or 0 for count in counts)  # the engine counts what holds of none as null
             self.source = replace(self.source, anchored=WORTH_ANCHORING * anchor <= relevant)
             kind = ScreeningSql(self.rule, self.source, settled_until).kind()
             if kind == "mark join" and WORTH_ANCHORING * late > relevant:
