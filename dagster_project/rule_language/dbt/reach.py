@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 
-from dagster_project.rule_language.meaning.model import Baseline, Nearby, Scope, parts
+from dagster_project.rule_language.meaning.model import Baseline, Nearby, Scope, field_names, parts
 from dagster_project.rule_language.rule_file import Rule
 
 _DAY_NS = 24 * 3600 * 10**9
@@ -68,7 +68,7 @@ def of(rules: Iterable[Rule]) -> Reach:
 
 def nodes(node: object) -> Iterator[object]:
     """A node of the model and all that it is made of."""
-    if is_dataclass(node):
+    if field_names(type(node)) is not None:
         yield node
     for part in parts(node):
         yield from nodes(part)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from dagster_project.rule_language.meaning.model import Judgement
+from dagster_project.rule_language.meaning.model import Judgement, field_names
 
 MEANING_VERSION: Final = 2
 """Raise it when the same model comes to mean something else; every rule is then judged again over all history."""
@@ -26,8 +25,8 @@ def meaning_hash(judgement: Judgement) -> str:
 
 def _plain(value: Any) -> Any:
     """The model as JSON values: a node is its class name followed by its fields."""
-    if is_dataclass(value):
-        return [type(value).__name__, *(_plain(getattr(value, part.name)) for part in fields(value))]
+    if (names := field_names(type(value))) is not None:
+        return [type(value).__name__, *[_plain(getattr(value, name)) for name in names]]
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     if isinstance(value, Enum):

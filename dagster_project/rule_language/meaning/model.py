@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Literal, TypeAlias
 
 from dagster_project.rule_language.text.syntax import CompareOp, Edge, Entity
@@ -443,4 +444,10 @@ def parts(node: object) -> tuple[object, ...]:
     """What a node of the model, or a tuple of them, is made of; nothing for a word, a number or a type."""
     if isinstance(node, tuple):
         return node
-    return tuple(getattr(node, one.name) for one in fields(node)) if is_dataclass(node) else ()
+    return tuple([getattr(node, name) for name in field_names(type(node)) or ()])
+
+
+@cache
+def field_names(kind: type) -> tuple[str, ...] | None:
+    """The names of the fields of a kind of node; None for what is no node. Asked of every part of every rule."""
+    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else None

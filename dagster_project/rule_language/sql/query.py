@@ -95,7 +95,7 @@ def after(
 
 def to_sql(query: exp.Expression, dialect: str = "duckdb", *, pretty: bool = True) -> str:
     """The text of a query for an engine."""
-    return query.sql(dialect=dialect, pretty=pretty, identify=True, comments=False)
+    return query.sql(dialect=dialect, pretty=pretty, identify=True, comments=False, copy=False)
 
 
 @dataclass

@@ -76,7 +76,7 @@ def parse(text: str, start: Start = "condition") -> Expression:
         raise _explained(text, error) from None
     _refuse_deep(parsed)
     try:
-        return cast("Expression", _TreeBuilder().transform(parsed))
+        return cast("Expression", _builder().transform(parsed))
     except VisitError as error:
         if isinstance(error.orig_exc, ExpressionError):
             raise error.orig_exc from None
@@ -117,6 +117,11 @@ def _lark() -> Lark:
         propagate_positions=True,
         maybe_placeholders=True,
     )
+
+
+@lru_cache(maxsize=1)
+def _builder() -> _TreeBuilder:
+    return _TreeBuilder()
 
 
 def _refuse_deep(parsed: Tree[Token]) -> None:
@@ -258,6 +263,12 @@ def _unescaped(token: Token) -> str:
 @v_args(meta=True)
 class _TreeBuilder(Transformer[Token, Any]):
     """Parse tree → syntax tree. A method a grammar rule or alias."""
+
+    def __init__(self) -> None:
+        super().__init__(visit_tokens=False)
+        # Looked up on the class, lark would wrap a method anew for every node of every tree.
+        for name in [name for name in vars(type(self)) if not name.startswith("_")]:
+            setattr(self, name, getattr(self, name))
 
     def condition(self, _meta: Any, children: Children) -> Expression:
         return cast("Expression", children[0])
