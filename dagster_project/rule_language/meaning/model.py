@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
 from typing import Literal, TypeAlias
 
 from dagster_project.rule_language.text.syntax import CompareOp, Edge, Entity
@@ -447,7 +446,11 @@ def parts(node: object) -> tuple[object, ...]:
     return tuple([getattr(node, name) for name in field_names(type(node)) or ()])
 
 
-@cache
+_FIELD_NAMES: dict[type, tuple[str, ...] | None] = {}
+
+
 def field_names(kind: type) -> tuple[str, ...] | None:
     """The names of the fields of a kind of node; None for what is no node. Asked of every part of every rule."""
-    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else None
+    if kind not in _FIELD_NAMES:
+        _FIELD_NAMES[kind] = tuple(one.name for one in fields(kind)) if is_dataclass(kind) else None
+    return _FIELD_NAMES[kind]
