@@ -125,7 +125,7 @@ class DbtRun:
         if not built or not others <= {"success", "pass", "warn", "skipped"}:
             return []
         # Cautious: a test goes only when all that it reads was built.
-        return ["--indirect-selection", "cautious", "--exclude", *built]
+        return ["--indirect-selection", "cautious", "--exclude", " ".join(built)]
 
     def followed_by(self, later: "DbtRun") -> "DbtRun":
         """Both as one; what the later run says counts where both say something."""

@@ -134,8 +134,8 @@ def data_span(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> Da
         .from_("marts.fct_incidents")
         .where(condition)
     )
-    row = connection.execute(query.sql(dialect="duckdb"), values).fetchone()
-    return None if row is None or row[0] is None else DataSpan(*row)
+    ((first, last, end),) = connection.execute(query.sql(dialect="duckdb"), values).fetchall()
+    return None if first is None else DataSpan(first, last, end)
 
 
 def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> Arm:

@@ -33,6 +33,7 @@ def test_unit_tests_of_models_are_not_the_night_s_business():
 LIMIT = "Runtime Error: INTERRUPT Error: Interrupted!"
 HIT = {
     "model.hindcast.stg_spans": ("success", "OK"),
+    "model.hindcast.stg_logs": ("success", "OK"),
     "test.hindcast.unique_stg_spans.1": ("pass", ""),
     "model.hindcast.verdicts__trace": ("error", LIMIT),
     "model.hindcast.fct_verdicts": ("skipped", ""),
@@ -42,7 +43,7 @@ HIT = {
 def test_after_a_limit_only_what_hit_it_and_what_hangs_on_it_runs_again():
     hit = DbtRun([], None, HIT)
     assert hit.limited == {"verdicts__trace": LIMIT}
-    assert hit.leave_out_built == ["--indirect-selection", "cautious", "--exclude", "stg_spans"]
+    assert hit.leave_out_built == ["--indirect-selection", "cautious", "--exclude", "stg_spans stg_logs"]
 
 
 @pytest.mark.parametrize(("status", "message"), [("fail", "Got 3 results"), ("error", "Binder Error: no column x")])
