@@ -466,7 +466,7 @@ def replay(facts: IncidentFacts, references: References) -> Section:
     blocks: list[Block] = []
     if facts.violations:
         rows = tuple(_rule_row(rule, references) for rule in facts.violations)
-        columns = ("Rule", "Severity", "During", "Baseline", "Undecided", "First (UTC)", "Last (UTC)")
+        columns = ("Rule", "Severity", "During", "Baseline", "Inconclusive", "First (UTC)", "Last (UTC)")
         caption = "Violated of recorded traces, during the window and in the baseline"
         blocks.append(Table(caption, columns, rows, len(rows), numeric=(2, 3, 4), times=(5, 6)))
         examples = [(rule, one) for rule in facts.violations for one in rule.examples]
@@ -527,7 +527,7 @@ def _certificates(certificates: tuple[Certificate, ...], references: References)
         )
         for one in certificates
     )
-    columns = ("Rule", "Window (UTC)", "Spans", "Logs", "Complete traces", "Undecided", "Refused records")
+    columns = ("Rule", "Window (UTC)", "Spans", "Logs", "Complete traces", "Inconclusive", "Refused records")
     return Table("Certificate: what the replay scanned", columns, rows, len(rows), numeric=(2, 3, 4, 5, 6))
 
 

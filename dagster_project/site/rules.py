@@ -54,7 +54,7 @@ RULE_COLUMNS = (
     Column("severity", "Severity", "severity"),
     Column("violated", "Violated", "count", share="share"),
     Column("satisfied", "Satisfied", "count"),
-    Column("inconclusive", "Undecided", "count"),
+    Column("inconclusive", "Inconclusive", "count"),
     Column("marks", "Note", "state"),
 )
 

@@ -68,7 +68,7 @@ def test_a_rule_may_report_under_the_names_of_the_answer(data):
     assert one["reported"] == {"scope_key": "=1+1", "services": -5, "Witness": -5}
     row = next(csv.DictReader(io.StringIO(formats.render(found, "csv"))))
     assert row["scope_key"] == scratch.trace_uuid("t1").hex
-    assert (row["reported_scope_key"], row["services"], row["reported_Witness"]) == ("'=1+1", "-5", "-5")
+    assert (row["reported_scope_key"], row["reported_services"], row["reported_Witness"]) == ("'=1+1", "-5", "-5")
 
 
 def test_scopes_that_cannot_be_judged_are_listed_up_to_a_bound(found, monkeypatch):
@@ -91,7 +91,7 @@ def test_csv_cells_run_no_formula(found):
     rows = list(csv.DictReader(io.StringIO(formats.render(found, "csv"))))
     assert [row["note"] for row in rows] == ["'=1+1", "'\uff1d1", ""]
     assert [row["n"] for row in rows] == ["-5", "2.5", ""]
-    assert rows[0]["service_names"] == "'=cmd()"
+    assert rows[0]["services"] == "'=cmd()"
     assert rows[0]["first_span_at"] == "2024-01-01T00:00:00Z"
 
 

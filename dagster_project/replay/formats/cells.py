@@ -30,7 +30,7 @@ def write_csv(replay: Replay, path: Path) -> None:
         engine.register("violations", replay.violations)
         fixed = f"""
             scope_key, {iso_sql("first_span_at")} as first_span_at, {iso_sql("last_span_at")} as last_span_at,
-            array_to_string(service_names, ' ') as service_names, array_to_string(trace_ids, ' ') as trace_ids,
+            array_to_string(service_names, ' ') as services, array_to_string(trace_ids, ' ') as trace_ids,
             array_to_string(list_transform(witness, lambda one: concat_ws(':', one.trace_id, one.span_id)), ' ')
                 as witness,
             violation_id, reason
