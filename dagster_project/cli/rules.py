@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.explanation import explain as explained
+from dagster_project.replay.explanation import explain_pack
+from dagster_project.replay.window import parse_window
 from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
 from dagster_project.rule_language.near_fields import near_fields
 from dagster_project.settings import find_project
@@ -80,15 +83,24 @@ def list_(project_dir: ProjectOption = None) -> None:
 
 
 def explain(
-    rule_id: Annotated[str, typer.Argument(help="Id of a rule of the project.", show_default=False)],
+    rule_ids: Annotated[
+        list[str], typer.Argument(help="Ids of rules of the project; of several: how they share.", show_default=False)
+    ],
+    start: Annotated[str | None, typer.Option(help="As of `hindcast query`.", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option(help="As of `hindcast query`.", show_default=False)] = None,
     generation: GenerationOption = None,
     project_dir: ProjectOption = None,
 ) -> None:
-    """Show how a rule is run over the published telemetry: plan, estimates, SQL, and the engine's plan."""
+    """Show how rules are run over the published telemetry: plan, estimates, SQL, and the engine's plan."""
     project = find_project(project_dir)
-    rule = rule_named(rule_language.load_catalogue(prepare.rule_texts(project)), rule_id)
+    window = parse_window(start, end, datetime.now(UTC))
+    catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
+    chosen = [rule_named(catalogue, rule_id) for rule_id in rule_ids]
     with generations.open_generation(generations.find(project.generations_dir, generation)) as connection:
-        typer.echo(explained(connection, rule))
+        if len(chosen) > 1:
+            typer.echo(explain_pack(connection, chosen, window))
+        else:
+            typer.echo(explained(connection, chosen[0], window))
 
 
 def rule_named(catalogue: Catalogue, rule_id: str) -> Rule:

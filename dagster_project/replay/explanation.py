@@ -1,19 +1,22 @@
-"""How a rule is run over a connection: which plan and why, about how much it reads, its SQL, and the engine's plan."""
+"""How rules are run over a connection: which plan and why, about how much is read, the SQL, and the engine's plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import duckdb
 
+from dagster_project.replay.fused import chosen_for
 from dagster_project.replay.judging import MANY_TRACES
 from dagster_project.replay.query import source_of
 from dagster_project.replay.table_statistics import measure
+from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.meaning import model
 from dagster_project.rule_language.planning.estimates import Statistics
+from dagster_project.rule_language.planning.fusing import Choice, Reading
 from dagster_project.rule_language.planning.planner import Plan, plan
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
@@ -32,6 +35,36 @@ def explain(connection: duckdb.DuckDBPyConnection, rule: Rule, window: Window | 
     rows = connection.execute(f"explain {sql}").fetchall()
     said = [*_chosen(rule, made, statistics), _screening(connection, rule, replace(source, statistics=statistics))]
     return "\n".join([*said, "", f"{sql};", "", rows[0][1] if rows else ""])
+
+
+def explain_pack(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], window: Window | None = None) -> str:
+    """How several rules are asked together over a window: which of them share what is read, and why, as text."""
+    totals = WindowTotals(connection, window or Window())
+    chosen = chosen_for(connection, rules, source_of(connection, totals.window), totals)
+    said = [f"{len(rules):,} rules over {totals.scanned['spans']:,} spans of the window"]
+    for share in chosen.shares:
+        plan_ = "fused" if share in chosen.made else "each alone"
+        said.append(
+            f"plan: {plan_}: {len(share.rules):,} rules that read {_SHARED[share.reading]}: about {share.spans:,} spans"
+            f" read once take {share.cost:.1f} s and spare {share.saved:.1f} s"
+        )
+        said.append(f"  {', '.join(rule.id for rule in share.rules)}")
+    if rest := _asked_alone(chosen, rules):
+        said.append(f"plan: each alone: {', '.join(rest)}")
+    return "\n".join([*said, "`hindcast rules explain` of one rule shows how it is judged alone"])
+
+
+def _asked_alone(chosen: Choice, rules: Sequence[Rule]) -> list[str]:
+    """Rules that no share was considered for, or that one left out."""
+    considered = {rule.meaning_hash for share in chosen.shares for rule in share.rules}
+    return [rule.id for rule in rules if rule.meaning_hash not in considered]
+
+
+_SHARED: dict[Reading, str] = {
+    "window": "traces that begin in the window",
+    "overlap": "whole traces that last until a gap before the window, or longer",
+    "items": "spans of their sets as far back as they look, and incomplete traces",
+}
 
 
 def _chosen(rule: Rule, made: Plan, statistics: Statistics) -> list[str]:
