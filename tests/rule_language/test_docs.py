@@ -12,6 +12,7 @@ from dagster_project.rule_language import load_catalogue, read_inline
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "rules.md").read_text(encoding="utf-8")
 COOKBOOK = (DOCS / "rules-cookbook.md").read_text(encoding="utf-8")
+COMING = (DOCS / "coming-from.md").read_text(encoding="utf-8")
 LET = 'let: {charge: span("payment.charge"), error_log: log(severity >= error)}'
 
 
@@ -24,7 +25,9 @@ def lines(kind):
 
 
 @pytest.mark.parametrize(
-    "text", [*blocks("yaml rule"), *blocks("yaml rule", COOKBOOK)], ids=lambda text: text.split()[1]
+    "text",
+    [*blocks("yaml rule"), *blocks("yaml rule", COOKBOOK), *blocks("yaml rule", COMING)],
+    ids=lambda text: text.split()[1],
 )
 def test_rules_of_the_document_pass_their_tests(text):
     identity = text.split()[1]
