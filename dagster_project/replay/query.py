@@ -209,7 +209,12 @@ def source_of(connection: duckdb.DuckDBPyConnection, window: Window) -> Source:
         "log": frozenset(name for table, name in found if table == "staging.stg_logs"),
     }
     inside = window.recordable
-    return Source(columns=columns, start=inside.start, end=inside.end)
+    return Source(
+        columns=columns,
+        start=inside.start,
+        end=inside.end,
+        shapes_have_names=("intermediate.int_trace_shape", "span_name") in found,
+    )
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, verdict: str, most: int | None) -> pa.Table:

@@ -63,9 +63,9 @@ _TABLES: Final = """
         team varchar, category varchar, started_at timestamp, resolved_at timestamp, closed_at timestamp
     );
     create table intermediate.int_trace_shape (
-        trace_id uuid, span_id ubigint, kind varchar, depth integer, nested_left bigint, nested_right bigint,
-        parent_left bigint, component_id bigint, is_root boolean, is_orphan boolean, is_cycle_cut boolean,
-        is_too_deep boolean, child_count bigint, subtree_size bigint
+        trace_id uuid, span_id ubigint, kind varchar, service_name varchar, span_name varchar, depth integer,
+        nested_left bigint, nested_right bigint, parent_left bigint, component_id bigint, is_root boolean,
+        is_orphan boolean, is_cycle_cut boolean, is_too_deep boolean, child_count bigint, subtree_size bigint
     );
     create table intermediate.int_traces (
         trace_id uuid, started_at timestamp_ns, ended_at timestamp_ns, started_on date, span_count bigint,
@@ -120,7 +120,10 @@ def derive(connection: duckdb.DuckDBPyConnection) -> None:
         " order by trace_id, started_at, span_id, kind"
     ).fetchall()
     connection.register("given", shapes(spans))
-    connection.execute("insert into intermediate.int_trace_shape by name select * from given")
+    connection.execute(
+        "insert into intermediate.int_trace_shape by name select given.*, service_name, span_name"
+        " from given inner join staging.stg_spans using (trace_id, span_id, kind)"
+    )
     connection.unregister("given")
     connection.execute(_TRACES)
 

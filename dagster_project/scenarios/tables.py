@@ -71,9 +71,10 @@ _TABLES: Final = """
         pagerduty_id varchar, load_id bigint, line bigint, record bigint, is_open boolean, clock_problem varchar
     );
     create table intermediate.int_trace_shape (
-        trace_id uuid, span_id ubigint, kind varchar, started_on date, depth integer, nested_left bigint,
-        nested_right bigint, parent_left bigint, component_id bigint, is_root boolean, is_orphan boolean,
-        is_cycle_cut boolean, is_too_deep boolean, child_count bigint, subtree_size bigint
+        trace_id uuid, span_id ubigint, kind varchar, started_on date, service_name varchar, span_name varchar,
+        depth integer, nested_left bigint, nested_right bigint, parent_left bigint, component_id bigint,
+        is_root boolean, is_orphan boolean, is_cycle_cut boolean, is_too_deep boolean, child_count bigint,
+        subtree_size bigint
     );
     create table intermediate.int_traces (
         trace_id uuid, started_at timestamp_ns, ended_at timestamp_ns, started_on date, duration_ns bigint,
@@ -101,15 +102,15 @@ _SPANS: Final = """
 _SHAPES: Final = """
     insert into intermediate.int_trace_shape by name
     select
-        s.trace_id, s.span_id, s.kind, make_timestamp(s.start_us)::date as started_on, s.depth,
-        1 + 2 * s.place - s.depth as nested_left, 2 * (s.place + s.subtree_size) - s.depth as nested_right,
+        s.trace_id, s.span_id, s.kind, make_timestamp(s.start_us)::date as started_on, s.service_name, s.span_name,
+        s.depth, 1 + 2 * s.place - s.depth as nested_left, 2 * (s.place + s.subtree_size) - s.depth as nested_right,
         1 + 2 * p.place - p.depth as parent_left, s.component_id,
         s.parent_span_id is null as is_root, s.parent_span_id is not null and s.depth = 0 as is_orphan,
         false as is_cycle_cut, false as is_too_deep, s.child_count, s.subtree_size
     from made_spans as s
     left join made_spans as p on s.trace_id = p.trace_id and s.parent_span_id = p.span_id and s.depth > 0
     where s.kept
-    order by s.trace_id, nested_left
+    order by started_on, s.service_name, s.span_name, s.trace_id, nested_left
 """
 
 _TRACES: Final = """

@@ -17,6 +17,7 @@ from dagster_project.rule_language.sql.item import ItemSql, own_parts
 from dagster_project.rule_language.sql.nodes import call
 from dagster_project.rule_language.text.syntax import Entity
 
+_NAMES = {("intrinsic", "name"), ("intrinsic", "service")}
 _BY_VALUE = (model.Comparison, model.Membership, model.GlobMatched, model.PatternFound)
 
 
@@ -26,6 +27,10 @@ class Context:
 
     plain: frozenset[model.Condition]
     bounded: bool
+
+    def of_names(self) -> Context:
+        """The part of it that says what spans are called; without bounds."""
+        return Context(frozenset(one for one in self.plain if _reads(one) <= _NAMES), bounded=False)
 
     def conditions(self, item_sql: ItemSql, entity: Entity) -> list[exp.Expression]:
         """Conditions that are true unless a plain condition is false."""
@@ -55,6 +60,10 @@ def widest(sets: list[model.Items]) -> list[model.Items]:
         if not any(other <= parts[number] for other in before) and not any(other < parts[number] for other in after):
             kept.append(one)
     return kept
+
+
+def _reads(node: model.Condition) -> set[tuple[str, str]]:
+    return {(one.origin, one.key) if isinstance(one, model.Field) else ("", "") for one in own_parts(node)}
 
 
 def _is_plain(node: model.Condition) -> bool:

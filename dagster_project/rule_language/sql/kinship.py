@@ -6,7 +6,7 @@ is walked, a node lies below some other of a set when the furthest end of those 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlglot import exp
 
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from dagster_project.rule_language.sql.relation import Relations
 
 Part = tuple[str, exp.Expression]
+Said = TypeVar("Said", bound=exp.Expression)
 
 _SPAN = ALIASES["span"]
+_NAMES = ("service_name", "span_name")
 _PLACES = ("nested_left", "nested_right", "parent_left", "component_id")
 # Conditions on the span may join its shape, too, under the name that they know.
-_PLACE, _OTHER, _ASKED = "hp", "a", "b"
+_PLACE, _OTHER, _ASKED, _EXTENT = "hp", "a", "b", "x"
 
 
 def parts(relations: Relations, node: model.Related, number: int) -> list[Part]:
@@ -49,11 +51,14 @@ def parts(relations: Relations, node: model.Related, number: int) -> list[Part]:
     others_first = breadth(plain_parts(node.other.condition)) <= max(breadth(one.plain) for one in contexts)
     of_others = _others(relations, node, contexts, loses=loses)
     of_asked = _asked(relations, contexts)
-    if others_first:
-        of_asked = of_asked.where(_of_traces(others, broken=loses), copy=False)
-        made = [(others, of_others), (asked, of_asked)]
+    made: list[Part]
+    if others_first and loses:
+        extent = f"{name}_extent"
+        made = [(others, of_others), (extent, _extent(others)), (asked, _in_extent(of_asked, extent))]
+    elif others_first:
+        made = [(others, of_others), (asked, of_asked.where(_of_traces(others), copy=False))]
     else:
-        made = [(asked, of_asked), (others, of_others.where(_of_traces(asked, broken=False), copy=False))]
+        made = [(asked, of_asked), (others, of_others.where(_of_traces(asked), copy=False))]
     if node.kinship == "descendant":
         made += [(f"{name}_tops", _cut_tops(relations)), (f"{name}_walk", _walk_down(others, asked))]
         return [*made, (name, _descendants(name))]
@@ -85,12 +90,11 @@ def _others(relations: Relations, node: model.Related, contexts: list[Context], 
     """Where in their traces the spans are that are looked for; `state` is false of those that may be such."""
     inside = relations.item_sql.condition(node.other.condition, "span")
     columns = [column("trace_id", _SPAN), *(column(one, _PLACE) for one in _PLACES)]
-    query = select(*columns, aliased(is_true(inside), "state"))
-    query = query.from_(relations.table_of("spans", _SPAN), copy=False)
-    query = joined(query, "INNER", relations.table_of("shapes", _PLACE), same(_SPAN, _PLACE, *SPAN_KEY))
+    query = _with_places(relations, select(*columns, aliased(is_true(inside), "state")))
     query = relations.joined_to(query, "span", [node.other.condition])
+    named = _named(relations, [Context(plain_parts(node.other.condition), bounded=False)])
     kept = [*relations.members(node.other, unknown=loses), *relations.bounds_of_others(contexts)]
-    return query.where(*kept, copy=False)
+    return _off_shapes(relations, query.where(*kept, *named, copy=False))
 
 
 def _asked(relations: Relations, contexts: list[Context]) -> exp.Select:
@@ -98,18 +102,59 @@ def _asked(relations: Relations, contexts: list[Context]) -> exp.Select:
     columns = [*(column(one, _SPAN) for one in SPAN_KEY), *(column(one, _PLACE) for one in _PLACES)]
     without = exp.Paren(this=exp.Is(this=column("parent_left", _PLACE), expression=exp.null()))
     hangs_loose = every_of([without, exp.Not(this=column("is_root", _PLACE))])
-    query = select(*columns, aliased(hangs_loose, "hangs_loose")).from_(relations.table_of("spans", _SPAN), copy=False)
-    query = joined(query, "INNER", relations.table_of("shapes", _PLACE), same(_SPAN, _PLACE, *SPAN_KEY))
-    return query.where(*relations.domain("span", contexts), copy=False)
+    query = _with_places(relations, select(*columns, aliased(hangs_loose, "hangs_loose")))
+    query = query.where(*relations.domain("span", contexts), *_named(relations, contexts), copy=False)
+    return _off_shapes(relations, query)
 
 
-def _of_traces(name: str, *, broken: bool) -> exp.Expression:
-    """Of a trace that the other side occurs in, or of which something was lost."""
-    traces: list[exp.Select] = [select(column("trace_id")).from_(table(name), copy=False)]
-    if broken:
-        traces.append(select(column("trace_id")).from_(table("broken"), copy=False))
-    wanted = union_all(traces)
-    return exp.In(this=column("trace_id", _SPAN), query=exp.Subquery(this=wanted))
+def _with_places(relations: Relations, query: exp.Select) -> exp.Select:
+    query = query.from_(relations.table_of("spans", _SPAN), copy=False)
+    return joined(query, "INNER", relations.table_of("shapes", _PLACE), same(_SPAN, _PLACE, *SPAN_KEY))
+
+
+def _named(relations: Relations, contexts: list[Context]) -> list[exp.Expression]:
+    """What the spans are called, said of their shapes, which are sorted by it: most need not be read."""
+    if not relations.shapes_have_names:
+        return []
+    return [_of_shapes(one) for one in relations.domain("span", [context.of_names() for context in contexts])]
+
+
+def _off_shapes(relations: Relations, query: exp.Select) -> exp.Select:
+    """The same read off the shapes alone, where nothing is said that they do not say."""
+    read = {one.name for one in query.find_all(exp.Column) if one.table == _SPAN}
+    is_nested = sum(one.alias == _SPAN for one in query.find_all(exp.Table)) > 1
+    if not relations.shapes_have_names or is_nested or not read <= {*SPAN_KEY, *_NAMES}:
+        return query
+    query.set("joins", query.args["joins"][1:])
+    return _of_shapes(query).from_(relations.table_of("shapes", _PLACE), copy=False)
+
+
+def _of_shapes(part: Said) -> Said:
+    """The same of the shape of a span: columns of both have the same names."""
+    for one in list(part.find_all(exp.Column)):
+        if one.table == _SPAN:
+            one.set("table", exp.to_identifier(_PLACE, quoted=True))
+    return part
+
+
+def _of_traces(name: str, of: str | None = _PLACE) -> exp.Expression:
+    """Of a trace that the other side occurs in."""
+    return in_query(column("trace_id", of), select(column("trace_id")).from_(table(name), copy=False))
+
+
+def _extent(others: str) -> exp.Select:
+    """From the first entry to the last exit of the others of each trace: who is below one of them lies inside."""
+    low, high = exp.Min(this=column("nested_left")), exp.Max(this=column("nested_right"))
+    query = select(column("trace_id"), aliased(low, "low"), aliased(high, "high")).from_(table(others), copy=False)
+    return query.group_by(column("trace_id"), copy=False)
+
+
+def _in_extent(asked: exp.Select, extent: str) -> exp.Select:
+    """Spans that may be below some other, and those of traces of which something was lost."""
+    asked = joined(asked, "LEFT", table(extent, _EXTENT), same(_PLACE, _EXTENT, "trace_id"))
+    begins = exp.LT(this=column("low", _EXTENT), expression=column("nested_left", _PLACE))
+    ends = exp.LT(this=column("nested_right", _PLACE), expression=column("high", _EXTENT))
+    return asked.where(one_of([every_of([begins, ends]), _of_traces("broken")]), copy=False)
 
 
 def _keys_with(state: exp.Expression) -> exp.Select:
@@ -153,13 +198,13 @@ def _siblings(others: str, asked: str) -> exp.Select:
 
 
 def _cut_tops(relations: Relations) -> exp.Select:
-    """The components of traces whose top hung on something that was lost or cut."""
+    """The components whose top hung on something that was lost or cut; all are of incomplete traces."""
     query = select(column("trace_id", SHAPE), column("component_id", SHAPE))
     query = query.from_(relations.table_of("shapes", SHAPE), copy=False)
     is_top = exp.EQ(this=column("depth", SHAPE), expression=exp.Literal.number(0))
-    broken = select(column("trace_id")).from_(table("broken"), copy=False)
-    of_broken = in_query(column("trace_id", SHAPE), broken)
-    return query.where(is_top, exp.Not(this=column("is_root", SHAPE)), of_broken, copy=False)
+    # Compared, not negated: the engine then looks at it before it reads the other columns.
+    is_no_root = exp.EQ(this=column("is_root", SHAPE), expression=exp.false())
+    return query.where(is_top, is_no_root, copy=False)
 
 
 def _walk_down(others: str, asked: str) -> exp.Select:
@@ -170,7 +215,7 @@ def _walk_down(others: str, asked: str) -> exp.Select:
         column("trace_id"), aliased(column("nested_left"), "place"), aliased(sure, "sure_end"),
         aliased(maybe, "maybe_end"), aliased(cast(null, "UBIGINT"), "span_id"), aliased(cast(null, "VARCHAR"), "kind"),
         aliased(cast(null, "BIGINT"), "nested_right"), aliased(cast(null, "BIGINT"), "component_id"),
-    ).from_(table(others), copy=False)  # fmt: skip
+    ).from_(table(others), copy=False).where(_of_traces(asked, None), copy=False)  # fmt: skip
     from_asked = select(
         column("trace_id"), column("nested_left"), null, null, column("span_id"), column("kind"),
         column("nested_right"), column("component_id"),
@@ -217,7 +262,7 @@ def _walk_up(others: str, asked: str) -> exp.Select:
         column("trace_id"), aliased(column("nested_left"), "place"), aliased(column("nested_left"), "entered"),
         aliased(cast(null, "UBIGINT"), "span_id"), aliased(cast(null, "VARCHAR"), "kind"),
         aliased(cast(null, "BIGINT"), "nested_left"),
-    ).from_(table(others), copy=False)  # fmt: skip
+    ).from_(table(others), copy=False).where(_of_traces(asked, None), copy=False)  # fmt: skip
     from_asked = select(
         column("trace_id"), column("nested_right"), null, column("span_id"), column("kind"), column("nested_left")
     ).from_(table(asked), copy=False)

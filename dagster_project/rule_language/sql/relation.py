@@ -43,12 +43,15 @@ class Relations:
         What an item of an entity needs to belong to some scope that is asked for.
     one_trace
         Whether these hold for all items of a trace or for none, so that they hold for related spans too.
+    shapes_have_names
+        Whether the shapes of traces say what their spans are called.
     """
 
     table_of: TableOf
     columns: Mapping[Entity, Set[str]] | None
     bounds: Bounds
     one_trace: bool
+    shapes_have_names: bool = True
     numbers: dict[tuple[Entity, Relation], int] = field(default_factory=dict)
     contexts: dict[int, list[Context]] = field(default_factory=dict)
     reads_beside: bool = False

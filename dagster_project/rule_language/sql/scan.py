@@ -72,7 +72,11 @@ class Scan:
         self.made = plan(self.rule.judgement, self.source.statistics)
         self.made.anchored = self.source.anchored
         self.relations = Relations(
-            self.source.table, self.source.columns, self._scope_conditions, one_trace=not self.grouped
+            self.source.table,
+            self.source.columns,
+            self._scope_conditions,
+            one_trace=not self.grouped,
+            shapes_have_names=self.source.shapes_have_names,
         )
         self.item_sql = self.relations.item_sql
         self.key_sql = KeysSql(self.rule.judgement, self.source, self.item_sql)

@@ -294,7 +294,8 @@ class ScreeningSql:
             or self.scan.key_sql.lifted
         ):
             return None
-        late = self._unsettled(column("at", ITEM))
+        # Only a mark join asks how many these are.
+        late = exp.false() if self._needed is None else self._unsettled(column("at", ITEM))
         query = select(exp.CountIf(this=column("is_inside", ITEM)), exp.CountIf(this=late), exp.Count(this=exp.Star()))
         return query.from_(_named(self.scan.rows(made.anchor), ITEM), copy=False)
 

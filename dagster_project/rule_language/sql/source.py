@@ -39,6 +39,8 @@ class Source:
         Whether to start from the scopes that `when` needs; None: as the statistics say, or guessed.
     given
         Parts of the query that are tables already, by their names: `lost`, `candidates`, `broken`.
+    shapes_have_names
+        Whether `int_trace_shape` says what its spans are called; in tables of older generations it does not.
     suspects
         A table with the scopes that are to be judged, among them all that a loss touches; None: all scopes.
     """
@@ -54,4 +56,5 @@ class Source:
     satisfied_in_full: bool = True
     anchored: bool | None = None
     given: Set[str] = frozenset()
+    shapes_have_names: bool = True
     suspects: str | None = None

@@ -19,6 +19,8 @@ with spans as (
         span_id,
         parent_span_id,
         kind,
+        service_name,
+        span_name,
         started_at,
         started_on
     from {{ ref('stg_spans') }}
@@ -33,6 +35,8 @@ nodes as (
         span_id,
         parent_span_id,
         kind,
+        service_name,
+        span_name,
         started_on,
         case kind
             when 'server' then 1
@@ -74,6 +78,8 @@ linked as (
         nodes.span_id,
         nodes.kind,
         nodes.node,
+        nodes.service_name,
+        nodes.span_name,
         nodes.started_on,
         nodes.parent_span_id is null and callers.node is null as is_root,
         coalesce(callers.node, receivers.node) as parent_node
@@ -321,6 +327,8 @@ final as (
         linked.span_id,
         linked.kind,
         linked.started_on,
+        linked.service_name,
+        linked.span_name,
         walked.depth,
         walked.nested_left,
         walked.nested_left + 2 * size.subtree_size - 1 as nested_right,
@@ -363,6 +371,7 @@ final as (
             and linked.node = cycle_cuts.node
 )
 
+-- Sorted as the spans are, so that who asks for the places of a few names reads little else.
 select *
 from final
-order by trace_id, nested_left
+order by started_on, service_name, span_name, trace_id, nested_left
