@@ -10,13 +10,17 @@ import math
 import os
 import re
 import subprocess
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from dagster_project.replay.fused import fused
 from dagster_project.replay.query import replay, source_of
 from dagster_project.replay.window import Window
+from dagster_project.rule_language.planning.fusing import shared_by_all
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
 from dagster_project.settings import Project
 from dagster_project.sources.registry import FORMATS
@@ -291,3 +295,16 @@ def test_the_tallies_of_witnesses_hold(answers):
     assert all('"queries":5' in reported for reported in lists["reported"].to_pylist())
     bursts = answers["errors-do-not-come-in-bursts"].violations
     assert set(bursts["scope_key"].to_pylist()) == {'"ts-basic-service"'}
+
+
+@pytest.mark.parametrize("window", [Window(), Window(end=datetime(2023, 1, 29, 9)), Window(datetime(2023, 1, 29, 9))])
+def test_rules_asked_together_answer_as_each_does_alone(day, catalogue, answers, window):
+    rules = list(catalogue)
+    alone = answers if window == Window() else {rule.id: replay(day, rule, window) for rule in rules}
+    with fused(day, rules, window, source_of(day, window), choice=shared_by_all(rules)) as shared:
+        assert len(shared.tables) == 3
+        for rule in rules:
+            together, own = replay(day, rule, window, shared=shared), alone[rule.id]
+            assert together.violations.equals(own.violations), rule.id
+            assert together.inconclusive.equals(own.inconclusive), rule.id
+            assert replace(together.certificate, seconds=0) == replace(own.certificate, seconds=0), rule.id
