@@ -16,7 +16,7 @@ from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.meaning import model
 from dagster_project.rule_language.planning.estimates import Statistics
-from dagster_project.rule_language.planning.fusing import Choice, Reading
+from dagster_project.rule_language.planning.fusing import MOST_SHARED, Choice, Reading
 from dagster_project.rule_language.planning.planner import Plan, plan
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
@@ -49,6 +49,8 @@ def explain_pack(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], w
             f" read once take {share.cost:.1f} s and spare {share.saved:.1f} s"
         )
         said.append(f"  {', '.join(rule.id for rule in share.rules)}")
+    if totals.scanned["spans"] > MOST_SHARED:
+        said.append(f"nothing is shared: more than {MOST_SHARED:,} spans are not held in memory")
     if rest := _asked_alone(chosen, rules):
         said.append(f"plan: each alone: {', '.join(rest)}")
     return "\n".join([*said, "`hindcast rules explain` of one rule shows how it is judged alone"])
