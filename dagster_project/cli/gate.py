@@ -127,10 +127,7 @@ def gate(
     ] = None,
 ) -> None:
     """Judge rules over files of telemetry, without a warehouse: for pipelines. Keeps nothing but what is asked for."""
-    if update_baseline and baseline is None:
-        raise typer.BadParameter("--update-baseline needs --baseline FILE to write")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"the folder {output.parent} does not exist: make it, or name another place")
+    _complain(output, baseline, update_baseline=update_baseline)
     request = Request(
         paths=(*traces, *(logs or ())),
         rules=rules or (),
@@ -140,13 +137,25 @@ def gate(
         baseline_file=baseline,
         update_baseline=update_baseline,
     )
+    raise typer.Exit(_answered(request, format_, output))
+
+
+def _complain(output: Path | None, baseline: Path | None, *, update_baseline: bool) -> None:
+    """Refuse options that do not go together before anything is read."""
+    if update_baseline and baseline is None:
+        raise typer.BadParameter("--update-baseline needs --baseline FILE to write")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder {output.parent} does not exist: make it, or name another place")
+
+
+def _answered(request: Request, format_: ReportFormat, output: Path | None) -> ExitCode:
     try:
         outcome = run(request)
         _write(outcome, format_, output)
     except MENDABLE as error:
         typer.echo(f"{error}", err=True)
-        raise typer.Exit(ExitCode.BROKEN) from None
-    raise typer.Exit(outcome.exit_code)
+        return ExitCode.BROKEN
+    return outcome.exit_code
 
 
 def _nothing() -> None:

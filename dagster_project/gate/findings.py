@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import duckdb
 
 from dagster_project.rule_language import Rule
 from dagster_project.rule_language.meaning.model import INTRINSICS
-from dagster_project.rule_language.sql.query import null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import RESULT_TYPES, null_keys_query, to_sql, verdicts_query
 from dagster_project.rule_language.sql.scan import Source
 
 Verdict: TypeAlias = Literal["violated", "inconclusive"]
@@ -44,11 +45,14 @@ _MASKED: Final = r"""
 # A name in what a rule reports, as a JSON pointer: names hold what a path would have to escape.
 _POINTER: Final = "'/' || replace(replace(key, '~', '~0'), '/', '~1')"
 
+_TO_SHOW: Final = f"""
+    create table shown_verdicts ({", ".join(f"{name} {type_}" for name, type_ in RESULT_TYPES.items())})
+"""
+
 _FINDINGS: Final = f"""
     with scopes as (
-        select *, row_number() over (order by first_span_at, scope_key) as place_in_order
-        from gate_verdicts
-        where verdict = ?
+        select *, row_number() over (order by rule_id, verdict, first_span_at, scope_key) as place_in_order
+        from shown_verdicts
     ),
     shown as (
         select place_in_order, unnest(witness) as span from scopes
@@ -97,6 +101,7 @@ _FINDINGS: Final = f"""
         left join reported_words using (place_in_order)
     )
     select
+        rule_id, verdict,
         left(sha256(json_array({FINGERPRINT_VERSION}, rule_id, meaning_hash, verdict, place, key, words)::varchar), 32)
             as fingerprint,
         any_value(place) as place, any_value(key) as key, count(*) as scopes, min(first_span_at) as first_at,
@@ -112,8 +117,8 @@ _FINDINGS: Final = f"""
             'reported': reported::varchar
         }}, place_in_order, {SAMPLES}) as samples
     from identified
-    group by fingerprint
-    order by first_at, fingerprint
+    group by rule_id, verdict, fingerprint
+    order by rule_id, verdict, first_at, fingerprint
 """  # noqa: S608
 
 
@@ -230,30 +235,50 @@ def judge(
         with connection.cursor() as cursor:
             return _judged(cursor, query)
 
+    connection.execute(_TO_SHOW)
     with ThreadPoolExecutor(WORKERS) as pool:
-        return tuple(pool.map(one, queries))
+        return _with_findings(connection, tuple(pool.map(one, queries)))
 
 
 def _judged(cursor: duckdb.DuckDBPyConnection, query: Query) -> Judged:
-    """What `replay` says without the rest of its certificate: a gate reads everything that it was given."""
+    """The counts of a rule; what is to be shown of it is put beside that of the others.
+
+    It is what `replay` says without the rest of its certificate: a gate reads everything that it was given.
+    """
     began, rule = time.perf_counter(), query.rule
     try:
-        cursor.execute(f"create or replace temp table gate_verdicts as {query.verdicts}")
-        counted = dict(cursor.execute("select verdict, count(*) from gate_verdicts group by verdict").fetchall())
+        cursor.execute(f"create or replace temp table one_rule as {query.verdicts}")
+        counted = dict(cursor.execute("select verdict, count(*) from one_rule group by verdict").fetchall())
         null_keys = int(cursor.execute(query.null_keys).fetchall()[0][0]) if query.null_keys else None
+        if any(verdict in counted for verdict in SHOWN):
+            cursor.execute("insert into shown_verdicts from one_rule where verdict <> 'satisfied'")
         violated, satisfied, unsure = (counted.get(word, 0) for word in ("violated", "satisfied", "inconclusive"))
-        counts = Counts(violated, satisfied, unsure, null_keys)
-        findings = tuple(
-            finding for verdict in SHOWN if verdict in counted for finding in _findings(cursor, rule, verdict)
-        )
-        return Judged(rule, counts, findings, seconds=time.perf_counter() - began)
+        return Judged(rule, Counts(violated, satisfied, unsure, null_keys), seconds=time.perf_counter() - began)
     except duckdb.Error as error:
-        return Judged(rule, error=f"the rule `{rule.id}` could not be judged: {error}")
+        return _broken(rule, error)
 
 
-def _findings(cursor: duckdb.DuckDBPyConnection, rule: Rule, verdict: Verdict) -> Iterator[Finding]:
-    for fingerprint, place, key, scopes, _first_at, samples in cursor.execute(_FINDINGS, [verdict]).fetchall():
-        yield Finding(rule, verdict, fingerprint, tuple(place), key, scopes, tuple(_sample(one) for one in samples))
+def _with_findings(connection: duckdb.DuckDBPyConnection, judged: tuple[Judged, ...]) -> tuple[Judged, ...]:
+    """The findings of all rules, in order, from one query: to plan it takes longer than to run it."""
+    rules = {one.rule.id: one.rule for one in judged}
+    found: dict[tuple[str, Verdict], list[Finding]] = defaultdict(list)
+    try:
+        for rule, verdict, fingerprint, place, key, scopes, _, samples in connection.execute(_FINDINGS).fetchall():
+            shown = tuple(_sample(one) for one in samples)
+            found[rule, verdict].append(Finding(rules[rule], verdict, fingerprint, tuple(place), key, scopes, shown))
+    except duckdb.Error as error:
+        return tuple(
+            _broken(one.rule, error) if one.counts and one.counts.violated + one.counts.inconclusive else one
+            for one in judged
+        )
+    return tuple(
+        replace(one, findings=tuple(finding for verdict in SHOWN for finding in found[one.rule.id, verdict]))
+        for one in judged
+    )
+
+
+def _broken(rule: Rule, error: duckdb.Error) -> Judged:
+    return Judged(rule, error=f"the rule `{rule.id}` could not be judged: {error}")
 
 
 def _sample(one: dict[str, Any]) -> Sample:

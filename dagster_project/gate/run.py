@@ -15,6 +15,7 @@ from dagster_project.gate.baseline import Baseline, BaselineInvalid
 from dagster_project.gate.findings import compiled, judge
 from dagster_project.gate.outcome import Outcome, Policy, review, to_accept
 from dagster_project.gate.telemetry import Telemetry
+from dagster_project.rule_language.sql.nodes import without_collector
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def run(request: Request) -> Outcome:
     # Decoding and staging mostly run outside of the interpreter's lock: rules are read and compiled meanwhile.
     with telemetry.warehouse() as connection, ThreadPoolExecutor(1) as beside:
         staging = beside.submit(_staged, connection, request.paths)
-        catalogue = selection.select(request.rules, selection.rules_folder(request.project_dir))
-        queries = [compiled(rule) for rule in catalogue]
+        with without_collector():
+            catalogue = selection.select(request.rules, selection.rules_folder(request.project_dir))
+            queries = [compiled(rule) for rule in catalogue]
         staged = staging.result()
         telemetry.stage_beside(connection, {table for query in queries for table in query.tables})
         judged = judge(connection, queries, has_logs=staged.logs > 0)

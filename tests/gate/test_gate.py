@@ -5,15 +5,19 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 from typer.testing import CliRunner
 
 from dagster_project.cli.app import app
+from dagster_project.gate import telemetry
+from dagster_project.gate.findings import compiled, judge
 from dagster_project.gate.outcome import Policy
 from dagster_project.gate.run import Request, run
 from dagster_project.gate.selection import UnknownRules
+from dagster_project.rule_language import read_rule
 from tests.gate.conftest import RULE, span
 
 TODAY = date(2024, 6, 1)
@@ -351,6 +355,35 @@ def test_another_meaning_has_another_fingerprint_and_another_title_has_not(gate,
     assert fingerprints(gate(traces(CHARGE))) == first
     file.write_text(RULE.replace('any(span("approval.granted"))', 'any(span("approval.*"))'))
     assert fingerprints(gate(traces(CHARGE))).isdisjoint(first)
+
+
+def test_rules_that_are_judged_together_say_what_each_says_alone(gate, traces, rules):
+    grouped = RULE.replace("id: charge-is", "id: group-is").replace(
+        "when: any", "group_by: [currency]\ngap: 1h\nwhen: any"
+    )
+    (rules / "payments/group-is-approved.yml").write_text(grouped)
+    other = span("payment.charge", trace=2, service="kiosk", currency="USD", order_id="o-9")
+    sent = traces(CHARGE, other)
+    together = gate(sent)
+    alone = [
+        gate(sent, rules=[str(rules / f"payments/{rule}.yml")]) for rule in ("charge-is-approved", "group-is-approved")
+    ]
+    assert [(one.counts, one.findings) for one in together.judged] == [
+        (one.counts, one.findings) for outcome in alone for one in outcome.judged
+    ]
+    assert [len(one.findings) for one in together.judged] == [2, 2]
+
+
+def test_a_rule_that_cannot_be_run_does_not_stop_the_others(traces):
+    good = read_rule("rules/payments/charge-is-approved.yml", RULE)
+    bad = read_rule("rules/payments/silent-is-approved.yml", RULE.replace("charge-is", "silent-is"))
+    with telemetry.warehouse() as connection:
+        telemetry.stage(connection, telemetry.land(connection, [traces(CHARGE)]))
+        broken = replace(compiled(bad), verdicts="select * from staging.gone")
+        first, second = judge(connection, [broken, compiled(good)])
+    assert "could not be judged" in first.error
+    assert second.counts is not None
+    assert second.counts.violated == len(second.findings) == 1
 
 
 # --- the baseline ---------------------------------------------------------------------------------------------------

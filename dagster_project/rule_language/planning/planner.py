@@ -6,8 +6,7 @@ Which items are rare is measured where there are statistics, else guessed from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeVar
@@ -37,6 +36,7 @@ from dagster_project.rule_language.meaning.model import (
     Related,
     Scope,
     Some,
+    parts,
 )
 from dagster_project.rule_language.planning.estimates import Statistics, estimate_rows
 from dagster_project.rule_language.text.operators import compare
@@ -148,15 +148,7 @@ def may_be_lost(node: Any) -> bool:
         return True
     if isinstance(node, Nearby) and "trace" not in node.on:
         return False  # losses of other traces are not looked for
-    return any(may_be_lost(part) for part in _parts(node))
-
-
-def _parts(node: Any) -> Iterator[Any]:
-    if is_dataclass(node):
-        for part in fields(node):
-            yield getattr(node, part.name)
-    elif isinstance(node, tuple):
-        yield from node
+    return any(may_be_lost(part) for part in parts(node))
 
 
 def _index(known: list[T], wanted: T) -> int:
