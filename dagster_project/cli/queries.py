@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from os import getpid
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Annotated, TypeVar
 
 import duckdb
 import typer
 from rich.status import Status
 
-from dagster_project.cli import INTERRUPTED, TIMED_OUT, asked
+from dagster_project.cli import INTERRUPTED, TIMED_OUT, asked, exports
 from dagster_project.cli.options import (
     DEFAULT_TIMEOUT,
     GenerationOption,
@@ -79,6 +77,10 @@ class _Options:
     generation: str | None
     project_dir: Path | None
 
+    def file_format(self, export: Path, is_pack: bool) -> str:
+        """The format of what is written to `export`: tables are for terminals, spreadsheets read CSV."""
+        return "csv" if self.format == "table" and (is_pack or not export.suffix) else self.format
+
 
 @dataclass(frozen=True)
 class _Question:
@@ -90,6 +92,10 @@ class _Question:
     connection: duckdb.DuckDBPyConnection
     window: Window
     comparisons: list[tuple[str, Window]]
+
+    def exporter(self, format_: str) -> exports.Exporter:
+        """What writes answers to files of this format."""
+        return exports.Exporter(format_, self.options.pages, self.project, self.connection, self.generation)
 
 
 def query(
@@ -157,7 +163,7 @@ def _asked(options: _Options) -> int:
     rules = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
     is_pack = len(rules) > 1 or bool(which.domains) or which.is_all
     if options.export is not None:
-        _require_places(options.export, options.format, rules if is_pack else None)
+        exports.require_places(options.export, options.file_format(options.export, is_pack), rules if is_pack else None)
     generation = generations.find(project.generations_dir, options.generation)
     with generations.open_generation(generation) as connection, running.limited(connection, options.memory_limit):
         others = asked.windows(connection, options.compare_with, now)
@@ -175,36 +181,6 @@ def _format(format_: str, export: Path | None) -> str:
     return formats.format_of(export) if format_ == "table" and export is not None and export.suffix else format_
 
 
-def _require_places(export: Path, format_: str, pack: Sequence[Rule] | None) -> None:
-    """Refuse, before a replay that may take hours, what its answers could not be written to."""
-    if pack is not None:
-        if export.exists() and not export.is_dir():
-            raise NotADirectoryError(f"{export} is a file: several rules are exported to a folder")
-        if not export.exists() and export.suffix and export.suffix.lower() in formats.SUFFIXES.values():
-            raise NotADirectoryError(f"{export} is the name of a file: several rules are exported to a folder")
-        for place in (_place(export, rule, format_) for rule in pack):
-            _require_place(place, format_)
-    else:
-        _require_place(export, format_)
-
-
-def _require_place(place: Path, format_: str) -> None:
-    above = next(one for one in place.absolute().parents if one.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(f"{above} is no folder: nothing can be written below it")
-    if format_ == "html":
-        from dagster_project.site.replayed import require_free  # noqa: PLC0415 - takes jinja: for pages only
-
-        require_free(place)
-    elif place.is_dir():
-        raise IsADirectoryError(f"{place} is a folder: name a file for {'csv' if format_ == 'table' else format_}")
-
-
-def _place(folder: Path, rule: Rule, format_: str) -> Path:
-    """Where the answer of one rule of several goes."""
-    return folder / f"{rule.id}{formats.SUFFIXES['csv' if format_ == 'table' else format_]}"
-
-
 def _one(question: _Question, rule: Rule) -> int:
     """One rule: its answer, as it was asked for."""
     try:
@@ -213,13 +189,9 @@ def _one(question: _Question, rule: Rule) -> int:
         for complaint in complaints:
             stderr.print(f"{rule.id}: {complaint}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         if question.options.export is not None:
-            # A file without an ending gets what spreadsheets read, as before.
-            format_ = (
-                "csv"
-                if question.options.format == "table" and not question.options.export.suffix
-                else question.options.format
-            )
-            _export(question, answer, format_, question.options.export)
+            export = question.options.export
+            exporter = question.exporter(question.options.file_format(export, is_pack=False))
+            _write(question, exporter, partial(exporter.write, answer, export))
             stderr.print(
                 f"{counted(answer.certificate.violated, 'violation')} in {question.options.export}",
                 highlight=False, soft_wrap=True,
@@ -237,33 +209,46 @@ def _one(question: _Question, rule: Rule) -> int:
 
 def _pack(question: _Question, rules: Sequence[Rule]) -> int:
     """Several rules: a line each, and a file each in the folder that was named. One that fails stops itself."""
-    format_ = "csv" if question.options.format == "table" else question.options.format
-    if question.options.export is None and question.options.format != "table":
-        raise formats.FormatNotSupported("several rules are exported to a folder: name it with `--export DIR`")
+    options = question.options
+    if options.export is None:
+        if options.format != "table":
+            raise formats.FormatNotSupported("several rules are exported to a folder: name it with `--export DIR`")
+        found = _judged(question, rules, None, None)
+    else:
+        exporter = question.exporter(options.file_format(options.export, is_pack=True))
+        with exports.folder_aside(options.export, exporter.format) as folder:
+            found = _judged(question, rules, exporter, folder)
+            exporter.summarise(folder, found, question.window)
+    stdout.print(formats.pack_table(found.answers, [(one.rule.id, one.why) for one in found.failures], found.notes))
+    if options.export is not None:
+        stderr.print(f"{counted(len(found.answers), 'answer')} in {options.export}", highlight=False, soft_wrap=True)
+    if found.failures:
+        return 2
+    return 1 if any(answer.certificate.violated for answer in found.answers) else 0
+
+
+def _judged(
+    question: _Question, rules: Sequence[Rule], exporter: exports.Exporter | None, folder: Path | None
+) -> exports.Pack:
+    """What came of each rule; its answer is written to the folder as soon as it is there."""
     answers: list[Replay] = []
-    failures: list[tuple[str, str]] = []
+    failures: list[exports.Failed] = []
     notes: dict[str, list[str]] = {}
-    with _folder_aside(question.options.export) as folder, _together(question, rules) as shared:
+    is_investigated = exporter is not None and exporter.format in {"json", "html"}
+    with _together(question, rules) as shared:
         for rule in rules:
             try:
-                answer, complaints = _answered(
-                    question, rule, with_investigation=format_ in {"json", "html"}, shared=shared
-                )
-                if folder is not None:
-                    _export(question, answer, format_, _place(folder, rule, format_))
+                answer, complaints = _answered(question, rule, with_investigation=is_investigated, shared=shared)
+                if exporter is not None and folder is not None:
+                    _write(question, exporter, partial(exporter.write_of_several, answer, folder))
             except running.TimedOut as stopped:
-                failures.append((rule.id, _stopped(question, rule, stopped)))
+                failures.append(exports.Failed(rule, _stopped(question, rule, stopped), is_stopped=True))
             except ReplayFailed as failed:
-                failures.append((rule.id, str(failed)))
+                failures.append(exports.Failed(rule, str(failed), is_stopped=False))
             else:
                 answers.append(answer)
                 notes[rule.id] = complaints
-    stdout.print(formats.pack_table(answers, failures, notes))
-    if question.options.export is not None:
-        stderr.print(f"{counted(len(answers), 'answer')} in {question.options.export}", highlight=False, soft_wrap=True)
-    if failures:
-        return 2
-    return 1 if any(answer.certificate.violated for answer in answers) else 0
+    return exports.Pack(answers, failures, notes)
 
 
 @contextmanager
@@ -312,29 +297,19 @@ def _watched(question: _Question, doing: str, work: Callable[[], T]) -> T:
         )
 
 
+def _write(question: _Question, exporter: exports.Exporter, work: Callable[[], None]) -> None:
+    if exporter.format == "html":
+        _watched(question, "writing pages", work)  # it asks the engine for every page
+    else:
+        work()
+
+
 def _telling(status: Status, doing: str) -> running.Listener:
     def listener(seconds: float, share: float | None) -> None:
         read = "" if share is None else f", {percent(share)} of this step"
         status.update(f"{doing}: {seconds:.0f} s{read}")
 
     return listener
-
-
-def _export(question: _Question, answer: Replay, format_: str, target: Path) -> None:
-    if format_ != "html":
-        formats.export(answer, format_, target)
-        return
-    from dagster_project.policy.policy import load_policy  # noqa: PLC0415 - takes pydantic and jinja: for pages only
-    from dagster_project.site import replayed  # noqa: PLC0415
-
-    link = load_policy(question.project.policy_file).trace_link if question.project.policy_file.is_file() else None
-    _watched(
-        question,
-        "writing pages",
-        lambda: replayed.write(
-            question.connection, answer, target, question.generation, trace_link=link, most_pages=question.options.pages
-        ),
-    )
 
 
 def _stopped(question: _Question, rule: Rule, stopped: running.TimedOut) -> str:
@@ -351,25 +326,3 @@ def _stopped(question: _Question, rule: Rule, stopped: running.TimedOut) -> str:
 
 def _complain(sentence: str) -> None:
     stderr.print(sentence, style="bold red", highlight=False, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _folder_aside(target: Path | None) -> Iterator[Path | None]:
-    """A folder to fill; when the block ends well its entries are moved into `target`, which may have others."""
-    if target is None:
-        yield None
-        return
-    target = target.resolve()
-    aside = target.with_name(f".{target.name}.{getpid()}.{token_hex(4)}.partial")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        target.mkdir(parents=True, exist_ok=True)
-        for made in sorted(aside.iterdir()):
-            place = target / made.name
-            if made.is_dir() and place.exists():
-                _require_place(place, "html")  # somebody may have filled it meanwhile
-                shutil.rmtree(place)
-            made.rename(place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

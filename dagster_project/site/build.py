@@ -11,7 +11,7 @@ import duckdb
 from dagster_project.facts import NightSummary, Stamp, WrittenDocument
 from dagster_project.site import data, incidents, morning, overview, resolve_times, results, rules
 from dagster_project.site.recorded import Recorded
-from dagster_project.site.workshop import Workshop, lay_assets, set_aside, sweep
+from dagster_project.site.workshop import ASSETS, Workshop, lay_assets, set_aside, sweep
 
 MORNING = "morning.html"
 
@@ -47,7 +47,7 @@ def build(
     sweep(site_dir)
     with set_aside(site_dir) as folder:
         workshop = Workshop(connection, folder, stamp)
-        lay_assets(folder)
+        lay_assets(folder / ASSETS)
         recorded = Recorded(workshop, frozenset(document.slug for document in documents))
         overview.write(workshop, recorded)
         incidents.write(workshop, recorded, documents)
@@ -62,8 +62,8 @@ def build(
 def write_morning(site_dir: Path, night: NightSummary) -> Path:
     """Write the morning page alone, into a site that may not exist yet: a night that failed has a morning too."""
     site_dir.mkdir(parents=True, exist_ok=True)
-    if not (site_dir / "assets").is_dir():
-        lay_assets(site_dir)
+    if not (site_dir / ASSETS).is_dir():
+        lay_assets(site_dir / ASSETS)
     morning.write(site_dir / MORNING, night, has_site=(site_dir / "index.html").is_file())
     return site_dir / MORNING
 

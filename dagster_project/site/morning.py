@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dagster_project.facts import NightSummary, Stamp, ViolationChange
 from dagster_project.site.tables import Column, Table, table
-from dagster_project.site.workshop import Row, write_page
+from dagster_project.site.workshop import ASSETS, Row, write_page
 from dagster_project.wording import slug
 
 MOST_FILES = 100
@@ -52,6 +52,7 @@ def write(target: Path, night: NightSummary, *, has_site: bool = True) -> None:
         target,
         "morning.html.j2",
         root="",
+        assets=f"{ASSETS}/",
         current="morning",
         stamp=Stamp(night.generation, night.as_of),
         night=night,
@@ -83,7 +84,7 @@ def _meaning(night: NightSummary) -> str:
 
 def write_empty(target: Path, stamp: Stamp) -> None:
     """Write the page of a project that had no night yet."""
-    write_page(target, "morning.html.j2", root="", current="morning", stamp=stamp, night=None)
+    write_page(target, "morning.html.j2", root="", assets=f"{ASSETS}/", current="morning", stamp=stamp, night=None)
 
 
 def _by_rule(night: NightSummary, *, has_site: bool) -> list[Row]:

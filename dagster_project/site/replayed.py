@@ -22,15 +22,13 @@ from dagster_project.replay.certificate import rests_on
 from dagster_project.replay.formats import certificate_lines, export, rows_as_csv
 from dagster_project.replay.found import Investigation, Ranked
 from dagster_project.replay.query import Comparison, Replay, share_violated
-from dagster_project.settings import shipped
 from dagster_project.site import charts, waterfall
 from dagster_project.site.tables import DASH, Column, Table, table
-from dagster_project.site.workshop import Row, Workshop, lay_assets, set_aside
+from dagster_project.site.workshop import ASSETS, Row, Workshop, lay_assets, set_aside
 from dagster_project.warehouse.generations import Generation
 from dagster_project.wording import visible
 
 ANSWER = "answer.json"
-STYLE = "waterfall.css"
 MOST_ROWS = 40
 OPEN_ROWS = 15
 _ADDRESS = re.compile(r"https?://[^\s{}\"'<>\\]+\{trace_id\}[^\s{}\"'<>\\]*")
@@ -62,6 +60,7 @@ def write(
     *,
     trace_link: str | None = None,
     most_pages: int = 200,
+    assets: str | None = None,
 ) -> Path:
     """Write the pages of one replay.
 
@@ -75,6 +74,9 @@ def write(
         Address of a trace in a tracing tool, with `{trace_id}` in it; anything but http and https is left out.
     most_pages
         How many violations get a page, the earliest first.
+    assets
+        Where, as seen from the folder, style sheets and scripts lie that other pages use, too; without it they are laid
+        into the folder.
 
     Raises
     ------
@@ -89,9 +91,9 @@ def write(
     require_free(folder)
     stamp = Stamp(generation.id if generation else None, generation.as_of if generation else None)
     with set_aside(folder) as aside:
-        workshop = Workshop(connection, aside, stamp)
-        lay_assets(aside)
-        (aside / "assets" / STYLE).write_bytes((shipped("reports") / "theme" / STYLE).read_bytes())
+        workshop = Workshop(connection, aside, stamp, assets or ASSETS)
+        if assets is None:
+            lay_assets(aside / ASSETS)
         export(answer, "json", aside / ANSWER)
         (aside / "csv").mkdir()
         export(answer, "csv", aside / "csv/violations.csv")

@@ -24,16 +24,22 @@ from dagster_project.settings import shipped
 from dagster_project.wording import clock, count, duration, revealed, size, slug, utc, visible
 
 Row = dict[str, Any]
+ASSETS = "assets"
+THEME = ("hindcast.css", "waterfall.css", "charts.js")
 _LEFT = re.compile(r"\.([1-9][0-9]{0,9})(?:\.[0-9a-f]{8})?\.(partial|old)")
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """A connection to read from, a folder to write to, and what every page prints in its foot."""
+    """A connection to read from, a folder to write to, what every page prints in its foot, and where its assets are.
+
+    `assets` is relative to the folder.
+    """
 
     connection: duckdb.DuckDBPyConnection
     folder: Path
     stamp: Stamp
+    assets: str = ASSETS
 
     def rows(self, query: str, **values: Any) -> list[Row]:
         """The rows of a query whose caps are its own."""
@@ -68,7 +74,8 @@ class Workshop:
 
     def page(self, path: str, template: str, **values: Any) -> None:
         """Render a template of `site/` to `path` below the folder."""
-        write_page(self.folder / path, template, root="../" * path.count("/"), stamp=self.stamp, **values)
+        root = "../" * path.count("/")
+        write_page(self.folder / path, template, root=root, assets=f"{root}{self.assets}/", stamp=self.stamp, **values)
 
 
 def write_page(target: Path, template: str, **values: Any) -> None:
@@ -149,13 +156,12 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def lay_assets(folder: Path) -> None:
-    """The style sheet, the script and plotly's script, for pages to share offline."""
+def lay_assets(assets: Path) -> None:
+    """A folder with the style sheets, the script and plotly's script, for pages to share offline."""
     import plotly  # noqa: PLC0415 - only for where it is installed; nothing of it runs
 
-    assets = folder / "assets"
     assets.mkdir(exist_ok=True)
-    for name in ("hindcast.css", "charts.js"):
+    for name in THEME:
         shutil.copyfile(shipped("reports") / "theme" / name, assets / name)
     installed = Path(next(iter(plotly.__path__))) / "package_data" / "plotly.min.js"
     shutil.copyfile(installed, assets / "plotly.min.js")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -383,3 +384,62 @@ def test_a_condition_alone_is_told_how_to_become_a_rule(asked):
     said = refused(asked, "query", "-e", "any(span(status = error))")
     assert "a condition alone is no rule" in said
     assert "write `detect: any(span(status = error))`, or `when: ... always: ...`" in said
+
+
+def test_pages_of_several_rules_have_a_summary_above_them(asked, tmp_path, monkeypatch):
+    from dagster_project.cli import queries
+    from dagster_project.replay.query import ReplayFailed, replay
+    from dagster_project.replay.running import TimedOut
+
+    for rule_id in ("slow", "broken"):
+        (asked.project.rules_dir / f"shop/{rule_id}.yml").write_text(rule_text(rule_id))
+
+    def failing(connection, rule, window, **options):
+        if rule.id == "slow":
+            raise TimedOut(1.5, None)
+        if rule.id == "broken":
+            raise ReplayFailed("rules/shop/broken.yml: no memory")
+        return replay(connection, rule, window, **options)
+
+    monkeypatch.setattr(queries, "replay", failing)
+    asked("query", "--all", "--format", "html", "--export", str(tmp_path / "out"), code=2)
+    index = (tmp_path / "out/index.html").read_text()
+    assert "slow: stopped after 1.5 s (--timeout), over 3 spans" in index
+    assert "rules/shop/broken.yml: no memory" in index
+    assert 'href="never-pay/index.html"' in index
+    assert 'href="slow/index.html"' not in index
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "hindcast.assets", "index.html", "never-look", "never-pay",
+    ]  # fmt: skip
+    assert not list((tmp_path / "out").glob("*/assets"))
+
+
+def test_an_index_of_somebody_else_is_left_alone(asked, tmp_path, monkeypatch):
+    from dagster_project.cli import queries
+
+    monkeypatch.setattr(queries, "replay", lambda *_, **__: pytest.fail("it was replayed"))
+    (tmp_path / "index.html").write_text("mine")
+    said = refused(asked, "query", "--all", "--format", "html", "--export", str(tmp_path))
+    assert "index.html is no summary of several rules: name another folder, or move that file away" in said
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_an_interrupted_move_puts_back_what_stood_there(asked, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    asked("query", "--all", "--format", "html", "--export", str(out), code=1)
+    (out / "notes.txt").write_text("mine")
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    rename = Path.rename
+
+    def interrupted(self, target):
+        moved = rename(self, target)
+        if Path(target) == out / "never-look":
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    said = asked("query", "--all", "--start", "2024-01-02", "--format", "html", "--export", str(out), code=130)
+    assert "interrupted: nothing was written" in said
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
