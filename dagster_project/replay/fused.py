@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from dagster_project.replay.tables import Tables, row, rows, tables_of
 from dagster_project.replay.totals import WindowTotals
-from dagster_project.replay.window import EARLIEST, Window
+from dagster_project.replay.window import Window, before
 from dagster_project.rule_language.planning.estimates import Group, Statistics
 from dagster_project.rule_language.planning.fusing import (
     MOST_SHARED,
@@ -133,7 +133,7 @@ def chosen_for(
         return Choice(beyond=tuple(rules))
     kinds = {id(rule): reading(rule.judgement) for rule in rules}
     back_ns = max((plan(one.judgement).back_ns for one in rules if kinds[id(one)] not in {None, "window"}), default=0)
-    reach, since = (_counted(connection, moment) for moment in (_before(source.start, back_ns), source.start))
+    reach, since = (_counted(connection, moment) for moment in (before(source.start, back_ns), source.start))
     every = row(
         connection,
         "select (select count(*) from staging.stg_spans) as spans,"
@@ -148,17 +148,6 @@ def _counted(connection: duckdb.DuckDBPyConnection, since: datetime | None) -> S
     query = f"select service_name, span_name, count(*) as n from staging.stg_spans where {inside} group by all"  # noqa: S608
     found = rows(connection, query, None if since is None else {"since": since})
     return Statistics({"span": tuple(Group(one["service_name"], one["span_name"], one["n"]) for one in found)})
-
-
-def _before(moment: datetime | None, back_ns: int) -> datetime | None:
-    """So much earlier; None for what nothing recorded is before."""
-    if moment is None:
-        return None
-    try:
-        earlier = moment - timedelta(microseconds=-(-back_ns // 1000))
-    except OverflowError:
-        return None
-    return earlier if earlier > EARLIEST else None
 
 
 @dataclass
@@ -223,7 +212,7 @@ class _Making:
 
     def _traces_since(self, share: Share) -> exp.Select:
         """Those that an item of the window, or a loss that touches it, can belong to."""
-        since = _before(self.source.start, 2 * _back_ns(share.rules))
+        since = before(self.source.start, 2 * _back_ns(share.rules))
         return _all_of("traces", [] if since is None else [of(exp.GTE, column("ended_at"), timestamp(since))])
 
     def _incomplete_since(self, share: Share) -> exp.Select:
@@ -264,7 +253,7 @@ class _Making:
         """The spans of the rules' sets, each as far back as its rule looks, and all of incomplete traces."""
         lost = in_query(column("trace_id", "s"), select(column("trace_id")).from_(table(incomplete), copy=False))
         sought = [
-            (_before(self.source.start, plan(rule.judgement).back_ns), _sought(rule, self.source))
+            (before(self.source.start, plan(rule.judgement).back_ns), _sought(rule, self.source))
             for rule in share.rules
         ]
         edges = [None, *sorted({since for since, _ in sought if since is not None})]

@@ -17,6 +17,7 @@ from datetime import datetime
 import duckdb
 from sqlglot import exp
 
+from dagster_project.replay.window import LATEST, before
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import after, candidates_query, lost_query, to_sql, verdicts_query
 from dagster_project.rule_language.sql.scan import Source
@@ -157,15 +158,20 @@ class _Steps:
         return Screened(kind, satisfied, unsettled, screening.of_all_traces)
 
     def _look_for_losses(self, *, grouped: bool) -> None:
+        """Incomplete traces that reach into the window: what was lost touches scopes not further than a gap from it."""
         columns = "trace_id, is_complete, started_at, ended_at"
+        since = before(self.source.start, self.rule.judgement.gap_ns)
         self.made.append(INCOMPLETE)
         traces = to_sql(self.source.table("traces", None), pretty=False)
         self.connection.execute(
             f"create or replace temp table {INCOMPLETE} as"  # noqa: S608
-            f" select {columns} from {traces} where not is_complete"
+            f" select {columns} from {traces}"
+            " where not is_complete and ($since::timestamp is null or ended_at >= $since::timestamp)",
+            {"since": since},
         )
         if grouped:
-            self.make("lost", lost_query(self.rule, self._of_incomplete()))
+            ((first,),) = self.connection.execute(f"select min(started_at)::timestamp from {INCOMPLETE}").fetchall()  # noqa: S608
+            self.make("lost", lost_query(self.rule, replace(self._of_incomplete(), lost_since=first or LATEST)))
             self.source = replace(self.source, given=self.source.given | {"lost"})
 
     def _of_incomplete(self) -> Source:

@@ -96,3 +96,14 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def before(moment: datetime | None, back_ns: int) -> datetime | None:
+    """So much earlier; None for what nothing recorded is before."""
+    if moment is None:
+        return None
+    try:
+        earlier = moment - timedelta(microseconds=-(-back_ns // 1000))
+    except OverflowError:
+        return None
+    return earlier if earlier > EARLIEST else None

@@ -19,9 +19,11 @@ from dagster_project.rule_language.sql.nodes import (
     in_query,
     joined,
     not_null,
+    of,
     same,
     select,
     table,
+    timestamp,
 )
 from dagster_project.rule_language.sql.source import Source
 from dagster_project.rule_language.text.syntax import Entity
@@ -123,6 +125,11 @@ class KeysSql:
         rows = table(CARRIED, CARRIER) if self.lifted else self.source.table("spans", alias)
         query = select(*named, column("trace_id", alias), *bounds).from_(rows, copy=False)
         query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
-        sought = [] if self.lifted else self.sought(values)
+        sought = [] if self.lifted else [*self.sought(values), *self._since()]
         query = query.where(exp.Not(this=column("is_complete", "p")), *sought, copy=False)
         return query.group_by(*values, column("trace_id", alias), copy=False)
+
+    def _since(self) -> list[exp.Expression]:
+        """A bound that every span of an incomplete trace is within, so that earlier days are not read."""
+        first = self.source.lost_since
+        return [] if first is None else [of(exp.GTE, column("started_at", ALIASES["span"]), timestamp(first))]

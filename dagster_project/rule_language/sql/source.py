@@ -41,6 +41,8 @@ class Source:
         Parts of the query that are tables already, by their names: `lost`, `candidates`, `broken`.
     shapes_have_names
         Whether `int_trace_shape` says what its spans are called; in tables of older generations it does not.
+    lost_since
+        When the first trace that lost something began; None: not known.
     suspects
         A table with the scopes that are to be judged, among them all that a loss touches; None: all scopes.
     """
@@ -57,4 +59,5 @@ class Source:
     anchored: bool | None = None
     given: Set[str] = frozenset()
     shapes_have_names: bool = True
+    lost_since: datetime | None = None
     suspects: str | None = None
