@@ -10,17 +10,13 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
-
-from lark import Lark
 
 from dagster_project.rule_imports import field_tests
 from dagster_project.rule_imports.example_traces import traces_for
-from dagster_project.rule_imports.grammars import parsed, place
-from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
-from dagster_project.rule_imports.source_text import Query, complaint_of_key, line_of, queries, slug
+from dagster_project.rule_imports.grammars import lark, parsed, place
+from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal, drafted
+from dagster_project.rule_imports.source_text import Query, complaint_of_key, identities, line_of, queries, slug
 from dagster_project.rule_language.text.parser import parse_duration
 from dagster_project.rule_language.writing.expression_text import (
     ALWAYS,
@@ -77,8 +73,7 @@ def read(text: str, decisions: Decisions, name: str) -> Iterator[Imported]:
         yield _toml(text, decisions, name)
         return
     found = queries(text)
-    for at, query in enumerate(found):
-        identity = slug(query.title) if query.title else slug(name) if len(found) == 1 else f"{slug(name)}-{at + 1}"
+    for identity, query in zip(identities(found, name), found, strict=True):
         yield _imported(query, decisions, {"id": identity, "title": query.title or identity})
 
 
@@ -102,19 +97,8 @@ def _toml(text: str, decisions: Decisions, name: str) -> Imported:
 
 
 def _imported(query: Query, decisions: Decisions, about: dict[str, str]) -> Imported:
-    assumed = Assumptions()
-    try:
-        draft = _Reader(query, decisions, assumed).draft(about)
-    except Refusal as refusal:
-        note = Note(refusal.line or query.line, f"{refusal.message}{f' ({refusal.hint})' if refusal.hint else ''}")
-        return Imported(about["id"], query.line, refused=(note,))
-    return Imported(about["id"], query.line, draft)
-
-
-@lru_cache(maxsize=1)
-def _lark() -> Lark:
-    grammar = Path(__file__).with_name("eql.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", start="query", propagate_positions=True, maybe_placeholders=False)
+    reader = _Reader(query, decisions, Assumptions())
+    return drafted(about["id"], query.line, lambda: reader.draft(about))
 
 
 @dataclass(frozen=True)
@@ -142,7 +126,7 @@ class _Reader:
         self.assumed.add(self.source.line, text)
 
     def draft(self, about: dict[str, str]) -> Draft:
-        tree = parsed(_lark(), self.source.text, "EQL", self.source.line)
+        tree = parsed(lark("eql", "query", placeholders=False), self.source.text, "EQL", self.source.line)
         what, *pipes = tree.children
         for pipe in pipes:
             if str(pipe.children[0]) not in {"head", "tail"}:  # type: ignore[union-attr]

@@ -1,8 +1,10 @@
-"""Parsing of foreign texts with lark: size and depth limits, and errors as refusals with a line."""
+"""Grammars of other languages and parsing with lark: size and depth limits, and errors as refusals with a line."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token, Tree
@@ -11,6 +13,19 @@ from lark.exceptions import UnexpectedInput
 from dagster_project.rule_imports.imported import Refusal
 from dagster_project.rule_imports.source_text import line_of
 from dagster_project.rule_language.limits import MAX_DEPTH, MAX_FILE_BYTES
+
+
+@lru_cache(maxsize=3)
+def lark(language: str, start: str, *, placeholders: bool = True) -> Lark:
+    """The parser of the language's grammar beside this file; built once.
+
+    Parameters
+    ----------
+    placeholders
+        Whether an optional part in brackets that is absent stands in the tree as None.
+    """
+    grammar = Path(__file__).with_name(f"{language}.lark").read_text(encoding="utf-8")
+    return Lark(grammar, parser="lalr", start=start, propagate_positions=True, maybe_placeholders=placeholders)
 
 
 def parsed(grammar: Lark, text: str, language: str, first_line: int, start: str | None = None) -> Tree[Token]:

@@ -5,7 +5,7 @@ Data only; the dialects fill it, `rule_text` writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -90,6 +90,15 @@ class Imported:
     line: int
     draft: Draft | None = None
     refused: tuple[Note, ...] = ()
+
+
+def drafted(name: str, line: int, make: Callable[[], Draft]) -> Imported:
+    """The draft that is made of a rule that begins on line `line`, or why it is refused."""
+    try:
+        return Imported(name, line, make())
+    except Refusal as refusal:
+        hint = f" ({refusal.hint})" if refusal.hint else ""
+        return Imported(name, line, refused=(Note(refusal.line or line, f"{refusal.message}{hint}"),))
 
 
 @dataclass

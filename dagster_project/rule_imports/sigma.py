@@ -11,16 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
-
-from lark import Lark
 
 from dagster_project.rule_imports import field_tests
 from dagster_project.rule_imports.example_traces import traces_for
-from dagster_project.rule_imports.grammars import parsed
-from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal
+from dagster_project.rule_imports.grammars import lark, parsed
+from dagster_project.rule_imports.imported import Assumptions, Decisions, Draft, Imported, Note, Refusal, drafted
 from dagster_project.rule_imports.source_text import Document, complaint_of_key, documents, slug
 from dagster_project.rule_language.errors import RuleErrors
 from dagster_project.rule_language.text.parser import parse_duration
@@ -106,20 +102,8 @@ def _imported(
     document: Document, known: Mapping[str, Document], chained: set[str], decisions: Decisions, name: str
 ) -> Imported:
     title = document.text_of(document.root, "title") or document.text_of(document.root, "name") or name
-    line = document.root.line
     reader = _Reader(document, known, chained, decisions, Assumptions())
-    try:
-        draft = reader.draft(title)
-    except Refusal as refusal:
-        note = Note(refusal.line or line, f"{refusal.message}{f' ({refusal.hint})' if refusal.hint else ''}")
-        return Imported(slug(title), line, refused=(note,))
-    return Imported(slug(title), line, draft)
-
-
-@lru_cache(maxsize=1)
-def _lark() -> Lark:
-    grammar = Path(__file__).with_name("sigma.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", start="condition", propagate_positions=True)
+    return drafted(slug(title), document.root.line, lambda: reader.draft(title))
 
 
 @dataclass
@@ -339,7 +323,7 @@ class _Reader:
             raise Refusal(
                 "a condition with `|`, or none, has no counterpart here", detection.line, "write a correlation"
             )
-        tree = parsed(_lark(), text, "condition of Sigma", base.field(detection, "condition").line)  # type: ignore[union-attr]
+        tree = parsed(lark("sigma", "condition"), text, "condition of Sigma", base.field(detection, "condition").line)  # type: ignore[union-attr]
         condition = self._joined(tree.children[0], base, selections, detection.line)
         return Items(self.decisions.entity, None, condition)
 

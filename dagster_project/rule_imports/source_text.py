@@ -6,7 +6,7 @@ What they mean is the dialects' business.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,14 @@ def queries(text: str) -> tuple[Query, ...]:
     if lines:
         found.append(Query("\n".join(lines), first, title[:200]))
     return tuple(found)
+
+
+def identities(found: Sequence[Query], name: str) -> tuple[str, ...]:
+    """An id for each query: its title, else the file's name, numbered where there are several."""
+    return tuple(
+        slug(query.title) if query.title else slug(name) if len(found) == 1 else f"{slug(name)}-{at}"
+        for at, query in enumerate(found, start=1)
+    )
 
 
 class _Brackets:
