@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dagster_project.facts import (
-    Certificate,
     Clock,
     Impact,
     IncidentFacts,
@@ -20,7 +19,6 @@ from dagster_project.facts import (
 from dagster_project.post_mortem import against_baseline
 from dagster_project.post_mortem.model import (
     Block,
-    Bullets,
     Hypothesis,
     References,
     Row,
@@ -32,6 +30,7 @@ from dagster_project.post_mortem.model import (
     say,
     strong,
 )
+from dagster_project.post_mortem.rule_replay import replay
 from dagster_project.post_mortem.unknowns import unknowns_and_conflicts
 from dagster_project.wording import count, counted, duration, quantity, share, utc
 
@@ -91,7 +90,9 @@ def _summary_of_traces(facts: IncidentFacts, references: References) -> list[Sta
     if impact is None or not impact.traces:
         cite = references.cite(impact.reference if impact else facts.reference)
         return [say("No trace was recorded in its window, so nothing below rests on telemetry.", "unknown", cite)]
-    sentence = "In its window {traces} were recorded; {errors} of them ({part}) have error logs. They reach {services}."
+    sentence = (
+        "In its window {traces} were recorded; {errors} of them ({part}) have error logs. The traces reach {services}."
+    )
     return [
         say(
             sentence,
@@ -458,77 +459,6 @@ def _contradicting(suspect: SuspectService, facts: IncidentFacts, references: Re
 
 def _shift(size: float) -> str:
     return f"{size:,.0f}" if size >= 100 else f"{size:.1f}"
-
-
-def replay(facts: IncidentFacts, references: References) -> Section:
-    """Violations by rule in the window, examples to open, and the certificates of what was scanned."""
-    title = "Rule replay"
-    blocks: list[Block] = []
-    if facts.violations:
-        rows = tuple(_rule_row(rule, references) for rule in facts.violations)
-        columns = ("Rule", "Severity", "During", "Baseline", "Inconclusive", "First (UTC)", "Last (UTC)")
-        caption = "Violated of recorded traces, during the window and in the baseline"
-        blocks.append(Table(caption, columns, rows, len(rows), numeric=(2, 3, 4), times=(5, 6)))
-        examples = [(rule, one) for rule in facts.violations for one in rule.examples]
-        if examples:
-            lines = tuple(
-                say(
-                    "{rule}: {scope} from {at}, through {services}.",
-                    "fact",
-                    references.cite(one.reference),
-                    rule=code(rule.rule_id),
-                    scope=code(one.scope_key),
-                    at=utc(one.first_span_at),
-                    services=", ".join(one.service_names) or "no named service",
-                )
-                for rule, one in examples
-            )
-            blocks.append(Bullets("The first violations of each rule", lines))
-    else:
-        cite = references.cite(facts.impact.reference if facts.impact else facts.reference)
-        blocks.append(say("No violation of any rule falls in the window.", "fact", cite))
-    if facts.certificates:
-        blocks.append(_certificates(facts.certificates, references))
-    return Section("replay", title, tuple(blocks))
-
-
-def _rule_row(rule: RuleViolations, references: References) -> Row:
-    return Row(
-        (
-            code(rule.rule_id),
-            Run(rule.severity or "\N{EN DASH}"),
-            strong(f"{count(rule.violated_during)} of {count(rule.traces_during)}"),
-            Run(f"{count(rule.violated_baseline)} of {count(rule.traces_baseline)}"),
-            Run(count(rule.inconclusive_during)),
-            Run(_time(rule.first_at), "code"),
-            Run(_time(rule.last_at), "code"),
-        ),
-        references.cite(rule.reference),
-    )
-
-
-def _time(moment: datetime | None) -> str:
-    return utc(moment).removesuffix(" UTC") if moment else "\N{EN DASH}"
-
-
-def _certificates(certificates: tuple[Certificate, ...], references: References) -> Table:
-    rows = tuple(
-        Row(
-            (
-                code(one.rule_id),
-                Run(f"{_time(one.window_from)} to {_time(one.window_until)}"),
-                Run(count(one.spans_scanned)),
-                Run(count(one.logs_scanned)),
-                Run(f"{count(one.traces_complete)} of {count(one.traces_scanned)}"),
-                Run(count(one.inconclusive)),
-                Run(count(one.records_quarantined)),
-            ),
-            references.cite(one.reference),
-        )
-        for one in certificates
-    )
-    columns = ("Rule", "Window (UTC)", "Spans", "Logs", "Complete traces", "Inconclusive", "Refused records")
-    return Table("Certificate: what the replay scanned", columns, rows, len(rows), numeric=(2, 3, 4, 5, 6))
 
 
 def action_items(facts: IncidentFacts, references: References) -> Section:

@@ -106,17 +106,23 @@ def _telemetry(facts: IncidentFacts, references: References) -> list[Statement]:
 
 
 def _replay(facts: IncidentFacts, references: References) -> list[Statement]:
-    lines = [
-        say(
-            "{rule} could not decide {scopes} of the window, because traces are incomplete or values are missing.",
-            "unknown",
-            references.cite(rule.reference),
-            rule=code(rule.rule_id),
-            scopes=counted(rule.inconclusive_during, "case"),
+    certificates = {one.rule_id: one.reference for one in facts.certificates}
+    lines = []
+    for rule in facts.violations:
+        if not rule.inconclusive_during:
+            continue
+        certificate = certificates.get(rule.rule_id)
+        why = "; the column verdict_reasons of its certificate says why" if certificate else ""
+        lines.append(
+            say(
+                "{rule} is inconclusive for {traces} of the window{why}.",
+                "unknown",
+                references.cite(rule.reference, *([certificate] if certificate else [])),
+                rule=code(rule.rule_id),
+                traces=counted(rule.inconclusive_during, "trace"),
+                why=why,
+            )
         )
-        for rule in facts.violations
-        if rule.inconclusive_during
-    ]
     if not facts.certificates:
         return lines
     worst = max(facts.certificates, key=lambda one: one.traces_incomplete)

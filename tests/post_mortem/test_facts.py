@@ -38,6 +38,17 @@ def test_every_reference_resolves_to_a_row(connection):
             assert post_mortem.resolve(connection, one.reference) >= 1, one
 
 
+def test_what_stands_for_several_rules_leads_to_a_row_of_each(connection):
+    document = document_of(connection, "INC-1")
+    (section,) = [one for one in document.sections if one.key == "replay"]
+    (certificates,) = [one for one in section.blocks if isinstance(one, Table) and one.caption.startswith("Certific")]
+    (quiet,) = [one for one in section.blocks if "without a violation in the window" in getattr(one, "text", "")]
+    leads = {one.number: post_mortem.resolve(connection, one.reference) for one in document.references}
+    assert (quiet.text.split()[0], leads[quiet.references[0]]) == ("1", 1)
+    assert [leads[row.references[0]] for row in certificates.rows] == [1, 2]
+    assert certificates.rows[1].cells[0].text == "2 rules, the same of each"
+
+
 def test_every_statement_and_line_names_references_that_the_document_lists(connection):
     for facts in post_mortem.gather(connection):
         document = post_mortem.build_document(facts, STAMP)
