@@ -308,7 +308,10 @@ class _Reader:
                 raise self.refuse(node, message)
             return joined
         if kind == "negated":
-            return denied(self._condition(node.children[0]))
+            operand = self._condition(node.children[0])
+            if operand == ALWAYS:
+                raise self.refuse(node, "what always holds is denied: nothing can match")
+            return denied(operand)
         if kind == "true":
             return ALWAYS
         if kind.startswith("not_"):

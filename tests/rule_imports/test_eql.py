@@ -129,6 +129,7 @@ def test_a_chain_without_maxspan_goes_from_each_to_the_next(judge):
         ('sequence by k with maxspan=1m [any where a regex "x~y"] [any where true]', "Lucene"),
         ("sequence by k with maxspan=1m [any where a == 1] [any where true] | unique b", "`unique` has no counterpart"),
         ("sequence by k with maxspan=1m [any where a ==", "no EQL"),
+        ("sequence by k with maxspan=1m [any where not true] [any where true]", "nothing can match"),
     ],
 )
 def test_what_cannot_be_said_exactly_is_refused(text, reason):
@@ -144,3 +145,8 @@ def test_a_rule_in_toml_brings_its_name_and_severity():
 def test_runs_beside_other_steps_are_refused_by_their_name():
     note = refusal("sequence by k with maxspan=1m [any where a == 1] with runs=5 [any where b == 1]", "eql")
     assert "`with runs` beside other steps" in note.text
+
+
+def test_a_choice_with_what_always_holds_always_holds():
+    text = "sequence by k with maxspan=1m [any where true or a == 1] [any where b == 1]"
+    assert translated(text, "eql").expressions["detect"] == "any(log(b == 1) after log() within 1m on k)"

@@ -135,7 +135,7 @@ def test_values_in_conditions_cannot_leave_their_string(text):
                 assert isinstance(tree.condition, (Compare, Matches))
 
 
-WORDS = """{ } ( ) [ ] ! && || | >> ~ = =~ != span.a resource.b .c nil 5 3ms count() avg(duration) by( select( :
+WORDS = """true { } ( ) [ ] ! && || | >> ~ = =~ != span.a resource.b .c nil 5 3ms count() avg(duration) by( select( :
 status error sequence by with maxspan=1m until any where true a in like not and or when always never trace.has(a)
 trace.count(a) .where( unique detection: correlation: - '"""
 PIECES = [*WORDS.split(), '"x"', "`y`", "\n", " ", ": "]

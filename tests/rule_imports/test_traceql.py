@@ -104,6 +104,12 @@ FOUND = [
     ('{ event:name = "exception" }', [span(events=[{"name": "exception"}])], True),
     ('{ event:name = "exception" }', [span()], False),
     ('{ span."status" = nil }', [span()], True),
+    ("{ span.a = 1 } || { }", [span()], True),
+    ("{ span.a = 1 || true }", [span()], True),
+    # An event is no span by the same name.
+    ('{ event:name = "e" } || { name = "b" }', [span("a", events=[{"name": "e"}])], True),
+    ('{ event:name = "e" } || { name = "b" }', [span("e")], False),
+    ('{ event:name = "e" } || { event:name = "f" }', [span(events=[{"name": "f"}])], True),
 ]
 
 
@@ -133,6 +139,10 @@ def test_a_trace_is_found_as_tempo_finds_it(judge, query, spans, is_found):
         ('{ span.a =~ "(?=x)" }', "look-around"),
         ("{ span.a = ", "no TraceQL"),
         ("{ false }", "not a condition"),
+        ("{ !(true) }", "nothing can match"),
+        ("{ !(true || span.a = 1) }", "nothing can match"),
+        ('{ event:name = "e" } | { span.a = 1 }', "a filter after or of structure, events"),
+        ('{ event:name = "e" } | count() > 1', "an aggregate is over spans"),
     ],
 )
 def test_what_cannot_be_carried_over_is_refused_with_a_reason(query, reason):

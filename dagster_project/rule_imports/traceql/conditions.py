@@ -43,7 +43,10 @@ def condition_of(query: Reading, node: Any) -> ItemCondition:
         return _field_logical(query, node)
     if kind == "denied":
         query.assume(NIL)
-        return denied(condition_of(query, node.children[0]))
+        operand = condition_of(query, node.children[0])
+        if operand == ALWAYS:
+            raise query.refuse(node, "what always holds is denied: nothing can match")
+        return denied(operand)
     if kind == "compared":
         return _compared(query, node)
     if kind == "word" and str(node.children[0]) == "true":

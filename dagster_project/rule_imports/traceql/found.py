@@ -32,6 +32,11 @@ class Found:
     is_structural: bool = False
     of_trace: tuple[Said, ...] = ()
 
+    @property
+    def spans(self) -> Items | None:
+        """The set, where it is one of spans: Tempo puts spans together and counts them, not their events."""
+        return self.items if self.items is not None and self.items.entity == "span" else None
+
 
 def all_spans() -> Found:
     """What `{ }` finds."""

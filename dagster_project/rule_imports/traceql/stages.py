@@ -25,9 +25,11 @@ EMPTY: Final = "an aggregate is asked only of traces in which the selector finds
 
 def filtered(query: Reading, stage: Any, before: Found, found: Found) -> Found:
     """`{a} | {b}`: the spans of the first that also match the second."""
-    if before.items is None or found.items is None:
-        raise query.refuse(stage, "a filter after structure or a combination of spansets cannot be carried over")
-    both = with_name_in_front(Items("span", None, all_of([whole(before.items), whole(found.items)])))
+    if before.spans is None or found.spans is None:
+        raise query.refuse(
+            stage, "a filter after or of structure, events or a combination of spansets cannot be carried over"
+        )
+    both = with_name_in_front(Items("span", None, all_of([whole(before.spans), whole(found.spans)])))
     return found_of(both, before.of_trace + found.of_trace)
 
 
@@ -42,6 +44,8 @@ def aggregated(query: Reading, stage: Any, found: Found) -> Found:
     aggregate, operator, value = stage.children
     if found.text is None:
         raise query.refuse(stage, "an aggregate over several spansets together has no counterpart")
+    if found.items is not None and found.spans is None:
+        raise query.refuse(stage, "an aggregate is over spans; those that have such an event or link are no set here")
     function, subject = aggregate.children
     op = "==" if str(operator) == "=" else str(operator)
     if op in {"=~", "!~"}:

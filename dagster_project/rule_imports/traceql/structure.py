@@ -23,7 +23,7 @@ def related(query: Reading, left: Found, op: str, right: Found, node: Any) -> Fo
     for side in (left, right):
         if side.of_trace:
             raise query.refuse(node, "trace:duration beside structure cannot be carried over")
-        if side.text is None or (side.items is not None and side.items.entity != "span"):
+        if side.text is None or (side.items is not None and side.spans is None):
             raise query.refuse(
                 node, f"`{op}` between combinations of spansets, counts or events cannot be carried over"
             )

@@ -79,8 +79,8 @@ def _logical(query: Reading, node: Any) -> Found:
         other = _spansets(query, operand)
         if str(operator) == "&&":
             found = Found(conjunction(found.condition, other.condition))
-        elif found.items is not None and other.items is not None and not found.of_trace + other.of_trace:
-            either = any_of([whole(found.items), whole(other.items)])
+        elif found.spans is not None and other.spans is not None and not found.of_trace + other.of_trace:
+            either = any_of([whole(found.spans), whole(other.spans)])
             found = found_of(Items("span", None, either), ())
         else:
             found = Found(Joined("or", (found.condition, other.condition)))

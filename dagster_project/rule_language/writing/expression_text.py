@@ -155,7 +155,10 @@ def all_of(parts: Iterable[ItemCondition]) -> ItemCondition:
 
 
 def any_of(parts: Iterable[ItemCondition]) -> ItemCondition:
-    """A disjunction without needless layers."""
+    """A disjunction without needless layers; what always holds makes all of it hold."""
+    parts = tuple(parts)
+    if ALWAYS in parts:
+        return ALWAYS
     flat = [inner for part in parts for inner in (part.parts if isinstance(part, AnyOf) else (part,))]
     return flat[0] if len(flat) == 1 else AnyOf(tuple(flat))
 
