@@ -111,11 +111,16 @@ def _ideas(condition: ScopeCondition, want: bool) -> Iterator[tuple[Items, ...]]
 
 
 def _counted(condition: CountOf, want: bool) -> Iterator[tuple[Items, ...]]:
-    compare = _COMPARE[condition.op]
-    near = int(condition.number)
+    for count in counts(condition.op, condition.number, want=want):
+        yield (condition.items,) * count
+
+
+def counts(op: str, number: Decimal, *, want: bool) -> Iterator[int]:
+    """Numbers of items for a test that stand in the relation to the number, or that do not; the nearest first."""
+    near = int(number)
     for count in (near, near + 1, near - 1, 0):
-        if 0 <= count <= _MOST_ITEMS and compare(count, condition.number) is want:
-            yield (condition.items,) * count
+        if 0 <= count <= _MOST_ITEMS and _COMPARE[op](count, number) is want:
+            yield count
 
 
 def _trace(verdict: Any, items: tuple[Items, ...], keys: tuple[str, ...], steps: int) -> TestTrace | None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dagster_project.cli.imports import proven
+from dagster_project.rule_imports.imported import Decisions
 from tests.rule_imports.conftest import refusal, translated
 
 GOOD, BAD = "satisfied", "violated"
@@ -147,6 +149,16 @@ def test_a_trace_is_found_as_tempo_finds_it(judge, query, spans, is_found):
 )
 def test_what_cannot_be_carried_over_is_refused_with_a_reason(query, reason):
     assert reason in refusal(query, "traceql").text
+
+
+@pytest.mark.parametrize("query", [
+    '{ name = "a" } >> { name = "b" } | count() > 1',
+    '{ name = "a" } > { span.b = 1 } | count() = 3',
+    '{ name = "a" } ~ { name = "b" } | count() >= 2',
+])  # fmt: skip
+def test_a_count_over_structure_brings_tests_that_hold(query):
+    tests, _ = proven(translated(query, "traceql"), Decisions(owner="x", severity="low"))
+    assert {test.verdict for test in tests} == {GOOD, BAD}
 
 
 def test_a_refusal_names_its_line():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from dagster_project.rule_imports.example_traces import counts
 from dagster_project.rule_imports.traceql.values import Value
 from dagster_project.rule_language.text.operators import OPPOSITE
 from dagster_project.rule_language.writing.expression_text import Example, Items, Test, all_of, duration
@@ -37,6 +38,20 @@ def measuring(
         test = None if example is None else Test("", "", example)
         found.append(None if test is None else (Items(items.entity, items.name, all_of([items.condition, test])),))
     return found[0], found[1]
+
+
+def counting(
+    related: tuple[Items, ...] | None, op: str, number: Decimal
+) -> tuple[tuple[Items, ...] | None, tuple[Items, ...] | None]:
+    """Spans of which so many of the last kind are in a relation that their count is as asked, and that it is not."""
+    if related is None:
+        return None, None
+    *before, last = related
+    holds, fails = (next(counts(op, number, want=want), None) for want in (True, False))
+    return (
+        None if holds is None else (*before, *(last,) * holds),
+        None if fails is None else (*before, *(last,) * fails),
+    )
 
 
 def examples_of_relation(

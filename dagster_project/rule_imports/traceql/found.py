@@ -24,13 +24,17 @@ from dagster_project.rule_language.writing.expression_text import (
 
 @dataclass(frozen=True)
 class Found:
-    """What a spanset expression finds: whether anything, and the set itself when it is one set."""
+    """What a spanset expression finds: whether anything, and the set itself when it is one set.
+
+    `related` are spans of a test of which structure finds the last; of more such it finds each.
+    """
 
     condition: ScopeCondition
     items: Items | None = None
     text: str | None = None
     is_structural: bool = False
     of_trace: tuple[Said, ...] = ()
+    related: tuple[Items, ...] | None = None
 
     @property
     def spans(self) -> Items | None:

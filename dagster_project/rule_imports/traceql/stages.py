@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from dagster_project.rule_imports.traceql.examples import measuring
+from dagster_project.rule_imports.traceql.examples import counting, measuring
 from dagster_project.rule_imports.traceql.found import Found, conjunction, found_of, whole, with_name_in_front
 from dagster_project.rule_imports.traceql.reading import Reading
 from dagster_project.rule_imports.traceql.values import Value, constant_of, value_of
@@ -66,7 +66,7 @@ def aggregated(query: Reading, stage: Any, found: Found) -> Found:
 
 
 def _counted(query: Reading, found: Found, inner: str, op: str, number: Decimal) -> Found:
-    count: ScopeCondition = Said(f"count({inner}) {op} {number:f}")
+    count: ScopeCondition = Said(f"count({inner}) {op} {number:f}", *counting(found.related, op, number))
     if found.items is not None:
         count = CountOf(found.items, op, number)
     needs_one = op in {"<", "<=", "!="} or (op in {"==", ">="} and number <= 0) or (op == ">" and number < 0)

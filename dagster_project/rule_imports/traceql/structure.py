@@ -34,4 +34,6 @@ def related(query: Reading, left: Found, op: str, right: Found, node: Any) -> Fo
     examples = examples_of_relation(left.items, plain, right.items)
     # Both sides are shown by `&>>`; what exists is the same, but a count after it is not.
     is_union = op.startswith("&")
-    return Found(Said(f"any({text})", *examples), None, None if is_union else text, is_structural=True)
+    condition = Said(f"any({text})", *examples)
+    shown = examples[0] if plain in {">", ">>", "~"} else None
+    return Found(condition, None, None if is_union else text, is_structural=True, related=shown)
