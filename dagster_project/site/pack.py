@@ -50,7 +50,7 @@ FAILED_COLUMNS = (
     Column("severity", "Severity", "severity"),
     Column("owner", "Owner"),
     Column("how", "What happened", "verdict"),
-    Column("why", "Why", "wide"),
+    Column("why", "Why", "sentences"),
 )
 
 
@@ -123,6 +123,7 @@ def write(
         stamp=Stamp(generation.id if generation else None, generation.as_of if generation else None),
         mark=_MARK,
         asked=len(answers) + len(failures),
+        judged=len(answers),
         lede=_lede(answers, applied, failures),
         violated=sum(bool(one.certificate.violated) for one in answers),
         violations=sum(one.certificate.violated for one in answers),
@@ -215,7 +216,7 @@ def _failures(failures: Sequence[Failure]) -> Table:
             "severity": one.rule.severity,
             "owner": one.rule.owner,
             "how": "stopped" if one.is_stopped else "failed",
-            "why": one.why,
+            "why": one.why.removeprefix(f"{one.rule.id}: "),
         }
         for one in sorted(failures, key=lambda one: (SEVERITIES.index(one.rule.severity), one.rule.id))
     ]

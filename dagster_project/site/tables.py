@@ -82,7 +82,7 @@ def _p(value: Any) -> str:
 
 
 # Kinds that the templates set like another one.
-LOOKS = {"scope": "code", "minute": "text"}
+LOOKS = {"scope": "code", "minute": "text", "sentences": "text"}
 FORMATS: dict[str, Callable[[Any], str]] = {
     "scope": lambda value: visible(scope(str(value))),
     "count": lambda value: count(round(value)),
@@ -91,6 +91,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "minutes": lambda value: duration(float(value) * 60),
     "bytes": lambda value: size(int(value)),
     "time": lambda value: utc(value).removesuffix(" UTC"),
+    "sentences": lambda value: visible(str(value), 1_000),
     "minute": lambda value: utc(value)[:16],
     "share": lambda value: percent(float(value)),
     "months": lambda value: f"{value:.1f}",

@@ -404,7 +404,7 @@ def test_pages_of_several_rules_have_a_summary_above_them(asked, tmp_path, monke
     monkeypatch.setattr(queries, "replay", failing)
     asked("query", "--all", "--format", "html", "--export", str(tmp_path / "out"), code=2)
     index = (tmp_path / "out/index.html").read_text()
-    assert "slow: stopped after 1.5 s (--timeout), over 3 spans" in index
+    assert "stopped after 1.5 s (--timeout), over 3 spans" in index
     assert "rules/shop/broken.yml: no memory" in index
     assert 'href="never-pay/index.html"' in index
     assert 'href="slow/index.html"' not in index
