@@ -266,9 +266,9 @@ class Judge(ItemJudge):
         service = scope.key[self.rule.by.index("service")] if "service" in self.rule.by else None
         return any(
             ticket.start < (hour + 1) * HOUR
-            and (ticket.resolved is None or ticket.resolved >= hour * HOUR)
+            and (ticket.start + 24 * HOUR if ticket.resolved is None else ticket.resolved) >= hour * HOUR
             and (service is None or ticket.service is None or json.dumps(ticket.service) == service)
-            and (ticket.system == "incidents" or (ticket.service is not None and ticket.system != "alertmanager"))
+            and (ticket.system == "incidents" or (ticket.service is not None and ticket.system not in {"alertmanager", "cloudwatch"}))
             for ticket in self.world.tickets
         )
 

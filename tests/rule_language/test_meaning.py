@@ -45,4 +45,4 @@ def test_what_a_rule_says_changes_its_meaning(other):
 
 def test_the_hash_is_pinned():
     # A change here re-judges every rule of every warehouse: raise MEANING_VERSION on purpose, not by accident.
-    assert meaning(BASE) == "8ec694b53ab0dbd8f461a032a0c8b59c"
+    assert meaning(BASE) == "13c5788841f19e4d2f2cbded99f36240"

@@ -418,12 +418,15 @@ def test_too_few_records_make_no_baseline():
         ("s", "13h", "14h", "satisfied"),
         ("t", "12h30m", "13h", "satisfied"),
         (None, "12h30m", "13h", "violated"),
+        ("s", "12h30m", None, "inconclusive"),  # nobody knows for how long: the day after it, and no more
+        ("s", "11h59m", None, "violated"),
+        ("s", "-13h", None, "satisfied"),
     ],
 )
 @pytest.mark.parametrize("function", ["p95", "max", "avg"])
 def test_hours_of_incidents_are_left_out(service, at, ended, expected, function):
     spans = history([(4, 100), (4, 10)], (3, 50))
-    tickets = [{"id": "i", "at": at, "resolved": ended, "service": service}]
+    tickets = [{"id": "i", "at": at, "service": service} | ({"resolved": ended} if ended else {})]
     rule = f"{function}(span().duration) by service > 1.4 * baseline(7d, at least 4)"
     rule = rule if function != "avg" else rule.replace("1.4", "0.91")
     assert last_hour(rule, spans, tickets=flow(tickets))["verdict"] == expected

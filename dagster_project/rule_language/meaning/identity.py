@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dagster_project.rule_language.meaning.model import Judgement, field_names
 
-MEANING_VERSION: Final = 2
+MEANING_VERSION: Final = 3
 """Raise it when the same model comes to mean something else; every rule is then judged again over all history."""
 
 

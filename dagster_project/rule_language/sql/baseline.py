@@ -41,6 +41,8 @@ from dagster_project.rule_language.sql.nodes import (
 from dagster_project.rule_language.sql.scan import Scan
 
 _HOURS_A_DAY = 24
+# As long as `open_incident_hours` of the policy lets an incident without an end last, unless somebody changes it.
+_UNENDED_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class BaselineSql:
         started, resolved, closed = (hour_of(column(name, "o")) for name in ("started_at", "resolved_at", "closed_at"))
         bounds = [select(kind(this=column(HOUR))).from_(table("counted"), copy=False) for kind in (exp.Min, exp.Max)]
         first, last = (exp.Subquery(this=bound) for bound in bounds)
-        ends = call("least", call("coalesce", resolved, closed, last), last.copy())
+        # One without an end may be open, or over without a time of it: it must not take every hour from then on.
+        unended = of(exp.Add, started.copy(), integer(_UNENDED_HOURS))
+        ends = call("least", call("coalesce", resolved, closed, unended), last)
         hours = call("range", call("greatest", started, first), of(exp.Add, ends, integer(1)))
         columns = [
             aliased(cast(call("to_json", column("service_name", "o")), "VARCHAR"), "service"),
