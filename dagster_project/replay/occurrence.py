@@ -125,11 +125,12 @@ def _is_beside(one: NearField) -> bool:
 
 
 def _occurs(connection: duckdb.DuckDBPyConnection, tables: Tables, one: NearField) -> bool:
-    """Whether an item of the kind has the attribute, whenever it was received."""
+    """Whether an item of the kind has the attribute, of as many as are looked at, whenever they were received."""
     table, column = _DOCUMENTS[one.entity]
     if not tables.has(table, column):
         return False
-    query = f"select 1 as one from {table} where list_contains(json_keys({column}), $key) limit 1"  # noqa: S608
+    some = f"select {column} from {table} limit {SAMPLED_SPANS}"  # noqa: S608  # of the tables of `_DOCUMENTS`
+    query = f"select 1 as one from ({some}) where list_contains(json_keys({column}), $key) limit 1"  # noqa: S608
     return bool(rows(connection, query, {"key": one.key}))
 
 

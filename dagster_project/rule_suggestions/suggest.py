@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -14,10 +14,11 @@ import duckdb
 import numpy as np
 
 from dagster_project.replay import rule_tests
+from dagster_project.replay.query import source_of
+from dagster_project.replay.window import Window
 from dagster_project.rule_language import Rule, RuleErrors, load_catalogue
 from dagster_project.rule_language.meaning.model import INTRINSICS
 from dagster_project.rule_language.sql.query import to_sql, verdicts_query
-from dagster_project.rule_language.sql.scan import Source
 from dagster_project.rule_suggestions import rule_text
 from dagster_project.rule_suggestions.arms import Arms, Part, compared, incident
 from dagster_project.rule_suggestions.candidates import Candidate, candidates, fisher
@@ -134,7 +135,9 @@ def _run(traces: duckdb.DuckDBPyConnection, arms: Arms, one: Candidate, proofs: 
         rule = _read(one, arms, draft)
     except RuleErrors:
         return None
-    query = to_sql(verdicts_query(rule, Source(columns={entity: frozenset() for entity in INTRINSICS})), pretty=False)
+    # Of the promoted columns the parts have none; how old their shapes are, the warehouse that they come from decides.
+    source = replace(source_of(traces, Window()), columns={entity: frozenset() for entity in INTRINSICS})
+    query = to_sql(verdicts_query(rule, source), pretty=False)
     chosen = f"select scope_key::uuid as trace_id, verdict from ({query})"  # noqa: S608  # of the rule's compiler
     traces.execute(f"create or replace temp table verdicts as {chosen}")
     figures = _figures(traces)
