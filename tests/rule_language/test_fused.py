@@ -101,7 +101,7 @@ def _only_the_first(rule, source):
 
 FAULTS = {
     "no incomplete traces beside groups": ("_Making._incomplete_since", _nothing_lost),
-    "nothing before the window": ("_before", _not_before),
+    "nothing before the window": ("before", _not_before),
     "only the first set of a rule": ("_sought", _only_the_first),
 }
 
