@@ -69,7 +69,7 @@ def build(project: Project, event_days: dg.PartitionsDefinition[str]) -> dg.Asse
         if done.limited and (longer := _take_out(project, warehouse, done.limited)):
             # The others each end in time, but perhaps not all together.
             with time_limit.of(longer):
-                done = done.followed_by(_run(context, dbt, project, [*arguments, *done.leave_out_built]))
+                done = done.followed_by(_run(context, dbt, project, [*arguments, *only_what_is_missing(context, done)]))
         yield from _with_row_counts(context, done.events, warehouse)
         if done.failure:
             raise done.failure
@@ -107,16 +107,17 @@ class DbtRun:
     @property
     def limited(self) -> dict[str, str]:
         """The models that failed because they hit a limit of the engine, each with what it said."""
-        named = ((name.rsplit(".", 1)[1], message) for name, (_, message) in self.results.items())
-        return {model: message for model, message in named if limits.is_a_limit(message)}
+        found = filter(self._is_limited, self.results)
+        return {name.rsplit(".", 1)[1]: self.results[name][1] for name in found}
 
     @property
     def leave_out_built(self) -> list[str]:
         """What tells dbt to run again only what hit a limit and what hangs on it.
 
-        Nothing is left out when something else failed, too: what a test kept from being built stays so.
+        Nothing is left out when something else failed, too: what a test kept from being built stays so, and a test
+        that itself hit a limit, which dbt chooses by its model, is asked again.
         """
-        others = {status for status, message in self.results.values() if not limits.is_a_limit(message)}
+        others = {status for name, (status, _) in self.results.items() if not self._is_limited(name)}
         built = [
             name.rsplit(".", 1)[1]
             for name, (status, _) in self.results.items()
@@ -127,10 +128,21 @@ class DbtRun:
         # Cautious: a test goes only when all that it reads was built.
         return ["--indirect-selection", "cautious", "--exclude", " ".join(built)]
 
+    def _is_limited(self, name: str) -> bool:
+        return name.startswith("model.") and limits.is_a_limit(self.results[name][1])
+
     def followed_by(self, later: "DbtRun") -> "DbtRun":
         """Both as one; what the later run says counts where both say something."""
         again = set(map(_subject, later.events))
         return replace(later, events=[*(one for one in self.events if _subject(one) not in again), *later.events])
+
+
+def only_what_is_missing(context: dg.AssetExecutionContext, done: DbtRun) -> list[str]:
+    """What tells dbt to run again only what a run did not build; nothing when Dagster asked for a part of the models.
+
+    For a part dagster-dbt itself sets which tests go with the models that it names, and our option would undo that.
+    """
+    return [] if context.is_subset else done.leave_out_built
 
 
 def _subject(event: Any) -> tuple[Any, ...]:
