@@ -100,6 +100,8 @@ def fused(
 ) -> Iterator[Shared]:
     """Make the tables that these rules share over a window, for the length of the block.
 
+    Where memory does not suffice to choose, or for a share, its rules are judged alone, and say themselves what fails.
+
     Parameters
     ----------
     source
@@ -108,18 +110,21 @@ def fused(
         Which rules share; None: by what is measured.
     """
     totals = WindowTotals(connection, window)
-    chosen = chosen_for(connection, rules, source, totals) if choice is None else choice
+    if choice is None:
+        try:
+            choice = chosen_for(connection, rules, source, totals)
+        except duckdb.OutOfMemoryException:
+            choice = Choice()
     making = _Making(connection, source)
     try:
         tables: dict[Reading, Mapping[str, str]] = {}
-        for share in chosen.made:
+        for share in choice.made:
+            before_it = len(making.made)
             try:
                 tables[share.reading] = making.tables_for(share)
-            except duckdb.InterruptException:
-                raise
-            except duckdb.Error:
-                continue  # each of its rules is judged alone then, and says itself what fails
-        yield Shared(totals, chosen, tables)
+            except duckdb.OutOfMemoryException:
+                making.drop(before_it)
+        yield Shared(totals, choice, tables)
     finally:
         making.drop()
 
@@ -162,11 +167,13 @@ class _Making:
     def __post_init__(self) -> None:
         self.known = tables_of(self.connection)
 
-    def drop(self) -> None:
+    def drop(self, first: int = 0) -> None:
+        """Drop the tables that were made, from the `first` on."""
         # What was interrupted may have left the connection where nothing can be dropped; it is closed then.
-        for name in self.made:
+        for name in self.made[first:]:
             with contextlib.suppress(duckdb.Error):
                 self.connection.execute(f'drop table if exists "{name}"')
+        del self.made[first:]
 
     def tables_for(self, share: Share) -> Mapping[str, str]:
         """The tables that the rules of a share are judged over."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from random import Random
 
+import duckdb
 import engine
 import pytest
 from oracle_scopes import Judge
@@ -14,11 +15,11 @@ from worlds import rule, world
 from written import rule_text
 
 from dagster_project.replay import scratch
-from dagster_project.replay.fused import fused
-from dagster_project.replay.query import replay
+from dagster_project.replay.fused import _Making, fused
+from dagster_project.replay.query import ReplayFailed, replay, together
 from dagster_project.replay.window import Window
 from dagster_project.rule_language import read_inline
-from dagster_project.rule_language.planning.fusing import shared_by_all
+from dagster_project.rule_language.planning.fusing import Choice, shared_by_all
 from dagster_project.rule_language.sql.scan import Scan
 
 PACKS = int(os.environ.get("HINDCAST_FUSED_PACKS", "3"))
@@ -53,6 +54,7 @@ def disagreements(connection, random):
     choice = shared_by_all(asked)
     found = []
     with fused(connection, asked, moments(window), engine.source_of(window), choice=choice) as shared:
+        assert set(shared.tables) == {share.reading for share in choice.made}
         for one in rules:
             differs = engine.replay_disagreement(connection, one, Judge(one, recorded), window, shared)
             found += [f"{rule_text(one)}\n{window}\n{differs}"] if differs else []
@@ -78,12 +80,21 @@ def test_answers_and_certificates_are_those_of_the_rule_alone(connection):
         alone = [replay(connection, one, moments(window)) for one in asked]
         choice = shared_by_all(asked)
         with fused(connection, asked, moments(window), engine.source_of(window), choice=choice) as shared:
+            assert set(shared.tables) == {share.reading for share in choice.made}
             together = [replay(connection, one, moments(window), shared=shared) for one in asked]
         for one, its_own, of_pack in zip(asked, alone, together, strict=True):
             assert of_pack.violations.equals(its_own.violations), (one, window)
             assert of_pack.inconclusive.equals(its_own.inconclusive), (one, window)
             certificates = [dataclasses.replace(each.certificate, seconds=0) for each in (of_pack, its_own)]
             assert certificates[0] == certificates[1], (one, window)
+
+
+_traces_of_window = _Making._traces_of_window
+
+
+def _after_its_start(self, share):
+    inside = _traces_of_window(self, share)
+    return inside if self.source.start is None else inside.where(f"started_at > timestamp '{self.source.start}'")
 
 
 def _nothing_lost(self, share):
@@ -100,6 +111,7 @@ def _only_the_first(rule, source):
 
 
 FAULTS = {
+    "no trace that begins with the window": ("_Making._traces_of_window", _after_its_start),
     "no incomplete traces beside groups": ("_Making._incomplete_since", _nothing_lost),
     "nothing before the window": ("before", _not_before),
     "only the first set of a rule": ("_sought", _only_the_first),
@@ -112,3 +124,54 @@ def test_a_fault_in_what_is_shared_is_found(connection, monkeypatch, fault):
     monkeypatch.setattr(f"dagster_project.replay.fused.{name}", wrong)
     random = Random(1)
     assert any(disagreements(connection, random)[0] for _pack in range(40)), fault
+
+
+def temporary_tables(connection):
+    return {name for (name,) in connection.execute("select table_name from duckdb_tables() where temporary").fetchall()}
+
+
+def no_memory(*_given):
+    raise duckdb.OutOfMemoryException("Out of Memory Error: no more")
+
+
+SMALL_PACK = ('never: any(span("a"))', 'when: any(span("a")) always: any(span("b"))')
+
+
+@pytest.mark.parametrize("step", ["fused.chosen_for", "totals.received"])
+def test_without_memory_to_choose_each_rule_is_judged_alone(connection, monkeypatch, step):
+    engine.load(connection, world(Random(5), TRACES))
+    asked = [read_inline(text) for text in SMALL_PACK]
+    alone = [replay(connection, one) for one in asked]
+    with monkeypatch.context() as patched:
+        patched.setattr(f"dagster_project.replay.{step}", no_memory)
+        with together(connection, asked) as shared:
+            assert shared.choice == Choice()
+            assert not shared.tables
+            if step == "totals.received":
+                with pytest.raises(ReplayFailed, match="needs more memory"):
+                    replay(connection, asked[0], shared=shared)
+                return
+            of_pack = [replay(connection, one, shared=shared) for one in asked]
+    assert all(one.violations.equals(other.violations) for one, other in zip(alone, of_pack, strict=True))
+
+
+def test_a_share_that_memory_ends_leaves_nothing_behind(connection, monkeypatch):
+    engine.load(connection, world(Random(5), TRACES))
+    asked = [read_inline(text) for text in SMALL_PACK]
+    monkeypatch.setattr(_Making, "_of_traces", no_memory)
+    there = temporary_tables(connection)
+    with fused(connection, asked, Window(), engine.source_of((None, None)), choice=shared_by_all(asked)) as shared:
+        assert not shared.tables
+        assert temporary_tables(connection) == there
+        assert replay(connection, asked[0], shared=shared).certificate.violated >= 0
+
+
+def test_a_defect_in_what_is_shared_is_not_hidden(connection, monkeypatch):
+    def broken(*_given):
+        raise duckdb.BinderException("no such column")
+
+    asked = [read_inline(text) for text in SMALL_PACK]
+    monkeypatch.setattr(_Making, "_of_traces", broken)
+    made = fused(connection, asked, Window(), engine.source_of((None, None)), choice=shared_by_all(asked))
+    with pytest.raises(duckdb.BinderException), made:
+        pass
