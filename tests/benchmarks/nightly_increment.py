@@ -118,6 +118,7 @@ def _complete(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
         table = "staging.stg_spans" if one.entity == "span" else "staging.stg_logs"
         kind = {"number": "double", "boolean": "boolean"}.get(one.type, "varchar")
         connection.execute(f'alter table {table} add column if not exists "{one.column}" {kind}')
+        connection.execute("checkpoint")  # a new column of all rows is held in memory until then
 
 
 def _hold_back(connection: duckdb.DuckDBPyConnection) -> None:
@@ -161,7 +162,7 @@ def _dbt(project: Project, first: date | None = None, last: date | None = None) 
     environment = (
         os.environ
         | prepare.dbt_environment(project)
-        | {"DBT_PROFILES_DIR": str(project.root), PARSED_VARIABLE: str(project.dbt_target_dir / prepare.PARSED)}
+        | {"DBT_PROFILES_DIR": str(project.root), PARSED_VARIABLE: prepare.parsed_by_dbt(project) or ""}
     )
     command = [prepare.dbt_executable(), "--quiet", "run", "--project-dir", str(project.dbt_dir)]
     command += ["--select", *SELECTED, "--vars", json.dumps(variables)]
