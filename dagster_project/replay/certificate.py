@@ -22,6 +22,7 @@ from dagster_project.rule_language.planning.planner import plan
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import null_keys_query, to_sql
 from dagster_project.rule_language.sql.scan import Source
+from dagster_project.wording import counted
 
 UNDETECTABLE_LOSS = (
     "A lost span that had no children leaves no mark, and neither does a lost log record: "
@@ -245,21 +246,22 @@ def _not_applicable(rule: Rule, scanned: Row, found: _Found, log_only: int | Non
 
 def rests_on(certificate: Certificate) -> list[str]:
     """What the answer rests on and what limits it, a sentence each."""
+    spans, logs = counted(certificate.spans_scanned, "span"), counted(certificate.logs_scanned, "log record")
     said: list[Any] = [
-        f"{certificate.traces_scanned:,} traces with {certificate.spans_scanned:,} spans and"
-        f" {certificate.logs_scanned:,} log records of {certificate.days_scanned:,} days were scanned",
+        f"scanned: {counted(certificate.traces_scanned, 'trace')} with {spans} and {logs},"
+        f" of {counted(certificate.days_scanned, 'day')}",
         certificate.days_without_traces
-        and f"no trace begins on {certificate.days_without_traces:,} days between the first and the last",
-        certificate.traces_incomplete and f"{certificate.traces_incomplete:,} traces are incomplete",
-        certificate.inconclusive and f"{certificate.inconclusive:,} scopes cannot be judged",
+        and f"no trace begins on {counted(certificate.days_without_traces, 'day')} between the first and the last",
+        certificate.traces_incomplete and f"incomplete: {counted(certificate.traces_incomplete, 'trace')}",
+        certificate.inconclusive and f"{counted(certificate.inconclusive, 'scope')} cannot be judged",
         certificate.log_only_traces
-        and f"{certificate.log_only_traces:,} judged traces are known from log records alone",
+        and f"known from log records alone: {counted(certificate.log_only_traces, 'judged trace')}",
         certificate.records_quarantined
-        and f"{certificate.records_quarantined:,} records of these days could not be read",
-        certificate.null_keys and f"{certificate.null_keys:,} items have no key and are in no group",
+        and f"{counted(certificate.records_quarantined, 'record')} of these days could not be read",
+        certificate.null_keys and f"without a key, and so in no group: {counted(certificate.null_keys, 'item')}",
         certificate.sampling.lowest is not None and _sampled(certificate.sampling),
-        certificate.late_records and f"{certificate.late_records:,} records came more than a day late",
-        certificate.unsettled and f"{certificate.unsettled:,} scopes may still change with what arrives next",
+        certificate.late_records and f"{counted(certificate.late_records, 'record')} came more than a day late",
+        certificate.unsettled and f"{counted(certificate.unsettled, 'scope')} may still change with what arrives next",
         certificate.undetectable_loss_note,
     ]
     return [one for one in said if one]

@@ -24,6 +24,7 @@ from dagster_project.replay.window import Window
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.scan import Source
 from dagster_project.rule_language.text.syntax import Entity
+from dagster_project.wording import counted
 
 _REQUIRED = ("staging.stg_spans", "staging.stg_logs", "intermediate.int_traces", "intermediate.int_trace_shape")
 
@@ -66,15 +67,15 @@ class Replay:
         """How much the answer says, and of what; never more than was received."""
         certificate = self.certificate
         refused = certificate.records_quarantined
-        aside = f"; {refused} records could not be read" if refused else ""
+        aside = f"; {counted(refused, 'record')} could not be read" if refused else ""
         if certificate.sampling.lowest is not None:
             aside += f"; its senders sampled, down to {certificate.sampling.lowest:.4g} of all"
         if not certificate.has_scanned:
             return f"says nothing: nothing that was received lies in this window{aside}"
         if not certificate.is_exhaustive:
             return (
-                f"lower bound: every violation that is certain, of what was received; {certificate.inconclusive} scopes"
-                f" cannot be judged{aside}"
+                "lower bound: every violation that is certain, of what was received;"
+                f" {counted(certificate.inconclusive, 'scope')} cannot be judged{aside}"
             )
         return f"exhaustive scan: every violation of what was received{aside}"
 

@@ -161,8 +161,8 @@ def test_the_certificate_counts_what_it_names():
     found = answer(connection, PAYMENT)
     assert found.certificate.records_quarantined == 1
     assert found.confidence.startswith("lower bound")
-    assert "1 scopes cannot be judged" in found.confidence
-    assert "1 records could not be read" in found.confidence
+    assert "1 scope cannot be judged" in found.confidence
+    assert "1 record could not be read" in found.confidence
 
 
 def test_not_applicable_is_the_rest_of_the_traces():

@@ -89,9 +89,9 @@ def test_what_limits_single_rules_stands_with_them(index):
     shown = index.shown
     assert "1 rule that applies to nothing in the window" in shown
     assert shown.count("no span of the window is called `x`") == 1
-    assert "few : 1 scopes" in shown
+    assert "few : 1 scope" in shown
     assert "; no service is called `s`" in shown
-    assert "3 traces with 4 spans and 1 log records of 1 days were scanned" in shown
+    assert "scanned: 3 traces with 4 spans and 1 log record, of 1 day" in shown
     assert "2024-01-01 00:00:00 UTC to the last" in shown
 
 
