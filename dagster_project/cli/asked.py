@@ -62,15 +62,27 @@ class Loaded:
         Raises
         ------
         typer.BadParameter
-            When there is none; names the nearest.
+            When it has no file; names the nearest.
         """
         found = [rule for rule in self.rules if rule.domain == domain and rule.status != "retired"]
-        if not found:
+        if not found and not self.broken_of([domain]):
             hint = did_you_mean(domain, (rule.domain for rule in self.rules))
             raise typer.BadParameter(
                 f"no rule is of the domain `{domain}`; {hint or '`hindcast rules list` shows all'}"
             )
         return found
+
+    def broken_of(self, domains: Sequence[str]) -> dict[str, tuple[RuleError, ...]]:
+        """The files of these domains that could not be read."""
+        return {path: errors for path, errors in self.broken.items() if PurePosixPath(path).parent.name in domains}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rules to judge, and of files that were asked for and cannot be judged the reasons, by path."""
+
+    rules: tuple[Rule, ...]
+    unread: dict[str, str]
 
 
 def load(project: Project) -> Loaded:
@@ -88,28 +100,33 @@ def load(project: Project) -> Loaded:
 
 def chosen(
     project: Project, rule_ids: Sequence[str], domains: Sequence[str], is_all: bool, expression: str | None
-) -> tuple[Rule, ...]:
-    """The rules that are asked for, each once, in the order in which they were named; warns of other files' mistakes.
+) -> Chosen:
+    """What is asked for, each rule once, in the order in which they were named; says how many other files are broken.
 
     Raises
     ------
     typer.BadParameter
         When nothing or two kinds of things are named.
     RuleErrors
-        When a rule that is asked for is broken.
+        When a rule that is asked for by its id is broken, or all files that are asked for.
     """
     if expression is not None:
         if rule_ids or domains or is_all:
             raise typer.BadParameter("a rule that is typed with -e is asked alone")
-        return (typed(expression),)
+        return Chosen((typed(expression),), {})
     if not (rule_ids or domains or is_all):
         raise typer.BadParameter("name a rule with --rule, a --domain or --all, or type a rule with -e")
     loaded = load(project)
     found = [loaded.named(rule_id) for rule_id in rule_ids]
     found += [rule for domain in domains for rule in loaded.of_domain(domain)]
     found += [rule for rule in loaded.rules if is_all and rule.status != "retired"]
-    _warn(loaded.broken)
-    return tuple({rule.path: rule for rule in found}.values())
+    broken = loaded.broken if is_all else loaded.broken_of(domains)
+    _warn(len(loaded.broken) - len(broken))
+    mistakes = {**broken, **_taken(found)}
+    rules = {rule.path: rule for rule in found if rule.path not in mistakes}
+    if mistakes and not rules:
+        raise RuleErrors(error for errors in mistakes.values() for error in errors)
+    return Chosen(tuple(rules.values()), {path: _reason(errors) for path, errors in mistakes.items()})
 
 
 def typed(expression: str) -> Rule:
@@ -172,11 +189,28 @@ def seconds(text: str) -> float | None:
         raise typer.BadParameter(f"--timeout: {error}; 0 is no limit") from None
 
 
-def _warn(broken: dict[str, tuple[RuleError, ...]]) -> None:
-    for path, errors in broken.items():
-        more = f" and {counted(len(errors) - 1, 'mistake')} more" if len(errors) > 1 else ""
+def _taken(rules: Iterable[Rule]) -> dict[str, tuple[RuleError, ...]]:
+    """The mistake of each file whose id another one has: an answer is told, and exported, under its id."""
+    files: dict[str, dict[str, None]] = {}
+    for rule in rules:
+        files.setdefault(rule.id, {})[rule.path] = None
+    return {
+        path: (RuleError(path, 1, 1, f"the id `{rule_id}` is taken by {other}"),)
+        for rule_id, paths in files.items()
+        for path in paths
+        for other in [one for one in paths if one != path][:1]
+    }
+
+
+def _reason(errors: Sequence[RuleError]) -> str:
+    more = f" and {counted(len(errors) - 1, 'mistake')} more" if len(errors) > 1 else ""
+    return f"line {errors[0].line}, column {errors[0].column}: {errors[0].message}{more}"
+
+
+def _warn(broken: int) -> None:
+    if broken:
         stderr.print(
-            f"left out: {path}:{errors[0].line}:{errors[0].column}: {errors[0].message}{more}",
+            f"{counted(broken, 'rule file is', 'rule files are')} broken and not asked for: `hindcast rules check`",
             style="yellow", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
 

@@ -25,11 +25,16 @@ from dagster_project.warehouse.generations import Generation
 
 @dataclass(frozen=True)
 class Failed:
-    """A rule that has no answer, with a sentence that says why; `is_stopped` when that was the limit of time."""
+    """A rule that has no answer, or the path of a file that could not be read; `is_stopped`: by the limit of time."""
 
-    rule: Rule
+    rule: Rule | str
     why: str
     is_stopped: bool
+
+    @property
+    def name(self) -> str:
+        """The id, or the path."""
+        return self.rule if isinstance(self.rule, str) else self.rule.id
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ def _asked(options: _Options) -> int:
     window = parse_window(*options.window, now)
     project = find_project(options.project_dir)
     which = options.which
-    rules = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
+    chosen = asked.chosen(project, which.rule_ids, which.domains, which.is_all, which.expression)
+    rules = chosen.rules
     is_pack = len(rules) > 1 or bool(which.domains) or which.is_all
     if options.export is not None:
         exports.require_places(options.export, options.file_format(options.export, is_pack), rules if is_pack else None)
@@ -168,7 +169,7 @@ def _asked(options: _Options) -> int:
     with generations.open_generation(generation) as connection, running.limited(connection, options.memory_limit):
         others = asked.windows(connection, options.compare_with, now)
         question = _Question(options, project, generation, connection, window, others)
-        code = _pack(question, rules) if is_pack else _one(question, rules[0])
+        code = _pack(question, chosen) if is_pack else _one(question, rules[0])
     as_of = f", as of {utc(generation.as_of)}" if generation.as_of else ""
     stderr.print(f"generation {generation.id}{as_of}", style="dim", highlight=False, soft_wrap=True)
     return code
@@ -207,19 +208,19 @@ def _one(question: _Question, rule: Rule) -> int:
     return 1 if answer.certificate.violated else 0
 
 
-def _pack(question: _Question, rules: Sequence[Rule]) -> int:
+def _pack(question: _Question, chosen: asked.Chosen) -> int:
     """Several rules: a line each, and a file each in the folder that was named. One that fails stops itself."""
     options = question.options
     if options.export is None:
         if options.format != "table":
             raise formats.FormatNotSupported("several rules are exported to a folder: name it with `--export DIR`")
-        found = _judged(question, rules, None, None)
+        found = _judged(question, chosen, None, None)
     else:
         exporter = question.exporter(options.file_format(options.export, is_pack=True))
         with exports.folder_aside(options.export, exporter.format) as folder:
-            found = _judged(question, rules, exporter, folder)
+            found = _judged(question, chosen, exporter, folder)
             exporter.summarise(folder, found, question.window)
-    stdout.print(formats.pack_table(found.answers, [(one.rule.id, one.why) for one in found.failures], found.notes))
+    stdout.print(formats.pack_table(found.answers, [(one.name, one.why) for one in found.failures], found.notes))
     if options.export is not None:
         stderr.print(f"{counted(len(found.answers), 'answer')} in {options.export}", highlight=False, soft_wrap=True)
     if found.failures:
@@ -228,11 +229,12 @@ def _pack(question: _Question, rules: Sequence[Rule]) -> int:
 
 
 def _judged(
-    question: _Question, rules: Sequence[Rule], exporter: exports.Exporter | None, folder: Path | None
+    question: _Question, chosen: asked.Chosen, exporter: exports.Exporter | None, folder: Path | None
 ) -> exports.Pack:
     """What came of each rule; its answer is written to the folder as soon as it is there."""
+    rules = chosen.rules
     answers: list[Replay] = []
-    failures: list[exports.Failed] = []
+    failures = [exports.Failed(path, why, is_stopped=False) for path, why in chosen.unread.items()]
     notes: dict[str, list[str]] = {}
     is_investigated = exporter is not None and exporter.format in {"json", "html"}
     with _together(question, rules) as shared:

@@ -60,9 +60,9 @@ class IndexTaken(FileExistsError):
 
 @dataclass(frozen=True)
 class Failure:
-    """A rule without an answer: what went wrong, and whether that was a limit of time."""
+    """A rule without an answer, or the path of a file that could not be read: why, and whether time was up."""
 
-    rule: Rule
+    rule: Rule | str
     why: str
     is_stopped: bool
 
@@ -210,15 +210,22 @@ def _notes(answer: Replay, shared: Sequence[str], notes: Mapping[str, Sequence[s
 
 
 def _failures(failures: Sequence[Failure]) -> Table:
+    judged = [(one.rule, one) for one in failures if isinstance(one.rule, Rule)]
+    judged.sort(key=lambda one: (SEVERITIES.index(one[0].severity), one[0].id))
     rows: list[Row] = [
+        {"title": one.rule, "severity": None, "owner": None, "how": "failed", "why": one.why}
+        for one in failures
+        if isinstance(one.rule, str)
+    ]
+    rows += [
         {
-            "title": one.rule.title,
-            "severity": one.rule.severity,
-            "owner": one.rule.owner,
+            "title": rule.title,
+            "severity": rule.severity,
+            "owner": rule.owner,
             "how": "stopped" if one.is_stopped else "failed",
-            "why": one.why.removeprefix(f"{one.rule.id}: "),
+            "why": one.why.removeprefix(f"{rule.id}: "),
         }
-        for one in sorted(failures, key=lambda one: (SEVERITIES.index(one.rule.severity), one.rule.id))
+        for rule, one in judged
     ]
     return table("By severity", FAILED_COLUMNS, rows)
 

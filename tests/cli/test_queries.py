@@ -99,9 +99,38 @@ def test_a_broken_file_blocks_only_its_own_rule(asked):
     (asked.project.rules_dir / "shop/broken.yml").write_text("id: broken\nwhen: any(")
     (asked.project.rules_dir / "shop/bytes.yml").write_bytes(b"\xff\xfe")
     said = asked("query", "--rule", "never-look", code=1)
-    assert "left out: rules/shop/broken.yml:1:1:" in said
-    assert "left out: rules/shop/bytes.yml:1:1: not UTF-8" in said
-    assert "1 violated" in said
+    assert said.startswith("2 rule files are broken and not asked for: `hindcast rules check` never-look: 1 violated")
+    assert "broken.yml" not in said
+
+
+@pytest.mark.parametrize("which", [["--domain", "shop"], ["--all"]])
+def test_a_broken_file_that_is_asked_for_is_a_failure(asked, tmp_path, which):
+    (asked.project.rules_dir / "shop/broken.yml").write_text("id: broken\nwhen: any(")
+    (asked.project.rules_dir / "shop/bytes.yml").write_bytes(b"\xff\xfe")
+    said = asked("query", *which, code=2)
+    assert "rules/shop/broken.yml: failed: line 1, column 1:" in said
+    assert "rules/shop/bytes.yml: failed: line 1, column 1: not UTF-8" in said
+    assert "never-pay 2 1 0" in said
+    assert "not asked for" not in said
+    asked("query", *which, "--format", "html", "--export", str(tmp_path / "out"), code=2)
+    assert "rules/shop/bytes.yml" in (tmp_path / "out/index.html").read_text()
+    for rule_id in ("never-pay", "never-look"):
+        (asked.project.rules_dir / f"shop/{rule_id}.yml").unlink()
+    assert "rules/shop/bytes.yml:1:1: not UTF-8" in refused(asked, "query", *which)
+
+
+def test_two_files_of_one_id_are_told_apart_and_neither_is_judged(asked, tmp_path):
+    for domain in ("a", "b"):
+        (asked.project.rules_dir / domain).mkdir()
+        (asked.project.rules_dir / domain / "dup.yml").write_text(rule_text("dup"))
+    said = asked("query", "--domain", "a", "--domain", "b", "--domain", "shop", "--format", "json", "--export",
+                 str(tmp_path / "pack"), code=2)  # fmt: skip
+    assert "rules/a/dup.yml: failed: line 1, column 1: the id `dup` is taken by rules/b/dup.yml" in said
+    assert "rules/b/dup.yml: failed: line 1, column 1: the id `dup` is taken by rules/a/dup.yml" in said
+    assert "2 answers in" in said
+    assert sorted(file.name for file in (tmp_path / "pack").iterdir()) == ["never-look.json", "never-pay.json"]
+    assert "the id `dup` is taken by" in refused(asked, "query", "--domain", "a", "--domain", "b")
+    assert "dup 2 1 0" in asked("query", "--domain", "a", code=1)
 
 
 def test_several_rules_are_a_summary_and_a_file_each(asked, tmp_path):
