@@ -26,8 +26,8 @@ from dagster_project.rule_language.planning.fusing import (
     Reading,
     Share,
     choose,
-    reading,
-    shared_by_all,
+    looks_back_ns,
+    reach_ns,
 )
 from dagster_project.rule_language.planning.planner import plan
 from dagster_project.rule_language.rule_file import Rule
@@ -55,7 +55,6 @@ _ALWAYS = {
     "traces": {"trace_id", "started_at", "ended_at", "is_complete", "started_on"},
     "logs": {"trace_id"},
 }
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -135,16 +134,16 @@ def chosen_for(
     """The choice for a pack; where the window alone is too much to be shared nothing more is counted."""
     window_spans = int(totals.scanned["spans"])
     if len(rules) < 2 or window_spans > MOST_SHARED:
-        return Choice(beyond=tuple(rules))
-    kinds = {id(rule): reading(rule.judgement) for rule in rules}
-    back_ns = max((plan(one.judgement).back_ns for one in rules if kinds[id(one)] not in {None, "window"}), default=0)
+        return Choice()
+    back_ns = looks_back_ns(rules)
     reach, since = (_counted(connection, moment) for moment in (before(source.start, back_ns), source.start))
+    logs = int(totals.scanned["logs"])
     every = row(
         connection,
         "select (select count(*) from staging.stg_spans) as spans,"
         " (select count(*) from intermediate.int_traces) as traces",
     )
-    return choose(rules, Measured(every["spans"], every["traces"], window_spans, since, reach, back_ns))
+    return choose(rules, Measured(every["spans"], every["traces"], window_spans, since, reach, back_ns, logs))
 
 
 def _counted(connection: duckdb.DuckDBPyConnection, since: datetime | None) -> Statistics:
@@ -191,7 +190,7 @@ class _Making:
             return made | {"spans": self._make(share, "spans", self._items(share, made["traces"]), read)}
         for name in ("spans", "shapes", "events", "links", "logs"):
             if name in read and name in TABLES:
-                made[name] = self._make(share, name, self._of_traces(name, made["traces"]), read)
+                made[name] = self._make(share, name, self._of_traces(share, name, made["traces"]), read)
         return made
 
     def _make(self, share: Share, name: str, query: exp.Expression, read: Mapping[str, set[str]]) -> str:
@@ -210,16 +209,16 @@ class _Making:
     # Which traces.
 
     def _traces_of_window(self, _share: Share) -> exp.Select:
-        inside = []
-        if self.source.start is not None:
-            inside.append(of(exp.GTE, column("started_at"), timestamp(self.source.start)))
-        if self.source.end is not None:
-            inside.append(of(exp.LT, column("started_at"), timestamp(self.source.end)))
-        return _all_of("traces", inside)
+        return _all_of("traces", self._inside(column("started_at")))
+
+    def _inside(self, moment: exp.Expression) -> list[exp.Expression]:
+        """That a moment is in the window."""
+        bounds = ((exp.GTE, self.source.start), (exp.LT, self.source.end))
+        return [of(kind, moment.copy(), timestamp(bound)) for kind, bound in bounds if bound is not None]
 
     def _traces_since(self, share: Share) -> exp.Select:
         """Those that an item of the window, or a loss that touches it, can belong to."""
-        since = before(self.source.start, 2 * _back_ns(share.rules))
+        since = before(self.source.start, reach_ns(share.rules))
         return _all_of("traces", [] if since is None else [of(exp.GTE, column("ended_at"), timestamp(since))])
 
     def _incomplete_since(self, share: Share) -> exp.Select:
@@ -227,11 +226,15 @@ class _Making:
 
     # What is of them.
 
-    def _of_traces(self, name: str, traces: str) -> exp.Expression:
-        """All rows of these traces; of logs also those of traces without any span."""
+    def _of_traces(self, share: Share, name: str, traces: str) -> exp.Expression:
+        """All rows of these traces; of logs also those of traces without any span that can be scopes of the window."""
         chosen = in_query(column("trace_id"), select(column("trace_id")).from_(table(traces), copy=False))
-        if name == "logs":
-            alone = _all_of(name, [not_null(column("trace_id", "l"))], "l")
+        if name == "logs" and share.reading == "window":
+            # Such a trace begins with the first of its logs that the rule is about, which is in the window.
+            at = self._inside(column("occurred_at"))
+            seen = _all_of(name, [not_null(column("trace_id")), *at])
+            seen.set("expressions", [column("trace_id")])
+            alone = _all_of(name, [in_query(column("trace_id", "l"), seen)], "l")
             received = schema_table("traces", "p")
             alone.append("joins", exp.Join(this=received, kind="ANTI", on=same("l", "p", "trace_id")))
             return union_all([_all_of(name, [chosen]), alone])
@@ -292,10 +295,6 @@ def _all_of(name: str, conditions: list[exp.Expression], alias: str | None = Non
     return exp.Select().from_(schema_table(name, alias), copy=False).where(*conditions, copy=False)
 
 
-def _back_ns(rules: Sequence[Rule]) -> int:
-    return max((plan(rule.judgement).back_ns for rule in rules), default=0) + int(_HOUR.total_seconds()) * 10**9
-
-
 def _sought(rule: Rule, source: Source) -> exp.Expression:
     """That a span is in a set of the rule."""
     scan = Scan(rule, source)
@@ -314,6 +313,3 @@ def _read_by(rules: Sequence[Rule], source: Source) -> dict[str, set[str]]:
             if name := names.get((one.db, one.name)):
                 read.setdefault(name, set()).update(columns)
     return read
-
-
-__all__ = ["Shared", "chosen_for", "fused", "shared_by_all"]

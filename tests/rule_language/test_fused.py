@@ -10,13 +10,14 @@ import duckdb
 import engine
 import pytest
 from oracle_scopes import Judge
-from recorded import NS
+from recorded import NS, Log, Span, World
 from worlds import rule, world
 from written import rule_text
 
 from dagster_project.replay import scratch
-from dagster_project.replay.fused import _Making, fused
+from dagster_project.replay.fused import _Making, chosen_for, fused
 from dagster_project.replay.query import ReplayFailed, replay, together
+from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window
 from dagster_project.rule_language import read_inline
 from dagster_project.rule_language.planning.fusing import Choice, shared_by_all
@@ -89,6 +90,7 @@ def test_answers_and_certificates_are_those_of_the_rule_alone(connection):
             assert certificates[0] == certificates[1], (one, window)
 
 
+_of_traces = _Making._of_traces
 _traces_of_window = _Making._traces_of_window
 
 
@@ -110,7 +112,13 @@ def _only_the_first(rule, source):
     return scan.item_sql.condition(scan.made.sets[min(scan.made.relevant)].condition, "span")
 
 
+def _logs_only_beside_spans(self, share, name, traces):
+    found = _of_traces(self, share, name, traces)
+    return found.this if name == "logs" and share.reading == "window" else found
+
+
 FAULTS = {
+    "no logs of traces without spans": ("_Making._of_traces", _logs_only_beside_spans),
     "no trace that begins with the window": ("_Making._traces_of_window", _after_its_start),
     "no incomplete traces beside groups": ("_Making._incomplete_since", _nothing_lost),
     "nothing before the window": ("before", _not_before),
@@ -175,3 +183,72 @@ def test_a_defect_in_what_is_shared_is_not_hidden(connection, monkeypatch):
     made = fused(connection, asked, Window(), engine.source_of((None, None)), choice=shared_by_all(asked))
     with pytest.raises(duckdb.BinderException), made:
         pass
+
+
+DAY = 24 * 3600 * NS
+MONTH = 20
+
+
+def a_month():
+    """Each day 50 traces of 6 spans that last six minutes; one in two hundred lacks the parent of its root."""
+    spans, logs = [], []
+    for number in range(MONTH * 50):
+        at = number * DAY // 50
+        for place in range(6):
+            parent = place or (999 if number % 200 == 0 else None)
+            name = {0: "pay", 1: "refund"}.get(number % 5, "step3") if place == 3 else f"step{place}"
+            spans.append(
+                Span(
+                    number,
+                    place + 1,
+                    parent,
+                    name,
+                    "shop",
+                    "1",
+                    "internal",
+                    "ok",
+                    at + place * 60 * NS,
+                    60 * NS,
+                    {"k": 1},
+                )
+            )
+        logs += [Log(number, None, "shop", 9, "paid", at, {})] * 2
+        logs.append(Log(None, None, "shop", 9, "nobody's", at, {}))
+    # Of traces without spans: one of old days, one that lasts into the window.
+    logs += [Log(number, None, "shop", 9, "alone", day * DAY, {}) for number, day in ((2000, 1), (2001, 1), (2001, 15))]
+    return World(spans=spans, logs=logs)
+
+
+@pytest.fixture
+def month(connection):
+    engine.load(connection, a_month())
+    return connection
+
+
+THE_LAST_DAYS = (15 * DAY, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "near"),
+    [
+        ('never: any(span("{}"))', "window", 0.01),
+        ('never: any(span("{}") near log() within 1s on trace)', "window", 0.01),
+        ('group_by: k gap: 1d never: any(span("{}"))', "items", 0.15),
+        ('group_by: k gap: 1d never: any(span("{}") > span("step4"))', "overlap", 0.05),
+        ('group_by: k gap: 2h never: any(span("{}") > span("step4"))', "overlap", 0.05),
+    ],
+)
+def test_what_is_estimated_to_be_held_is_held(month, text, kind, near):
+    asked = [read_inline(text.format(name)) for name in ("pay", "refund")]
+    source, window = engine.source_of(THE_LAST_DAYS), moments(THE_LAST_DAYS)
+    chosen = chosen_for(month, asked, source, WindowTotals(month, window))
+    (share,) = chosen.shares
+    assert share.reading == kind
+    with fused(month, asked, window, source, choice=Choice(chosen.shares, chosen.shares)) as shared:
+        tables = shared.tables[kind]
+        spans = engine._number(month, f'select count(*) from "{tables["spans"]}"')
+        assert share.spans == pytest.approx(spans, rel=near)
+        if "logs" in tables and kind == "window":
+            logs = engine._number(month, f'select count(*) from "{tables["logs"]}"')
+            assert logs == 5 * 50 * 2 + 2
+            assert share.logs == pytest.approx(logs, rel=0.01)

@@ -1,5 +1,7 @@
 """Which rules share what is read, by counts: few selective ones are asked alone, many over a part of all together."""
 
+import dataclasses
+
 import pytest
 
 from dagster_project.rule_language import read_inline
@@ -72,3 +74,9 @@ def test_rules_over_groups_share_their_items_unless_these_are_most_of_all():
 )
 def test_what_a_rule_shares(text, shared):
     assert reading(read_inline(text).judgement) == shared
+
+
+def test_log_records_are_held_with_the_spans_where_a_rule_reads_them():
+    logs = dataclasses.replace(A_DAY, window_logs=MOST_SHARED)
+    assert made(rules(OVER_TRACES, 35), logs) == ["window"]
+    assert made(rules('when: any(span("{}") near log() within 1s on trace) always: any(span("b"))', 35), logs) == []

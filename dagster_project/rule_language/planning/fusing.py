@@ -6,14 +6,14 @@ Pure reckoning over what was measured; `replay.fused` measures, and makes the ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from dagster_project.rule_language.meaning import model
 from dagster_project.rule_language.meaning.attributes import entities_of
 from dagster_project.rule_language.meaning.model import SCOPED, Judgement, Scope, parts
 from dagster_project.rule_language.planning.estimates import Statistics
-from dagster_project.rule_language.planning.planner import Plan, plan
+from dagster_project.rule_language.planning.planner import HOUR_NS, Plan, plan
 from dagster_project.rule_language.rule_file import Rule
 
 Reading: TypeAlias = Literal["window", "overlap", "items"]
@@ -29,7 +29,7 @@ COPIED: Final = 600
 READ: Final = 15
 KEYED: Final = 30
 PASSED: Final = 8
-# What is shared is held in memory: about so many spans fit in one gibibyte, beside what judging takes.
+# What is shared is held in memory: about so many spans and log records fit in one gibibyte, beside what judging takes.
 MOST_SHARED: Final = 5_000_000
 
 
@@ -47,6 +47,8 @@ class Measured:
         Spans by service and name that start in the window or later.
     reach, reach_ns
         The same from so long before the window on.
+    window_logs
+        Of the traces that begin in the window. Logs of traces without spans are not counted.
     """
 
     spans: int
@@ -55,18 +57,20 @@ class Measured:
     since: Statistics
     reach: Statistics
     reach_ns: int
+    window_logs: int = 0
 
     def rows(self, rule: Rule) -> float:
         """About how many spans of its sets a rule reads, as far back as it looks."""
-        return self._of(_relevant(plan(rule.judgement, self.since)), _relevant(plan(rule.judgement, self.reach)), rule)
+        since, reach = (_relevant(plan(rule.judgement, counted)) for counted in (self.since, self.reach))
+        return self._of(since, reach, plan(rule.judgement).back_ns)
 
-    def all_rows(self, rule: Rule) -> float:
-        """About how many spans there are from where a rule begins to look."""
-        return self._of(self.since.rows("span"), self.reach.rows("span"), rule)
+    def all_rows(self, back_ns: int) -> float:
+        """About how many spans there are from so long before the window on."""
+        return self._of(self.since.rows("span"), self.reach.rows("span"), back_ns)
 
-    def _of(self, since: float, reach: float, rule: Rule) -> float:
+    def _of(self, since: float, reach: float, back_ns: int) -> float:
         """Between two counts, as if spans were spread evenly over the time between."""
-        share = plan(rule.judgement).back_ns / self.reach_ns if self.reach_ns else 0.0
+        share = back_ns / self.reach_ns if self.reach_ns else 0.0
         return since + share * (reach - since)
 
 
@@ -78,6 +82,8 @@ class Share:
     ----------
     spans
         About how many spans the tables hold.
+    logs
+        About how many log records.
     cost, saved
         CPU seconds that making them takes, and that reading them spares, as estimated.
     """
@@ -87,11 +93,12 @@ class Share:
     spans: int
     cost: float
     saved: float
+    logs: int = 0
 
     @property
     def pays(self) -> bool:
         """Whether the tables are made."""
-        return self.spans <= MOST_SHARED and self.cost < self.saved
+        return self.spans + self.logs <= MOST_SHARED and self.cost < self.saved
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,12 @@ class Choice:
     ----------
     shares
         What was considered; a rule is in one of them at most.
-    beyond
-        Rules that look beyond what can be shared.
+    made
+        Those whose tables are made.
     """
 
     shares: tuple[Share, ...] = ()
-    beyond: tuple[Rule, ...] = ()
-    made: tuple[Share, ...] = field(default=())
+    made: tuple[Share, ...] = ()
 
     def reading_of(self, rule: Rule) -> Reading | None:
         """Over which shared tables a rule is judged; None: alone."""
@@ -133,6 +139,26 @@ def reading(judgement: Judgement) -> Reading | None:
     return "items" if entities <= {"span", "log"} else None
 
 
+def reach_ns(rules: Iterable[Rule]) -> int:
+    """How long before a window traces must have ended that no rule over whole or incomplete traces looks at.
+
+    Twice what the rules look back: an item so long before the window can open a group that goes on into it, and what
+    was lost touches that item from as far before it again. The hour beside is for scopes that begin with the hour.
+    """
+    return 2 * (_back_ns(rules) + HOUR_NS)
+
+
+def looks_back_ns(rules: Iterable[Rule]) -> int:
+    """How long before a window spans are to be counted for choosing among these rules."""
+    kinds = [(rule, reading(rule.judgement)) for rule in rules]
+    whole = [rule for rule, kind in kinds if kind == "overlap"]
+    return max(_back_ns(rule for rule, kind in kinds if kind == "items"), reach_ns(whole) if whole else 0)
+
+
+def _back_ns(rules: Iterable[Rule]) -> int:
+    return max((plan(rule.judgement).back_ns for rule in rules), default=0)
+
+
 def choose(rules: Sequence[Rule], measured: Measured) -> Choice:
     """Which rules are judged over shared tables: those for whom making these is estimated to take less."""
     by_reading: dict[Reading | None, list[Rule]] = {}
@@ -142,7 +168,7 @@ def choose(rules: Sequence[Rule], measured: Measured) -> Choice:
     for kind, estimate in (("window", _window), ("overlap", _overlap), ("items", _items)):
         if of_kind := by_reading.get(kind):  # type: ignore[call-overload]
             shares.append(estimate(of_kind, measured))
-    return Choice(tuple(shares), tuple(by_reading.get(None, ())), tuple(one for one in shares if one.pays))
+    return Choice(tuple(shares), tuple(one for one in shares if one.pays))
 
 
 def shared_by_all(rules: Iterable[Rule]) -> Choice:
@@ -151,25 +177,26 @@ def shared_by_all(rules: Iterable[Rule]) -> Choice:
     for rule in rules:
         kinds.setdefault(reading(rule.judgement), []).append(rule)
     shares = tuple(Share(kind, tuple(of_kind), 0, 0, 0) for kind, of_kind in kinds.items() if kind is not None)
-    return Choice(shares, tuple(kinds.get(None, ())), shares)
+    return Choice(shares, shares)
 
 
 def _window(rules: list[Rule], measured: Measured) -> Share:
     """Alone, every rule reads its names from the window's start on, and goes past all traces."""
     spans = measured.window_spans
+    logs = measured.window_logs if any("log" in _read(rule.judgement) for rule in rules) else 0
     after = max(0, measured.since.rows("span") - spans)
     share_after = after / max(1, spans + after)
     saved = sum(
         PASSED * measured.traces + READ * share_after * _relevant(plan(rule.judgement, measured.since))
         for rule in rules
     )
-    cost = COPIED * spans + READ * (spans + after)
-    return Share("window", tuple(rules), spans, cost / 1e9, saved / 1e9)
+    cost = COPIED * (spans + logs) + READ * (spans + after)
+    return Share("window", tuple(rules), spans, cost / 1e9, saved / 1e9, logs)
 
 
 def _overlap(rules: list[Rule], measured: Measured) -> Share:
     """Alone, every rule reads the keys of all spans."""
-    spans = max(map(measured.all_rows, rules))
+    spans = measured.all_rows(reach_ns(rules))
     saved = len(rules) * KEYED * max(0, measured.spans - spans)
     return Share("overlap", tuple(rules), round(spans), COPIED * spans / 1e9, saved / 1e9)
 
@@ -183,12 +210,17 @@ def _items(rules: list[Rule], measured: Measured) -> Share:
         if COPIED * rows < spared and kept + rows <= MOST_SHARED:
             kept, saved = kept + rows, saved + spared
             chosen.append(rule)
-    cost = COPIED * kept + sum(READ * measured.all_rows(rule) for rule in chosen)
+    cost = COPIED * kept + sum(READ * measured.all_rows(plan(rule.judgement).back_ns) for rule in chosen)
     return Share("items", tuple(chosen), round(kept), cost / 1e9, saved / 1e9)
 
 
 def _relevant(made: Plan) -> float:
     return made.rows(frozenset(number for number in made.relevant if made.sets[number].entity == "span"))
+
+
+def _read(judgement: Judgement) -> set[str]:
+    """The kinds of item that a rule is about, or looks for near these."""
+    return {node.entity for node in _nodes(judgement) if isinstance(node, model.Items)}
 
 
 def _looks_at_the_trace(node: object) -> bool:
