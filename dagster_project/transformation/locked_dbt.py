@@ -7,6 +7,7 @@ this one ends, and the next run waits for it. Whoever starts it may also hand ov
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from dagster_project.transformation.time_limit import interrupted_after, seconds
 from dagster_project.warehouse import lock
 
 LOCK_VARIABLE = "HINDCAST_LOCK"
-# The file of a project that dbt has parsed (its partial_parse.msgpack); only whoever knows that nothing changed since
-# gives it. dbt itself would parse all again, because the variables of a night are others than those of the one before.
+# SHA-256 and path, a space between, of a project that dbt has parsed (its partial_parse.msgpack); only whoever knows
+# that nothing changed since gives it. dbt itself would parse all again, because a night's variables are its own.
 PARSED_VARIABLE = "HINDCAST_PARSED"
 JUDGES = ".verdicts__"
 # Commands that never connect. `compile`, `debug` and `show` write nothing, but dbt opens the file as a writer for them.
@@ -48,17 +49,23 @@ def main() -> None:
         cli(obj={"manifest": parsed(os.environ.get(PARSED_VARIABLE)) if locked else None})
 
 
-def parsed(file: str | None) -> Any:
-    """The manifest in a file of dbt's, for dbt to take as it is; None without a file, and of one that cannot be read.
+def parsed(handed_over: str | None) -> Any:
+    """The manifest in a file of dbt's, for dbt to take as it is, given the file's SHA-256 and path.
 
-    dbt parses the project by itself then: that costs seconds, never the run.
+    None without a file, of one that cannot be read, and of one that another run of dbt has written since, with
+    variables or a profile of its own. dbt parses the project by itself then: that costs seconds, never the run.
     """
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 -- as above
 
-    if not file:
+    if not handed_over:
         return None
+    digest, _, file = handed_over.partition(" ")
     try:
-        manifest = Manifest.from_msgpack(Path(file).read_bytes())
+        content = Path(file).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            sys.stderr.write(f"hindcast-dbt: another run of dbt wrote {file}, so dbt parses the project\n")
+            return None
+        manifest = Manifest.from_msgpack(content)
     except Exception as error:  # whatever a file that was cut short makes of it
         sys.stderr.write(f"hindcast-dbt: {file} cannot be read ({type(error).__name__}), so dbt parses the project\n")
         return None

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dagster_project import __version__, rule_language
 from dagster_project.rule_language import RuleError, RuleErrors
@@ -71,12 +72,13 @@ def prepare(project: Project, *, force: bool = False) -> Prepared:
         catalogue = rule_language.load_catalogue(rule_texts(project))
         found = fingerprint(project)
         manifest = project.dbt_target_dir / "manifest.json"
-        if not force and stamp(project) == found and manifest.is_file():
+        stamped = {"fingerprint": found, "parsed": _parsed_hash(project)}
+        if not force and _stamped(project) == stamped and manifest.is_file():
             return Prepared(found, len(catalogue.rules), changed=False, manifest=manifest)
         (project.dbt_target_dir / STAMP).unlink(missing_ok=True)
         _replace_generated(project.dbt_dir, dbt_models.generate(catalogue))
         _parse(project)
-        _write_aside(project.dbt_target_dir / STAMP, json.dumps({"fingerprint": found}))
+        _write_aside(project.dbt_target_dir / STAMP, json.dumps(stamped | {"parsed": _parsed_hash(project)}))
         return Prepared(found, len(catalogue.rules), changed=True, manifest=manifest)
 
 
@@ -140,11 +142,7 @@ def models_fingerprint(project: Project) -> str:
 
 def stamp(project: Project) -> str | None:
     """The fingerprint that the prepared models belong to, or None."""
-    try:
-        found = json.loads((project.dbt_target_dir / STAMP).read_text())
-    except (OSError, ValueError):
-        return None
-    return found.get("fingerprint") if isinstance(found, dict) else None
+    return _stamped(project).get("fingerprint")
 
 
 def dbt_environment(project: Project) -> dict[str, str]:
@@ -159,12 +157,24 @@ def dbt_environment(project: Project) -> dict[str, str]:
     }
 
 
+def parsed_by_dbt(project: Project) -> str | None:
+    """What to hand over to dbt so that it need not parse: the SHA-256 and the path of what `prepare` had parsed.
+
+    None when the rules or the dbt project changed since. Whoever reads the file compares the hash, because any other
+    run of dbt may write the file until then.
+    """
+    stamped = _stamped(project)
+    if stamped.get("fingerprint") != fingerprint(project) or not isinstance(stamped.get("parsed"), str):
+        return None
+    return f"{stamped['parsed']} {project.dbt_target_dir / PARSED}"
+
+
 @contextmanager
 def parsed_for_dbt(project: Project) -> Iterator[None]:
     """Meanwhile dbt starts without parsing anything, unless the rules or the dbt project changed since `prepare`."""
     before = os.environ.pop(PARSED_VARIABLE, None)
-    if stamp(project) == fingerprint(project):
-        os.environ[PARSED_VARIABLE] = str(project.dbt_target_dir / PARSED)
+    if handed_over := parsed_by_dbt(project):
+        os.environ[PARSED_VARIABLE] = handed_over
     try:
         yield
     finally:
@@ -176,6 +186,23 @@ def parsed_for_dbt(project: Project) -> Iterator[None]:
 def dbt_executable() -> str:
     """The locked dbt of this very installation, whatever the PATH says."""
     return str(Path(sys.executable).with_name("hindcast-dbt"))
+
+
+def _stamped(project: Project) -> dict[str, Any]:
+    """All that the stamp says; nothing without one."""
+    try:
+        found = json.loads((project.dbt_target_dir / STAMP).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed_hash(project: Project) -> str | None:
+    """The SHA-256 of the project as dbt parsed it; None when dbt left no such file."""
+    try:
+        return hashlib.sha256((project.dbt_target_dir / PARSED).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _rule_files(project: Project) -> list[Path]:

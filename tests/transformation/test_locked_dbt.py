@@ -1,5 +1,6 @@
 """Which dbt commands run under the writer's lock, and that they do."""
 
+import hashlib
 import sys
 from importlib.metadata import version
 
@@ -73,8 +74,21 @@ def test_a_parsed_project_that_cannot_be_read_costs_time_and_not_the_run(tmp_pat
     file = tmp_path / "partial_parse.msgpack"
     if content is not None:
         file.write_bytes(content)
-    assert locked_dbt.parsed(str(file)) is None
-    assert "dbt parses the project" in capsys.readouterr().err
+    assert locked_dbt.parsed(f"{hashlib.sha256(content or b'').hexdigest()} {file}") is None
+    told = capsys.readouterr().err
+    assert "cannot be read" in told
+    assert "dbt parses the project" in told
+
+
+def test_a_parsed_project_of_another_run_is_not_used(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dbt.contracts.graph.manifest.Manifest.from_msgpack", lambda content: pytest.fail("was read"))
+    file = tmp_path / "a folder/partial_parse.msgpack"
+    file.parent.mkdir()
+    file.write_bytes(b"another's")
+    assert locked_dbt.parsed(f"{hashlib.sha256(b'ours').hexdigest()} {file}") is None
+    told = capsys.readouterr().err
+    assert f"another run of dbt wrote {file}" in told
+    assert "dbt parses the project" in told
 
 
 def test_nobody_need_hand_over_a_parsed_project(capsys):

@@ -1,5 +1,6 @@
 """The keeping of generated files; compiling itself is tested with the rule language, dbt with the dbt project."""
 
+import hashlib
 import json
 import os
 
@@ -159,13 +160,44 @@ def test_folders_of_old_runs_go_and_the_newest_stay(elsewhere):
     assert (elsewhere.dbt_target_dir / "manifest.json").is_file()
 
 
+def _parses_as(content):
+    def parse(project):
+        _manifest(project).touch()
+        (project.dbt_target_dir / "partial_parse.msgpack").write_bytes(content)
+
+    return parse
+
+
 def test_what_dbt_parsed_is_handed_over_only_while_nothing_has_changed(project, monkeypatch):
     monkeypatch.setenv(PARSED_VARIABLE, "another's")
     project.dbt_target_dir.mkdir(parents=True)
-    (project.dbt_target_dir / prepare.STAMP).write_text(json.dumps({"fingerprint": prepare.fingerprint(project)}))
+    stamp = {"fingerprint": prepare.fingerprint(project), "parsed": "abc"}
+    (project.dbt_target_dir / prepare.STAMP).write_text(json.dumps(stamp))
     with prepare.parsed_for_dbt(project):
-        assert os.environ[PARSED_VARIABLE] == str(project.dbt_target_dir / "partial_parse.msgpack")
+        assert os.environ[PARSED_VARIABLE] == f"abc {project.dbt_target_dir / 'partial_parse.msgpack'}"
     (project.dbt_dir / "models/x.yml").write_text("changed")
     with prepare.parsed_for_dbt(project):
         assert PARSED_VARIABLE not in os.environ
     assert os.environ[PARSED_VARIABLE] == "another's"
+
+
+def test_what_another_run_of_dbt_left_is_not_what_prepare_parsed(elsewhere, monkeypatch):
+    """A dbt that somebody runs by hand writes the same file, with the variables and the profile of its own."""
+    monkeypatch.setattr(prepare, "_parse", _parses_as(b"ours"))
+    prepare.prepare(elsewhere)
+    file = elsewhere.dbt_target_dir / "partial_parse.msgpack"
+    ours = f"{hashlib.sha256(b'ours').hexdigest()} {file}"
+    assert prepare.parsed_by_dbt(elsewhere) == ours
+    file.write_bytes(b"another's")
+    assert prepare.parsed_by_dbt(elsewhere) == ours, "whoever reads the file compares: it may change until then"
+    assert prepare.prepare(elsewhere).changed, "else every night from here on would parse by itself"
+    assert file.read_bytes() == b"ours"
+    assert not prepare.prepare(elsewhere).changed
+
+
+@pytest.mark.parametrize("without", [{}, {"parsed": None}, {"parsed": 7}])
+def test_a_stamp_that_tells_no_hash_hands_nothing_over(project, without):
+    project.dbt_target_dir.mkdir(parents=True)
+    stamp = {"fingerprint": prepare.fingerprint(project), **without}
+    (project.dbt_target_dir / prepare.STAMP).write_text(json.dumps(stamp))
+    assert prepare.parsed_by_dbt(project) is None
