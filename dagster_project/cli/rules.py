@@ -11,23 +11,24 @@ from rich.markup import escape
 from rich.text import Text
 
 from dagster_project import rule_language
-from dagster_project.cli import imports, rule_changes, suggest
+from dagster_project.cli import asked, imports, rule_changes, suggest
 from dagster_project.cli.options import GenerationOption, ProjectOption
 from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.replay import rule_tests
 from dagster_project.replay.explanation import explain as explained
 from dagster_project.replay.explanation import explain_pack
 from dagster_project.replay.window import parse_window
-from dagster_project.rule_language import Catalogue, Rule, RuleError, RuleErrors
+from dagster_project.rule_language import Catalogue, RuleError, RuleErrors
 from dagster_project.rule_language.near_fields import near_fields
-from dagster_project.settings import find_project
+from dagster_project.settings import Project, find_project
 from dagster_project.transformation import prepare
 from dagster_project.warehouse import generations
 from dagster_project.wording import counted, did_you_mean, visible
 
 rules = typer.Typer(help="Check, test and explain rules.", no_args_is_help=True)
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(help="Rule files and folders; none: all of the project.", show_default=False)
+    list[Path] | None,
+    typer.Argument(help="Ids, files and folders of rules; none: all of the project.", show_default=False),
 ]
 
 
@@ -94,8 +95,8 @@ def explain(
     """Show how rules are run over the published telemetry: plan, estimates, SQL, and the engine's plan."""
     project = find_project(project_dir)
     window = parse_window(start, end, datetime.now(UTC))
-    catalogue = rule_language.load_catalogue(prepare.rule_texts(project))
-    chosen = [rule_named(catalogue, rule_id) for rule_id in rule_ids]
+    loaded = asked.load(project)
+    chosen = [loaded.named(rule_id) for rule_id in rule_ids]
     with generations.open_generation(generations.find(project.generations_dir, generation)) as connection:
         if len(chosen) > 1:
             typer.echo(explain_pack(connection, chosen, window))
@@ -103,21 +104,40 @@ def explain(
             typer.echo(explained(connection, chosen[0], window))
 
 
-def rule_named(catalogue: Catalogue, rule_id: str) -> Rule:
-    """The rule of that id, or an error that names the nearest one."""
-    try:
-        return catalogue.rule(rule_id)
-    except KeyError:
-        hint = did_you_mean(rule_id, (rule.id for rule in catalogue))
-        raise typer.BadParameter(f"there is no rule `{rule_id}`; {hint or '`hindcast rules list` shows all'}") from None
+def _texts(project_dir: Path | None, named: list[Path] | None) -> dict[str, str]:
+    """The rules of the project, or those that are named; files need no project, ids do.
 
-
-def _texts(project_dir: Path | None, files: list[Path] | None) -> dict[str, str]:
-    """The rules of the project, or of the files that are named, which need none."""
-    if not files:
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file and no such rule; names the nearest.
+    """
+    if not named:
         return prepare.rule_texts(find_project(project_dir))
-    named = (sorted(file.rglob("*.yml")) if file.is_dir() else [file] for file in files)
-    return {str(file): prepare.rule_text(file, str(file)) for several in named for file in several}
+    texts: dict[str, str] = {}
+    for one in named:
+        if one.is_dir():
+            texts |= {str(file): prepare.rule_text(file, str(file)) for file in sorted(one.rglob("*.yml"))}
+        elif one.exists():
+            texts[str(one)] = prepare.rule_text(one, str(one))
+        elif one.suffix or len(one.parts) > 1:
+            hint = did_you_mean(one.name, (file.name for file in one.parent.glob("*.yml")))
+            raise FileNotFoundError(f"{one}: no such file{f'; {hint}' if hint else ''}")
+        else:
+            texts |= _texts_of_id(find_project(project_dir), str(one))
+    return texts
+
+
+def _texts_of_id(project: Project, rule_id: str) -> dict[str, str]:
+    """The text of a rule of the project, found by its file: a broken one has no id, and is to be told of."""
+    files = {file: file.relative_to(project.root).as_posix() for file in sorted(project.rules_dir.rglob("*.yml"))}
+    found = {path: prepare.rule_text(file, path) for file, path in files.items() if file.stem == rule_id}
+    if not found:
+        hint = did_you_mean(rule_id, (file.stem for file in files))
+        raise FileNotFoundError(
+            f"there is no rule `{rule_id}`, and no such file; {hint or '`hindcast rules list` shows all'}"
+        )
+    return found
 
 
 def _warn_of_near_fields(catalogue: Catalogue, texts: dict[str, str]) -> None:

@@ -133,6 +133,17 @@ def test_two_files_of_one_id_are_told_apart_and_neither_is_judged(asked, tmp_pat
     assert "dup 2 1 0" in asked("query", "--domain", "a", code=1)
 
 
+def test_a_rule_is_explained_whatever_other_files_hold(asked):
+    for domain in ("a", "b"):
+        (asked.project.rules_dir / domain).mkdir()
+        (asked.project.rules_dir / domain / "dup.yml").write_text(rule_text("dup"))
+    (asked.project.rules_dir / "shop/broken.yml").write_text("id: broken\nwhen: any(")
+    assert "never-pay" in asked("rules", "explain", "never-pay")
+    assert "never-look" in asked("rules", "explain", "never-pay", "never-look")
+    assert "did you mean `never-pay`?" in asked("rules", "explain", "never-pya", code=2)
+    assert "the id `dup` is taken by rules/a/dup.yml" in refused(asked, "rules", "explain", "dup")
+
+
 def test_several_rules_are_a_summary_and_a_file_each(asked, tmp_path):
     folder = tmp_path / "out"
     said = asked("query", "--domain", "shop", "--export", str(folder), code=1)

@@ -71,3 +71,24 @@ def test_the_tests_of_the_other_files_run_when_one_has_a_mistake(folder):
     assert "some/broken.yml:" in said
     assert "some/never-pay.yml:" in said
     assert "pays" in said
+
+
+def test_a_rule_is_tested_by_its_id_and_a_missing_one_is_named(folder, hindcast):
+    file = hindcast.project.rules_dir / "shop/never-pay.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(RULE)
+    (file.parent / "broken.yml").write_text("id: broken\nwhen: any(")
+    for command, said in (("check", "1 rule is well"), ("test", "2 passed, 0 failed")):
+        assert said in hindcast("rules", command, "never-pay")
+        unknown = CliRunner().invoke(app, ["rules", command, "never-pya", "--project", str(hindcast.project.root)])
+        assert isinstance(unknown.exception, FileNotFoundError)
+        assert str(unknown.exception) == ("there is no rule `never-pya`, and no such file; did you mean `never-pay`?")
+    (folder / "never-pay.yml").write_text(RULE)
+    for missing, hint in (
+        ("some/never-pya.yml", "; did you mean `never-pay.yml`?"),
+        ("some/other.yml", "; known here: never-pay.yml"),
+        ("none/at-all.yml", ""),
+    ):
+        done = CliRunner().invoke(app, ["rules", "test", missing])
+        assert isinstance(done.exception, FileNotFoundError)
+        assert str(done.exception) == f"{missing}: no such file{hint}"
