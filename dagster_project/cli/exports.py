@@ -112,6 +112,7 @@ def require_places(export: Path, format_: str, pack: Sequence[Rule] | None) -> N
     """
     if pack is None:
         _require_place(export, format_)
+        formats.require_ending(export, format_)
         return
     if export.exists() and not export.is_dir():
         raise NotADirectoryError(f"{export} is a file: several rules are exported to a folder")
@@ -194,3 +195,5 @@ def _require_place(target: Path, format_: str) -> None:
         require_free(target)
     elif target.is_dir():
         raise IsADirectoryError(f"{target} is a folder: name a file for {format_}")
+    else:
+        formats.require_free(target)

@@ -483,3 +483,47 @@ def test_an_interrupted_move_puts_back_what_stood_there(asked, tmp_path, monkeyp
     assert "interrupted: nothing was written" in said
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv", "parquet"])
+def test_an_answer_takes_the_place_of_an_earlier_one_and_of_nothing_else(asked, tmp_path, format_):
+    file = tmp_path / "answer"
+    (tmp_path / "precious").write_text("precious")
+    for start in ("2024-01-01", "2030-01-01"):
+        code = 1 if start == "2024-01-01" else 0
+        for other in ("json", "csv", format_):
+            asked("query", "--rule", "never-pay", "--start", start, "--format", other, "--export", str(file), code=code)
+    said = refused(asked, "query", "--rule", "never-pay", "--format", format_, "--export", str(tmp_path / "precious"))
+    assert "precious is no earlier answer: name another file, or move that one away" in said
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_answers_of_several_rules_take_the_place_of_earlier_ones_and_of_nothing_else(asked, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):
+        asked("query", "--all", "--export", str(out), code=1)
+    (out / "never-look.csv").write_text("name,phone\nAnn,1\n")
+    assert "never-look.csv is no earlier answer" in refused(asked, "query", "--all", "--export", str(out))
+    assert (out / "never-look.csv").read_text() == "name,phone\nAnn,1\n"
+
+
+@pytest.mark.parametrize(
+    ("format_", "name", "right"),
+    [("json", "odd.csv", "odd.json"), ("csv", "odd.PARQUET", "odd.csv"), ("html", "odd.txt", "odd")],
+)
+def test_a_name_that_says_another_format_is_refused(asked, tmp_path, format_, name, right):
+    said = refused(asked, "query", "--rule", "never-pay", "--format", format_, "--export", str(tmp_path / name))
+    assert f"and --format says {format_}: write `--export {tmp_path / right}` or `--format" in said
+    assert not (tmp_path / name).exists()
+
+
+def test_what_takes_too_long_to_share_is_said_and_each_rule_judged_alone(asked, monkeypatch):
+    from dagster_project.cli import queries
+    from dagster_project.replay.running import TimedOut
+
+    def stopped(*_given):
+        raise TimedOut(1.5, None)
+
+    monkeypatch.setattr(queries, "together", stopped)
+    said = asked("query", "--all", code=1)
+    assert "what the rules share was not read in 1.5 s (--timeout): each is judged alone" in said

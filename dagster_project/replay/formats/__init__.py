@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -25,6 +26,14 @@ from dagster_project.replay.query import Replay
 
 FORMATS: Final = ("table", "json", "csv", "parquet", "html")
 SUFFIXES: Final = {"json": ".json", "csv": ".csv", "parquet": ".parquet", "html": "", "table": ".txt"}
+_ENDINGS: Final = {ending: format_ for format_, ending in SUFFIXES.items() if ending} | {".html": "html"}
+_CERTIFICATE: Final = b"hindcast.certificate"
+# How answers begin: JSON by its first keys, CSV by its first columns, tables by their headline.
+_ANSWER: Final = re.compile(
+    rb'\{\s*"rule": "[^"]*",\s*"title": |scope_key,first_span_at,last_span_at,'
+    rb"|[a-z0-9-]+: [\d,]+ violated, [\d,]+ satisfied, "
+)
+_HEAD_BYTES: Final = 4_096
 
 
 class FormatNotSupported(ValueError):
@@ -110,6 +119,45 @@ def refuse_without_file(format_: str) -> None:
     raise _refused(format_)
 
 
+def require_ending(path: Path, format_: str) -> None:
+    """Refuse a file whose name says another format than the one it is asked for in.
+
+    Raises
+    ------
+    FormatNotSupported
+        Says what to write.
+    """
+    ending = path.suffix.lower()
+    if ending in _ENDINGS and _ENDINGS[ending] != format_:
+        right = path.with_suffix(SUFFIXES[format_])
+        raise FormatNotSupported(
+            f"{path} ends in {ending}, and --format says {format_}: write `--export {right}`"
+            f" or `--format {_ENDINGS[ending]}`"
+        )
+
+
+def require_free(path: Path) -> None:
+    """Refuse a file that an answer would take the place of, unless it is empty or an answer, of any format and rule.
+
+    Raises
+    ------
+    FileExistsError
+        Says what to do.
+    """
+    if path.is_file() and path.stat().st_size and not _is_answer(path):
+        raise FileExistsError(f"{path} is no earlier answer: name another file, or move that one away")
+
+
+def _is_answer(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"PAR1"):
+        with suppress(pa.ArrowException, OSError):
+            return _CERTIFICATE in (pq.read_metadata(path).metadata or {})
+        return False
+    return _ANSWER.match(head) is not None
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes the place of `path` when the block ends well, and goes when not."""
@@ -134,7 +182,7 @@ def _with_certificate(replay: Replay) -> pa.Table:
     """The violations, with the certificate in the metadata of the file."""
     table = replay.violations
     certificate = json.dumps(certificate_json(replay.certificate)).encode()
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"hindcast.certificate": certificate})
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _CERTIFICATE: certificate})
 
 
 __all__ = [
@@ -152,6 +200,8 @@ __all__ = [
     "pack_table",
     "refuse_without_file",
     "render",
+    "require_ending",
+    "require_free",
     "require_known",
     "rows_as_csv",
     "rows_as_json",
