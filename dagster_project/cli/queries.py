@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -198,7 +198,7 @@ def _one(question: _Question, rule: Rule) -> int:
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
         elif question.options.format == "table":
-            stdout.print(formats.as_table(answer, stdout.width))
+            stdout.print(formats.as_table(answer, stdout.width, is_all_found=not complaints))
         else:
             # Not through rich: a pipe gets the text as it is.
             typer.echo(formats.render(answer, question.options.format), nl=False)
@@ -258,12 +258,17 @@ def _together(question: _Question, rules: Sequence[Rule]) -> Iterator[Shared | N
     """What the rules share; None when reading it takes longer than any of them may."""
     with ExitStack() as stack:
         shared = None
-        with suppress(running.TimedOut):
+        try:
             shared = _watched(
                 question,
                 "reading what the rules share",
                 lambda: stack.enter_context(together(question.connection, rules, question.window)),
             )
+        except running.TimedOut as stopped:
+            stderr.print(
+                f"what the rules share was not read in {stopped.seconds:.3g} s (--timeout): each is judged alone",
+                style="yellow", highlight=False, soft_wrap=True,
+            )  # fmt: skip
         yield shared
 
 
