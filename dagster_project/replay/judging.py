@@ -75,8 +75,7 @@ def judged(
     """
     steps = _Steps(connection, rule, replace(source, satisfied_in_full=False), [])
     try:
-        ((traces,),) = connection.execute("select count(*) from intermediate.int_traces").fetchall()
-        found = steps.looked(settled_until, few_scopes) if traces >= many_traces else Screened()
+        found = steps.looked(settled_until, few_scopes) if steps.has_many(many_traces) else Screened()
         # A temporary table lives in memory even when the connection only reads.
         steps.make(RESULT, verdicts_query(rule, steps.source))
         yield found
@@ -96,6 +95,15 @@ class _Steps:
     def make(self, name: str, query: exp.Expression) -> None:
         self.made.append(name)
         self.connection.execute(f'create or replace temp table "{name}" as {to_sql(query, pretty=False)}')
+
+    def has_many(self, many_traces: int) -> bool:
+        """Whether there are many traces to read; incomplete ones alone, as rules over items share them, do not say."""
+        own = to_sql(self.source.table("traces", None), pretty=False)
+        query = f"select count(*), coalesce(bool_or(is_complete), false) from {own}"  # noqa: S608
+        ((traces, has_complete),) = self.connection.execute(query).fetchall()
+        if not has_complete:
+            ((traces,),) = self.connection.execute("select count(*) from intermediate.int_traces").fetchall()
+        return bool(traces >= many_traces)
 
     def drop(self) -> None:
         # What was interrupted may have left the connection where nothing can be dropped; it is closed then.

@@ -16,6 +16,7 @@ from written import rule_text
 
 from dagster_project.replay import scratch
 from dagster_project.replay.fused import _Making, chosen_for, fused
+from dagster_project.replay.judging import Screened, _Steps, judged
 from dagster_project.replay.query import ReplayFailed, replay, together
 from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window
@@ -252,3 +253,19 @@ def test_what_is_estimated_to_be_held_is_held(month, text, kind, near):
             logs = engine._number(month, f'select count(*) from "{tables["logs"]}"')
             assert logs == 5 * 50 * 2 + 2
             assert share.logs == pytest.approx(logs, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_looked"),
+    [('never: any(span("pay"))', False), ('group_by: k gap: 1d never: any(span("pay"))', True)],
+)
+def test_few_shared_traces_are_judged_by_one_query(month, monkeypatch, text, is_looked):
+    asked = [read_inline(text)]
+    source, window = engine.source_of(THE_LAST_DAYS), moments(THE_LAST_DAYS)
+    looked = []
+    monkeypatch.setattr(_Steps, "looked", lambda *_given: looked.append(True) or Screened())
+    with fused(month, asked, window, source, choice=shared_by_all(asked)) as shared:
+        with judged(month, asked[0], shared.source_of(asked[0], source), None, many_traces=MONTH * 50):
+            assert bool(looked) == is_looked
+        with judged(month, asked[0], source, None, many_traces=MONTH * 50):
+            assert len(looked) == 1 + is_looked
