@@ -16,7 +16,14 @@ import duckdb
 from dagster_project.replay.tables import SAMPLED_SPANS, Tables, bounds, looked_at, rows, tables_of, within
 from dagster_project.replay.window import Window
 from dagster_project.rule_language.meaning.attributes import fields_of
-from dagster_project.rule_language.meaning.model import Comparison, Constant, Field, GlobMatched
+from dagster_project.rule_language.meaning.model import (
+    ENUMERATIONS,
+    INTRINSICS,
+    Comparison,
+    Constant,
+    Field,
+    GlobMatched,
+)
 from dagster_project.rule_language.meaning.resolve import group_key
 from dagster_project.rule_language.near_fields import NearField, near_fields, nearest_field
 from dagster_project.rule_language.rule_file import Rule
@@ -115,7 +122,19 @@ def _unknown_attributes(
             kind = "a resource attribute" if origin == "resource" else "an attribute"
             if looked:
                 fields = {} if origin == "resource" else {key: nearest_field(entity, key) for key in asked}
+                asked -= _values_of({key: field for key, field in fields.items() if key not in known}, entity, rule)
                 found += _said(f"none of the {of} has {kind}", asked, known, fields)
+    return found
+
+
+def _values_of(misspelt: Mapping[str, str | None], entity: Entity, rule: Rule) -> set[str]:
+    """Words that are compared with a field misspelt, and that are its values: `error` in `statsu = error`."""
+    found = set()
+    for one in _conditions(rule.judgement, Comparison):
+        for left, right in ((one.left, one.right), (one.right, one.left)):
+            if isinstance(left, Field) and isinstance(right, Field) and (field := misspelt.get(left.key)):
+                values = ENUMERATIONS.get(INTRINSICS[entity][field], ())
+                found |= {right.key} & set(values)
     return found
 
 

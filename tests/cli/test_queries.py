@@ -527,3 +527,11 @@ def test_what_takes_too_long_to_share_is_said_and_each_rule_judged_alone(asked, 
     monkeypatch.setattr(queries, "together", stopped)
     said = asked("query", "--all", code=1)
     assert "what the rules share was not read in 1.5 s (--timeout): each is judged alone" in said
+
+
+@pytest.mark.parametrize("condition", ["statsu = error", "error = statsu", 'name = "nobody"'])
+def test_an_answer_over_what_nobody_sent_says_so_at_its_end(asked, condition):
+    said = asked("query", "-e", f"never: any(span({condition}))")
+    assert said.count("of the window") == 1, "one mistake is one hint"
+    assert "every violation of what was received; but the rule names what was not found there: see above" in said
+    assert "see above" not in asked("query", "--rule", "never-pay", code=1)

@@ -43,6 +43,17 @@ def connection():
             ["none of the 2 spans of the window has an attribute `statsu`; did you mean the field `status`?"],
         ),
         (
+            "never: any(span(statsu = error))",
+            ["none of the 2 spans of the window has an attribute `statsu`; did you mean the field `status`?"],
+        ),
+        (
+            "never: any(span(statsu = errand))",
+            [
+                "none of the 2 spans of the window has an attribute `errand`; known here: attempt, order_id",
+                "none of the 2 spans of the window has an attribute `statsu`; did you mean the field `status`?",
+            ],
+        ),
+        (
             "never: any(log(sevrity > 1))",
             ["none of the 1 log records of the window has an attribute `sevrity`; did you mean the field `severity`?"],
         ),

@@ -34,8 +34,8 @@ _WIDEST_CHART: Final = 96
 _CHART_ROWS: Final = 4
 
 
-def as_table(replay: Replay, width: int) -> Group:
-    """What a terminal of `width` columns shows."""
+def as_table(replay: Replay, width: int, *, is_all_found: bool = True) -> Group:
+    """What a terminal of `width` columns shows; `is_all_found`: nothing was said above of what the rule names."""
     certificate = replay.certificate
     headline = Text(
         f"{replay.rule.id}: {certificate.violated:,} violated",
@@ -60,7 +60,8 @@ def as_table(replay: Replay, width: int) -> Group:
     parts += _together(replay, width)
     parts += [_heading("What was scanned"), _certificate(certificate)]
     if certificate.has_scanned:
-        parts.append(Text(replay.confidence))
+        but = "" if is_all_found else "; but the rule names what was not found there: see above"
+        parts.append(Text(replay.confidence + but))
     parts.append(Text(certificate.undetectable_loss_note, style="dim"))
     return Group(*parts)
 
