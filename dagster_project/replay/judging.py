@@ -99,11 +99,13 @@ class _Steps:
     def has_many(self, many_traces: int) -> bool:
         """Whether there are many traces to read; incomplete ones alone, as rules over items share them, do not say."""
         own = to_sql(self.source.table("traces", None), pretty=False)
-        query = f"select count(*), coalesce(bool_or(is_complete), false) from {own}"  # noqa: S608
-        ((traces, has_complete),) = self.connection.execute(query).fetchall()
-        if not has_complete:
-            ((traces,),) = self.connection.execute("select count(*) from intermediate.int_traces").fetchall()
-        return bool(traces >= many_traces)
+        ((traces,),) = self.connection.execute(f"select count(*) from {own}").fetchall()  # noqa: S608
+        if traces >= many_traces:
+            return True
+        whole = f"exists (select 1 from {own} where is_complete)"  # noqa: S608
+        query = f"select count(*) from intermediate.int_traces where not {whole}"  # noqa: S608
+        ((all_traces,),) = self.connection.execute(query).fetchall()
+        return bool(all_traces >= many_traces)
 
     def drop(self) -> None:
         # What was interrupted may have left the connection where nothing can be dropped; it is closed then.
