@@ -48,6 +48,8 @@ def test_a_rule_is_read():
         ("any(charge)", "any(chrage)", 7, "chrage", "no binding is called `chrage`", "`charge`"),
         ("any(charge)", "any(charge) andd any(charge)", 7, "andd", "did not expect `andd`", ""),
         ("amount > 0", "duraton > 5s", 8, "duraton", "compares an attribute with a duration", "`duration`"),
+        ("amount > 0", "foo > 5ms", 8, "foo", "compares an attribute with a duration", ": foo * 1ms > 5ms"),
+        ("amount > 0", "90s <= foo", 8, "90s", "compares a duration with an attribute", ": 90s <= foo * 1ms"),
         ("amount > 0", "duration > 5", 8, "duration", "compares a duration with a number", "500ms"),
         ("amount > 0", "amount == null", 8, "null", "null compares with nothing", "missing"),
         ("amount > 0", "status == eror", 8, "eror", "`eror` is no status", "`error`"),

@@ -121,7 +121,7 @@ class ItemResolver:
             hint = "give the number its unit: 500ms, or attribute * 1ms"
             words = [term.key for term in (left, right) if isinstance(term, model.Field) and term.type is Type.ANY]
             near = did_you_mean(words[0], INTRINSICS[self.entity]) if words else ""
-            hint = near if near.startswith("did") else hint
+            hint = near if near.startswith("did") else _with_unit(node) or hint
         message = f"compares {_article(left.type)} with {_article(right.type)}"
         raise ExpressionError(message, node.at.start, node.at.end, hint)
 
@@ -299,6 +299,23 @@ def _typed(term: model.Term, type_: Type) -> model.Term:
 
 def _numeric(term: model.Term) -> model.Term:
     return _typed(term, Type.NUMBER)
+
+
+def _with_unit(node: syntax.Compare) -> str:
+    """What to write where a plain name is compared with a duration that is written out; else nothing."""
+    written = []
+    for side in (node.left, node.right):
+        if isinstance(side, syntax.Name):
+            written.append(f"{side.word} * 1ms")
+        elif isinstance(side, syntax.Value) and side.unit == "duration" and isinstance(side.value, int):
+            written.append(_spelled(side.value))
+    return f"give the number its unit: {f' {node.op} '.join(written)}" if len(written) == 2 else ""
+
+
+def _spelled(nanoseconds: int) -> str:
+    units = (("h", 3_600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
+    unit, size = next(one for one in units if nanoseconds % one[1] == 0)
+    return f"{nanoseconds // size}{unit}" if nanoseconds else "0s"
 
 
 def _article(type_: Type) -> str:
