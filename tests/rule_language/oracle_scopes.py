@@ -268,7 +268,10 @@ class Judge(ItemJudge):
             ticket.start < (hour + 1) * HOUR
             and (ticket.start + 24 * HOUR if ticket.resolved is None else ticket.resolved) >= hour * HOUR
             and (service is None or ticket.service is None or json.dumps(ticket.service) == service)
-            and (ticket.system == "incidents" or (ticket.service is not None and ticket.system not in {"alertmanager", "cloudwatch"}))
+            and (
+                ticket.system == "incidents"
+                or (ticket.service is not None and ticket.system not in {"alertmanager", "cloudwatch"})
+            )
             for ticket in self.world.tickets
         )
 
