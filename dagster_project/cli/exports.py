@@ -5,11 +5,11 @@ What is asked, and what is printed, `queries` knows; the formats are `replay.for
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import getpid
 from pathlib import Path
 from secrets import token_hex
 
@@ -118,6 +118,7 @@ def require_places(export: Path, format_: str, pack: Sequence[Rule] | None) -> N
         raise NotADirectoryError(f"{export} is a file: several rules are exported to a folder")
     if not export.exists() and export.suffix and export.suffix.lower() in formats.SUFFIXES.values():
         raise NotADirectoryError(f"{export} is the name of a file: several rules are exported to a folder")
+    _require_folder_above(export.resolve())  # it is filled beside its place
     _require_index(export, format_)
     for rule in pack:
         _require_place(place(export, rule, format_), format_)
@@ -135,7 +136,7 @@ def folder_aside(target: Path, format_: str) -> Iterator[Path]:
     All of them are moved or, when that fails or is interrupted, none: what stood in their places is put back.
     """
     target = target.resolve()
-    own = f".{target.name}.{getpid()}.{token_hex(4)}"
+    own = f".{target.name}.{os.getpid()}.{token_hex(4)}"
     aside, old = target.with_name(f"{own}.partial"), target.with_name(f"{own}.old")
     aside.mkdir(parents=True)
     try:
@@ -186,9 +187,7 @@ def _require_index(folder: Path, format_: str) -> None:
 
 
 def _require_place(target: Path, format_: str) -> None:
-    above = next(one for one in target.absolute().parents if one.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(f"{above} is no folder: nothing can be written below it")
+    _require_folder_above(target)
     if format_ == "html":
         from dagster_project.site.replayed import require_free  # noqa: PLC0415 - takes jinja: for pages only
 
@@ -197,3 +196,11 @@ def _require_place(target: Path, format_: str) -> None:
         raise IsADirectoryError(f"{target} is a folder: name a file for {format_}")
     else:
         formats.require_free(target)
+
+
+def _require_folder_above(target: Path) -> None:
+    above = next(one for one in target.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{above} is no folder: nothing can be written below it")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"{above} cannot be written to: name another place with --export")

@@ -48,7 +48,8 @@ def register(app: typer.Typer) -> None:
         epilog='[bold]Examples:[/] hindcast query --rule payment-idempotency --start "90 days ago"\n\n'
         "hindcast query -e 'when: any(span(status = error))  always: none(log(severity >= fatal))'\n\n"
         'hindcast query --rule payment-idempotency --start "30 days ago" --compare-with "120 days ago..90 days ago"\n\n'
-        "hindcast query --rule no-unhandled-exception --format html --export scope/\n\n" + EXIT_CODES
+        "hindcast query --rule no-unhandled-exception --format html --export scope/\n\n"
+        "How a rule is run, and what several share: hindcast rules explain ID [ID …]\n\n" + EXIT_CODES
     )(query)
 
 

@@ -535,3 +535,23 @@ def test_an_answer_over_what_nobody_sent_says_so_at_its_end(asked, condition):
     assert said.count("of the window") == 1, "one mistake is one hint"
     assert "every violation of what was received; but the rule names what was not found there: see above" in said
     assert "see above" not in asked("query", "--rule", "never-pay", code=1)
+
+
+def test_the_help_leads_to_how_a_rule_is_run(asked):
+    assert "hindcast rules explain ID" in asked("query", "--help")
+
+
+@pytest.mark.parametrize("which", [["--rule", "never-pay"], ["--all"]])
+@pytest.mark.parametrize("format_", ["csv", "html"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_replay(asked, tmp_path, monkeypatch, which, format_):
+    from dagster_project.cli import queries
+
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    # Whoever runs the tests may be allowed everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    monkeypatch.setattr(queries, "replay", lambda *_, **__: pytest.fail("it was replayed"))
+    said = refused(asked, "query", *which, "--format", format_, "--export", str(locked / "out"))
+    assert said == f"{locked} cannot be written to: name another place with --export"
+    (locked / "out").mkdir()
+    assert said == refused(asked, "query", *which, "--format", "html", "--export", str(locked / "out"))
