@@ -5,12 +5,13 @@ What the work is, is its caller's business; what it had written aside, its calle
 
 from __future__ import annotations
 
-import shutil
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 import duckdb
@@ -40,8 +41,10 @@ class TimedOut(RuntimeError):
 @contextmanager
 def limited(connection: duckdb.DuckDBPyConnection, memory_limit: str | None = None) -> Iterator[None]:
     """Let the connection hold so much in memory, and what does not fit in a folder that goes when the block ends."""
-    folder = tempfile.mkdtemp(prefix="hindcast-query-")
-    try:
+    with (
+        _ended_in_order(),
+        tempfile.TemporaryDirectory(prefix="hindcast-query-", ignore_cleanup_errors=True) as folder,
+    ):
         connection.execute("set temp_directory = ?", [folder])
         if memory_limit is not None:
             connection.execute("set memory_limit = ?", [memory_limit])
@@ -49,8 +52,27 @@ def limited(connection: duckdb.DuckDBPyConnection, memory_limit: str | None = No
         connection.execute("set enable_progress_bar = true")
         connection.execute("set enable_progress_bar_print = false")
         yield
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let `kill` and a terminal that closes end the block as an exception does: what it holds is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # What somebody else handles, or ignores as nohup does, stays so.
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run(

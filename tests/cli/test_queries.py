@@ -555,3 +555,30 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_replay(asked, tmp
     assert said == f"{locked} cannot be written to: name another place with --export"
     (locked / "out").mkdir()
     assert said == refused(asked, "query", *which, "--format", "html", "--export", str(locked / "out"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_query_that_is_killed_leaves_no_temporary_folder(hindcast, many_spans, tmp_path, monkeypatch, number):
+    publish(hindcast.project, many_spans)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    done = run(hindcast, "query", "-e", f"never: any(span({SLOW}))")
+    until = time.monotonic() + 120
+    while not list(temporary.iterdir()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert list(temporary.iterdir()), "it has begun"
+    time.sleep(0.5)
+    done.send_signal(number)
+    done.communicate(timeout=120)
+    assert (done.returncode, list(temporary.iterdir())) == (128 + number, [])
+
+
+def test_a_pipe_that_closes_leaves_no_temporary_folder(asked, tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    done = run(asked, "query", "--rule", "never-pay", "--format", "json")
+    done.stdout.close()
+    done.wait(timeout=120)
+    assert list(temporary.iterdir()) == []
