@@ -13,6 +13,8 @@ VARIABLE = "HINDCAST_RULE_SECONDS"
 DEFAULT_SECONDS = 600.0
 # Longer than a timer can be set for is no limit; a month is none, either.
 MOST_SECONDS = 31 * 86_400.0
+# The engine forgets an interrupt that comes while it plans, so there is another one soon.
+_AGAIN_SECONDS = 0.01
 
 
 class InvalidLimit(ValueError):
@@ -60,10 +62,18 @@ def of(seconds: float) -> Iterator[None]:
 @contextmanager
 def interrupted_after(connection: Interruptible, seconds: float) -> Iterator[None]:
     """Interrupt what runs on a connection when it takes longer; it ends with duckdb.InterruptException then."""
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.daemon = True
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        wait = seconds
+        while not ended.wait(wait):
+            connection.interrupt()
+            wait = _AGAIN_SECONDS
+
+    timer = threading.Thread(target=interrupt, daemon=True)
     timer.start()
     try:
         yield
     finally:
-        timer.cancel()
+        ended.set()
+        timer.join()
