@@ -92,7 +92,7 @@ def test_json_has_the_four_answers(asked):
     assert [one["violations"] for one in told["timeline"]["per_hour"]] == [1, 1]
     assert told["blast_radius"]["services"]["rows"][0]["violations"] == 2
     assert told["correlation"]["comparisons"][0]["violations"] == 1
-    assert told["confidence_rests_on"][0].startswith("3 traces with 3 spans")
+    assert told["confidence_rests_on"][0].startswith("scanned: 3 traces with 3 spans")
 
 
 def test_a_broken_file_blocks_only_its_own_rule(asked):
@@ -186,8 +186,9 @@ def test_what_cannot_be_asked_is_refused(asked, options, message):
 
 
 def run(hindcast, *arguments):
-    """The command in a process of its own, as a shell starts it."""
-    command = [sys.executable, "-c", "from dagster_project.cli import main; main()", *arguments]
+    """The command in a process of its own, as a shell starts it, even where the tests are to outlive the terminal."""
+    hears = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    command = [sys.executable, "-c", f"{hears}; from dagster_project.cli import main; main()", *arguments]
     environment = {**os.environ, "HINDCAST_PROJECT": str(hindcast.project.root), "COLUMNS": "200"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
