@@ -6,7 +6,6 @@ tables hold more than any of the rules reads and every rule asks for its own, so
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import duckdb
 from sqlglot import exp
 
 from dagster_project.replay.tables import Tables, row, rows, tables_of
+from dagster_project.replay.temporary import TemporaryTables
 from dagster_project.replay.totals import WindowTotals
 from dagster_project.replay.window import Window, before
 from dagster_project.rule_language.planning.estimates import Group, Statistics
@@ -46,7 +46,7 @@ from dagster_project.rule_language.sql.nodes import (
     timestamp,
     union_all,
 )
-from dagster_project.rule_language.sql.query import to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import verdicts_query
 from dagster_project.rule_language.sql.scan import Scan, Source
 
 # Beside the columns that verdicts read, those by which the tables are cut and losses are found.
@@ -118,14 +118,14 @@ def fused(
     try:
         tables: dict[Reading, Mapping[str, str]] = {}
         for share in choice.made:
-            before_it = len(making.made)
+            before_it = len(making.temporary.names)
             try:
                 tables[share.reading] = making.tables_for(share)
             except duckdb.OutOfMemoryException:
-                making.drop(before_it)
+                making.temporary.drop(before_it)
         yield Shared(totals, choice, tables)
     finally:
-        making.drop()
+        making.temporary.drop()
 
 
 def chosen_for(
@@ -160,19 +160,12 @@ class _Making:
 
     connection: duckdb.DuckDBPyConnection
     source: Source
-    made: list[str] = field(default_factory=list)
+    temporary: TemporaryTables = field(init=False)
     known: Tables = field(init=False)
 
     def __post_init__(self) -> None:
+        self.temporary = TemporaryTables(self.connection)
         self.known = tables_of(self.connection)
-
-    def drop(self, first: int = 0) -> None:
-        """Drop the tables that were made, from the `first` on."""
-        # What was interrupted may have left the connection where nothing can be dropped; it is closed then.
-        for name in self.made[first:]:
-            with contextlib.suppress(duckdb.Error):
-                self.connection.execute(f'drop table if exists "{name}"')
-        del self.made[first:]
 
     def tables_for(self, share: Share) -> Mapping[str, str]:
         """The tables that the rules of a share are judged over."""
@@ -202,8 +195,7 @@ class _Making:
             if not part.expressions:
                 part.set("expressions", [column(one, part.args["from_"].this.alias or None) for one in wanted])
         target = f"hindcast_{share.reading}_{name}"
-        self.made.append(target)
-        self.connection.execute(f'create or replace temp table "{target}" as {to_sql(query, pretty=False)}')
+        self.temporary.make(target, query)
         return target
 
     # Which traces.

@@ -7,7 +7,6 @@ that the engine knows how large it is when it plans the next one.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from datetime import datetime
 import duckdb
 from sqlglot import exp
 
+from dagster_project.replay.temporary import TemporaryTables
 from dagster_project.replay.window import LATEST, before
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.query import after, candidates_query, lost_query, to_sql, verdicts_query
@@ -73,14 +73,14 @@ def judged(
     many_traces, few_scopes
         From when on it is looked before.
     """
-    steps = _Steps(connection, rule, replace(source, satisfied_in_full=False), [])
+    steps = _Steps(connection, rule, replace(source, satisfied_in_full=False), TemporaryTables(connection))
     try:
         found = steps.looked(settled_until, few_scopes) if steps.has_many(many_traces) else Screened()
         # A temporary table lives in memory even when the connection only reads.
-        steps.make(RESULT, verdicts_query(rule, steps.source))
+        steps.temporary.make(RESULT, verdicts_query(rule, steps.source))
         yield found
     finally:
-        steps.drop()
+        steps.temporary.drop()
 
 
 @dataclass
@@ -90,11 +90,7 @@ class _Steps:
     connection: duckdb.DuckDBPyConnection
     rule: Rule
     source: Source
-    made: list[str]
-
-    def make(self, name: str, query: exp.Expression) -> None:
-        self.made.append(name)
-        self.connection.execute(f'create or replace temp table "{name}" as {to_sql(query, pretty=False)}')
+    temporary: TemporaryTables
 
     def has_many(self, many_traces: int) -> bool:
         """Whether there are many traces to read; incomplete ones alone, as rules over items share them, do not say."""
@@ -106,12 +102,6 @@ class _Steps:
         query = f"select count(*) from intermediate.int_traces where not {whole}"  # noqa: S608
         ((all_traces,),) = self.connection.execute(query).fetchall()
         return bool(all_traces >= many_traces)
-
-    def drop(self) -> None:
-        # What was interrupted may have left the connection where nothing can be dropped; it is closed then.
-        for name in self.made:
-            with contextlib.suppress(duckdb.Error):
-                self.connection.execute(f'drop table if exists "{name}"')
 
     def looked(self, settled_until: datetime | None, few_scopes: int) -> Screened:
         """Make the tables before the verdicts."""
@@ -135,7 +125,9 @@ class _Steps:
         if screening.scan.made.needs_candidates:
             # Roots are looked up among all traces.
             beside = screening.scan.relations.reads_beside
-            self.make("candidates", candidates_query(self.rule, self.source if beside else self._of_incomplete()))
+            self.temporary.make(
+                "candidates", candidates_query(self.rule, self.source if beside else self._of_incomplete())
+            )
             self.source = replace(self.source, given=self.source.given | {"candidates"})
             if self._rows("candidates") <= few_scopes:
                 kind = None
@@ -150,18 +142,18 @@ class _Steps:
         for name, query in parts:
             if name in kept:
                 before = [part for part in parts if part[0] not in kept]
-                self.make(name, after(before, query))
+                self.temporary.make(name, after(before, query))
                 self.source = replace(self.source, given=self.source.given | {name})
 
     def _screened(self, screening: ScreeningSql, kind: Kind) -> Screened:
         satisfied = unsettled = 0
         if kind == "counted":
-            self.make(SCREENED, screening.counted())
+            self.temporary.make(SCREENED, screening.counted())
             # The engine sums over no scopes to null.
             ((satisfied, unsettled),) = self.connection.execute(
                 f'select coalesce(satisfied, 0), coalesce(unsettled, 0) from "{SCREENED}"'  # noqa: S608
             ).fetchall()
-        self.make(SUSPECTS, screening.suspects(kind))
+        self.temporary.make(SUSPECTS, screening.suspects(kind))
         if kind == "mark join" and (rest := screening.satisfied()) is not None:
             ((satisfied,),) = self.connection.execute(to_sql(rest, pretty=False)).fetchall()
         self.source = screening.narrowed()
@@ -171,7 +163,7 @@ class _Steps:
         """Incomplete traces that reach into the window: what was lost touches scopes not further than a gap from it."""
         columns = "trace_id, is_complete, started_at, ended_at"
         since = before(self.source.start, self.rule.judgement.gap_ns)
-        self.made.append(INCOMPLETE)
+        self.temporary.names.append(INCOMPLETE)
         traces = to_sql(self.source.table("traces", None), pretty=False)
         self.connection.execute(
             f"create or replace temp table {INCOMPLETE} as"  # noqa: S608
@@ -181,7 +173,9 @@ class _Steps:
         )
         if grouped:
             ((first,),) = self.connection.execute(f"select min(started_at)::timestamp from {INCOMPLETE}").fetchall()  # noqa: S608
-            self.make("lost", lost_query(self.rule, replace(self._of_incomplete(), lost_since=first or LATEST)))
+            self.temporary.make(
+                "lost", lost_query(self.rule, replace(self._of_incomplete(), lost_since=first or LATEST))
+            )
             self.source = replace(self.source, given=self.source.given | {"lost"})
 
     def _of_incomplete(self) -> Source:
