@@ -1,4 +1,4 @@
-"""Marts that Python infers: comparisons of incidents, return on investment. `statistics/` has the methods."""
+"""Marts that Python infers from incidents: comparisons of them. `statistics/` has the methods."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from dagster_project.resources import Warehouse
 from dagster_project.settings import Project
-from dagster_project.statistics import marts, roi
+from dagster_project.statistics import marts
 from dagster_project.statistics.plan import ComparisonPlan, load_plans
-from dagster_project.statistics.roi_plan import RoiPlan, load_roi_plans
 from dagster_project.warehouse.results import replace_table
 
 Infer = Callable[[duckdb.DuckDBPyConnection], pa.Table]
@@ -27,21 +26,6 @@ def build(project: Project) -> list[dg.AssetsDefinition]:
             "Comparisons of two arms of incidents: effect, interval, frequency beside it, verdict in one sentence.",
             lambda connection: marts.significance(connection, _comparisons(project)),
             after=incidents,
-        ),
-        mart(
-            "mart_roi_lines",
-            "Costs and benefits of each estimate, a row a line and year.",
-            lambda _: roi.roi_lines(_estimates(project)),
-        ),
-        mart(
-            "mart_roi_summary",
-            "Each estimate in total and by labour alone: net present value, return, payback.",
-            lambda _: roi.roi_summary(_estimates(project)),
-        ),
-        mart(
-            "mart_roi_inputs",
-            "Every assumption of each estimate, with its source and how far it is supported.",
-            lambda _: roi.roi_inputs(_estimates(project)),
         ),
     ]
 
@@ -73,9 +57,3 @@ def _comparisons(project: Project) -> Sequence[ComparisonPlan]:
     """The project's comparisons; a project without the file asks for none."""
     file = project.comparisons_file
     return load_plans(file).comparisons if file.is_file() else ()
-
-
-def _estimates(project: Project) -> Sequence[RoiPlan]:
-    """The project's estimates of return; a project without the file makes none."""
-    file = project.roi_file
-    return load_roi_plans(file).estimates if file.is_file() else ()
