@@ -89,6 +89,9 @@ def expire(
                 found[key] = found.get(key, 0) + rows
         if not dry_run:
             _forget_traces(connection, before_day)
+    if any(found.values()) and not dry_run:
+        # What lacked a key and is gone is in no trace that a night touches: the next one counts over all that is left.
+        connection.execute("delete from audit.judged_rules where model = 'rule_unkeyed_items'")
     return [Expired(source, table, day, rows) for (source, table, day), rows in found.items() if rows]
 
 

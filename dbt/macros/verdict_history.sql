@@ -27,6 +27,7 @@
     from {{ gone }};
     drop table {{ gone }};
     {%- endfor %}
-    delete from audit.judged_rules where model not in ({% for name in plan_groups() %}'{{ name }}', {% endfor %}'')
+    delete from audit.judged_rules
+    where model like 'verdicts\_\_%' escape '\' and model not in ({% for name in plan_groups() %}'{{ name }}', {% endfor %}'')
     {%- endif -%}
 {%- endmacro %}

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jinja2
 
 MACROS = Path(__file__).parents[2] / "dbt/macros"
-SCHEMAS = {"stg": "staging", "int": "intermediate", "fct": "violations", "verdicts": "violations"}
+SCHEMAS = {"stg": "staging", "int": "intermediate", "fct": "violations", "verdicts": "violations", "rule": "violations"}
 MACRO = re.compile(r"\{%-?\s*macro\s+(\w+)\(.*?\{%-?\s*endmacro\s*-?%\}", re.DOTALL)
 
 

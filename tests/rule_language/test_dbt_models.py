@@ -163,5 +163,5 @@ def test_names_of_groups_never_meet():
 def test_models_are_described():
     described = yaml.safe_load(generate(catalogue({}))["models/violations/generated/_generated__models.yml"])
     names = [model["name"] for model in described["models"]]
-    assert names == ["rule_catalogue", "rule_null_keys", "verdicts__trace"]
-    assert len(described["models"][2]["columns"]) == 15
+    assert names == ["rule_catalogue", "rule_unkeyed_items", "rule_null_keys", "verdicts__trace"]
+    assert len(described["models"][3]["columns"]) == 15

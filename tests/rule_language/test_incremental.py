@@ -188,14 +188,15 @@ class Warehouse:
         self._fill("staging.stg_deploys", map(_deploy_row, raw.deploys.items()))
         self._fill("intermediate.int_incidents", map(_ticket_row, raw.tickets.items()))
         scratch.derive(self.connection)
-        models = [path for path in files if path.startswith("models/") and "/verdicts__" in path]
+        models = [path for path in files if "/verdicts__" in path or "/rule_unkeyed" in path]
+        models = [path for path in models if path.startswith("models/")]
         names = [path.rsplit("/", 1)[1].removesuffix(".sql") for path in models]
         for number, (path, name) in enumerate(zip(models, names, strict=True)):
             step = killed[1] if killed and killed[0] % len(models) == number else None
             dbt.run_model(name, files[path], step)
         self.connection.execute(
             "create or replace view violations.fct_verdicts as "
-            + " union all ".join(f'select * from violations."{name}"' for name in names)
+            + " union all ".join(f'select * from violations."{name}"' for name in names if name.startswith("verdicts"))
         )
         dbt.call("forget_gone_plan_groups", this="fct_verdicts")
         self.connection.execute("delete from audit.vanished_traces")
@@ -223,6 +224,9 @@ class Warehouse:
 
     def verdicts(self):
         return self.connection.execute("from violations.fct_verdicts order by all").fetchall()
+
+    def unkeyed(self):
+        return self.connection.execute("from violations.rule_unkeyed_items order by all").fetchall()
 
 
 class Raw:
@@ -339,6 +343,7 @@ class Nights(RuleBasedStateMachine):
         once = Warehouse()
         once.replay(self.raw, self.chosen)
         assert self.kept.verdicts() == once.verdicts()
+        assert self.kept.unkeyed() == once.unkeyed()
         once.connection.close()
 
     def teardown(self):
@@ -375,6 +380,22 @@ def _instead(path, old, new):
 PAY, REFUND = ("pay", "shop"), ("refund", "shop")
 # A mistake, and the least that happens for it to show. The random nights above find each of these, too, in 15 to 60 s.
 MISTAKES = {
+    "unkeyed: logs without a trace twice": (
+        _instead("judged_scopes", "or (trace_id is null and {{ in_replay_window('day') }})", ""),
+        [("logs_arrive", [(None, None, 17, 0)]), ("a_night",), ("logs_arrive", [(None, None, 17, HOUR)])],
+    ),
+    "unkeyed: what was counted before, too": (
+        _instead("judged_scopes", "where trace_id in (select trace_id from temp.main.touched) or", "where"),
+        [
+            ("spans_arrive", [(1, 1, None, *PAY, 0, None)]),
+            ("a_night",),
+            ("spans_arrive", [(1, 2, None, *PAY, 0, None)]),
+        ],
+    ),
+    "unkeyed: what a rule meant before, too": (
+        _instead("judged_scopes", "or rule_id || ':' || meaning_hash not in (select unnest", "or '' in (select unnest"),
+        [("spans_arrive", [(1, 1, None, *PAY, 2 * DAY, None)]), ("a_night",), ("rules_change", CATALOGUES[3])],
+    ),
     "only keys of spans in the window": (
         _instead(
             "touched_by__verdicts__by_k.sql",

@@ -169,6 +169,17 @@ REPEATED = """
 """
 
 
+def test_items_without_a_key_are_counted_again_where_some_are_gone(warehouse, load):
+    load("a", on_day(0) + on_day(5))
+    judged = "select model from audit.judged_rules order by model"
+    for model in ("rule_unkeyed_items", "verdicts__trace"):
+        warehouse.execute("insert into audit.judged_rules (model, rule_id, meaning_hash) values (?, 'r', 'm')", [model])
+    expire(warehouse, [WEEK], FORMATS, dry_run=True)
+    assert warehouse.execute(judged).fetchall() == [("rule_unkeyed_items",), ("verdicts__trace",)]
+    expire(warehouse, [WEEK], FORMATS)
+    assert warehouse.execute(judged).fetchall() == [("verdicts__trace",)]
+
+
 def test_a_day_of_which_another_source_has_the_records_is_due_again(warehouse, load):
     load("a", on_day(0) + on_day(1) + on_day(8))
     load("b", on_day(0) + on_day(8) + b" ", source="kept")

@@ -15,14 +15,23 @@ from pathlib import Path
 from sqlglot import exp
 
 from dagster_project import __version__
-from dagster_project.rule_language.dbt import reach
+from dagster_project.rule_language.dbt import null_keys, reach
 from dagster_project.rule_language.catalogue import Catalogue
 from dagster_project.rule_language.sql.entity import ALIASES, started_at
 from dagster_project.rule_language.meaning.model import ALWAYS_TRUE, Scope
 from dagster_project.rule_language.dbt.reach import is_judged_whole, looks_beyond
+from dagster_project.rule_language.dbt.templated import (
+    NOTE,
+    alias,
+    judged_as,
+    judged_list,
+    nothing,
+    reference,
+    to_be_judged,
+)
 from dagster_project.rule_language.rule_file import Rule
 from dagster_project.rule_language.sql.scan import TABLES, Scan, Source
-from dagster_project.rule_language.sql.query import RESULT_TYPES, null_keys_query, to_sql, verdicts_query
+from dagster_project.rule_language.sql.query import RESULT_TYPES, to_sql, verdicts_query
 from dagster_project.rule_language.sql.nodes import (
     aliased,
     call,
@@ -40,8 +49,6 @@ MODELS = "models/violations/generated"
 MACROS = "macros/generated"
 TRACE_GROUP = "verdicts__trace"
 NEARBY_TRACE_GROUP = "verdicts__nearby_trace"
-TOUCHED = "touched"
-"""The temporary table, of the connection that judges a plan group, with the scopes that are judged again."""
 READ_DAYS = "read_days"
 """The same with the days of which hours are read: those that are judged again, and what their baselines need."""
 
@@ -66,8 +73,6 @@ _CATALOGUE_TYPES = {
     "expression": "VARCHAR",
 }
 
-_NOTE = "Generated from the rules by `hindcast prepare`; changes here are lost."
-
 
 def generate(catalogue: Catalogue) -> dict[str, str]:
     """Every generated file of the dbt project.
@@ -85,12 +90,13 @@ def _files(catalogue: Catalogue) -> dict[str, str]:
     groups = plan_groups(catalogue)
     files = {
         f"{MODELS}/rule_catalogue.sql": _rule_catalogue(catalogue),
-        f"{MODELS}/rule_null_keys.sql": _null_keys_model(catalogue),
+        f"{MODELS}/{null_keys.UNKEYED}.sql": null_keys.unkeyed_items(catalogue),
+        f"{MODELS}/rule_null_keys.sql": null_keys.rule_null_keys(),
         f"{MODELS}/_generated__models.yml": _descriptions(groups),
         f"{MACROS}/plan_groups.sql": _plan_groups_macro(groups),
         f"{MACROS}/promoted_attributes.sql": _promoted_macro(catalogue),
-        f"{MACROS}/judged_scopes.sql": f"{{# {_NOTE} #}}\n{_judged_scopes_macros()}",
-        f"{MACROS}/code_version.sql": f"{{# {_NOTE} #}}\n{_code_version_macro()}",
+        f"{MACROS}/judged_scopes.sql": f"{{# {NOTE} #}}\n{_judged_scopes_macros()}",
+        f"{MACROS}/code_version.sql": f"{{# {NOTE} #}}\n{_code_version_macro()}",
     }
     for name, rules in groups.items():
         files[f"{MODELS}/{name}.sql"] = _model(name, rules)
@@ -132,18 +138,10 @@ def _reach_of(name: str, rules: list[Rule]) -> reach.Reach | None:
     return reach.of(rules) if is_hourly or looks_beyond(rules[0]) else None
 
 
-def _reference(name: str, alias: str | None) -> exp.Expression:
-    """`{{ ref('stg_spans') }}`: a name that dbt fills in."""
-    table = exp.Table(this=exp.Var(this=f"{{{{ ref('{TABLES[name][1]}') }}}}"))
-    if alias:
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-    return table
-
-
 def _model(name: str, rules: list[Rule]) -> str:
     """Incremental: touched scopes and rules whose meaning is new are judged, everything else stays."""
-    judged = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules]))
-    whole = _quoted_for_hook(json.dumps([_judged_as(rule) for rule in rules if is_judged_whole(rule)]))
+    judged = judged_list(rules)
+    whole = judged_list(rule for rule in rules if is_judged_whole(rule))
     found = _reach_of(name, rules)
     reached = f", {found.as_jinja}" if found else ""
     head = (
@@ -151,7 +149,7 @@ def _model(name: str, rules: list[Rule]) -> str:
         "        on_schema_change='fail',\n"
         f"        pre_hook=\"{{{{ begin_judging('{name}', touched_by__{name}(), {judged}, {whole}{reached}) }}}}\",\n"
         f"        post_hook=\"{{{{ end_judging('{name}', {judged}{reached}) }}}}\"\n    )\n}}}}\n"
-        f"-- {_NOTE}\n"
+        f"-- {NOTE}\n"
         f"{{%- set judged_before = rules_judged_before('{name}', {whole}) %}}\n"
         "{%- set taken_out = rules_taken_out() %}\n\n"
     )
@@ -162,39 +160,35 @@ def _query(rule: Rule) -> exp.Select:
     """The verdicts of a rule in the scopes that are to be judged again."""
     scope = rule.judgement.scope
     if is_judged_whole(rule):
-        return verdicts_query(rule, Source(table=_reference))
+        return verdicts_query(rule, Source(table=reference))
     if scope is Scope.HOUR:
-        return verdicts_query(rule, Source(table=_reference, read=_read_days(rule)))
+        return verdicts_query(rule, Source(table=reference, read=_read_days(rule)))
     if scope is Scope.TRACE:
-        return verdicts_query(rule, Source(table=_reference, touched=_touched(rule)))
-    return verdicts_query(rule, Source(table=_reference, touched_keys=_touched_keys(rule)))
+        return verdicts_query(rule, Source(table=reference, touched=_touched(rule)))
+    return verdicts_query(rule, Source(table=reference, touched_keys=_touched_keys(rule)))
 
 
 def _model_text(rules: list[Rule]) -> str:
     """Each rule is a query of its own, anchored where it is rare, under its name; dbt leaves out those taken out."""
-    parts = [to_sql(_nothing(RESULT_TYPES))]
+    parts = [to_sql(nothing(RESULT_TYPES))]
     for number, rule in enumerate(rules):
-        source = exp.Subquery(this=_query(rule), alias=_alias(number))
+        source = exp.Subquery(this=_query(rule), alias=alias(number))
         columns = [column(name, f"rule_{number}") for name in RESULT_TYPES]
         chosen = exp.Select(expressions=columns).from_(source, copy=False)
         if rule.judgement.scope is Scope.HOUR and not is_judged_whole(rule):
             # Hours before those that are judged again are read for baselines alone.
             day = exp.Var(this=f'{{{{ day_of_hour(\'"rule_{number}"."scope_key"\') }}}}')
-            chosen = chosen.where(_to_be_judged(rule, day, ["day"]), copy=False)
+            chosen = chosen.where(to_be_judged(rule, day, ["day"]), copy=False)
         judged = to_sql(chosen)
-        parts.append(f"{{%- if '{_judged_as(rule)}' not in taken_out %}}\nUNION ALL\n{judged}\n{{%- endif %}}")
+        parts.append(f"{{%- if '{judged_as(rule)}' not in taken_out %}}\nUNION ALL\n{judged}\n{{%- endif %}}")
     return "\n".join(parts) + "\n"
-
-
-def _alias(number: int) -> exp.TableAlias:
-    return exp.TableAlias(this=exp.to_identifier(f"rule_{number}", quoted=True))
 
 
 def _touched(rule: Rule) -> Callable[[exp.Expression], exp.Expression]:
     """A condition that dbt fills in: `true` for a rule that is new, else that the trace is touched."""
 
     def condition(trace_id: exp.Expression) -> exp.Expression:
-        return _to_be_judged(rule, trace_id, ["trace_id"])
+        return to_be_judged(rule, trace_id, ["trace_id"])
 
     return condition
 
@@ -204,7 +198,7 @@ def _touched_keys(rule: Rule) -> Callable[[Sequence[exp.Expression]], exp.Expres
 
     def condition(values: Sequence[exp.Expression]) -> exp.Expression:
         what = values[0] if len(values) == 1 else exp.Tuple(expressions=list(values))
-        return _to_be_judged(rule, what, [f"k{number}" for number in range(len(values))])
+        return to_be_judged(rule, what, [f"k{number}" for number in range(len(values))])
 
     return condition
 
@@ -218,16 +212,9 @@ def _read_days(rule: Rule) -> Callable[[Entity], exp.Expression]:
         if day is None:
             microseconds = exp.IntDiv(this=call("epoch_ns", started_at(entity)), expression=exp.Literal.number(1000))
             day = cast(call("make_timestamp", exp.Paren(this=microseconds)), "DATE")
-        return _to_be_judged(rule, day, ["day"], READ_DAYS)
+        return to_be_judged(rule, day, ["day"], READ_DAYS)
 
     return condition
-
-
-def _to_be_judged(rule: Rule, what: exp.Expression, names: list[str], among: str = TOUCHED) -> exp.Expression:
-    template = f"{{{{ is_to_be_judged(judged_before, '{_judged_as(rule)}') }}}}"
-    touched = exp.table_(among, db="main", catalog="temp", quoted=True)
-    chosen = exp.Select(expressions=[column(name) for name in names]).from_(touched, copy=False)
-    return one_of([exp.Var(this=template), in_query(what, chosen)])
 
 
 def _touched_macro(name: str, rules: list[Rule]) -> str:
@@ -240,7 +227,7 @@ def _touched_macro(name: str, rules: list[Rule]) -> str:
         query = "select day from temp.main.touched_days"
     else:
         query = _touched_keys_query(rules, beyond=_reach_of(name, rules) is not None)
-    return f"{{# {_NOTE} #}}\n{{% macro touched_by__{name}() %}}\n{query}\n{{% endmacro %}}\n"
+    return f"{{# {NOTE} #}}\n{{% macro touched_by__{name}() %}}\n{query}\n{{% endmacro %}}\n"
 
 
 def _touched_keys_query(rules: list[Rule], *, beyond: bool) -> str:
@@ -249,11 +236,11 @@ def _touched_keys_query(rules: list[Rule], *, beyond: bool) -> str:
     All items, not only those that a rule looks at: a trace that became whole, or is so no more, carries the key, too.
     """
     if all(map(is_judged_whole, rules)):
-        return to_sql(_nothing({"scope_key": "VARCHAR"}))
+        return to_sql(nothing({"scope_key": "VARCHAR"}))
     # The rules of a plan group share their keys, so one of them says for all where an entity carries them.
     rows: dict[Entity, exp.Select] = {}
     for rule in rules:
-        scan = Scan(rule, Source(table=_reference))
+        scan = Scan(rule, Source(table=reference))
         for entity in ["span", *scan.made.entities] if scan.can_lose else scan.made.entities:
             if entity not in rows:
                 rows[entity] = scan.key_rows(entity, _arrived(entity, beyond=beyond))
@@ -284,35 +271,10 @@ def _arrived(entity: Entity, *, beyond: bool) -> exp.Expression:
     return one_of([of_touched_trace, exp.Var(this=f'{{{{ in_replay_window(\'"{alias}"."occurred_on"\') }}}}')])
 
 
-def _judged_as(rule: Rule) -> str:
-    """What a row of the table must carry to be current: ids and hashes hold no quotes."""
-    return f"{rule.id}:{rule.meaning_hash}"
-
-
-def _quoted_for_hook(names: str) -> str:
-    return names.replace('"', "'")
-
-
 def _rule_catalogue(catalogue: Catalogue) -> str:
-    selects = [_catalogue_row(rule) for rule in catalogue.rules] or [_nothing(_CATALOGUE_TYPES)]
-    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
+    selects = [_catalogue_row(rule) for rule in catalogue.rules] or [nothing(_CATALOGUE_TYPES)]
+    head = f"{{{{ config(materialized='table') }}}}\n-- {NOTE}\n\n"
     return head + to_sql(union_all(selects)) + "\n"
-
-
-def _null_keys_model(catalogue: Catalogue) -> str:
-    """How many items lack the key that a rule groups by, a row a rule that groups."""
-    types = {"rule_id": "VARCHAR", "null_keys": "BIGINT"}
-    selects = []
-    for rule in catalogue.judged:
-        if rule.judgement.group_by:
-            counted = exp.Subquery(this=null_keys_query(rule, Source(table=_reference)), alias=_alias(0))
-            named = [
-                aliased(text(rule.id), "rule_id"),
-                aliased(cast(column("null_keys", "rule_0"), "BIGINT"), "null_keys"),
-            ]
-            selects.append(exp.Select(expressions=named).from_(counted, copy=False))
-    head = f"{{{{ config(materialized='table') }}}}\n-- {_NOTE}\n\n"
-    return head + to_sql(union_all(selects or [_nothing(types)])) + "\n"
 
 
 def _catalogue_row(rule: Rule) -> exp.Select:
@@ -352,15 +314,9 @@ def _literal(value: str | tuple[str, ...]) -> exp.Expression:
     return exp.Array(expressions=[text(part) for part in value]) if isinstance(value, tuple) else text(value)
 
 
-def _nothing(types: dict[str, str]) -> exp.Select:
-    """A table of these columns without a row."""
-    columns = [aliased(cast(exp.null(), type_), name) for name, type_ in types.items()]
-    return exp.Select(expressions=columns).where(exp.false(), copy=False)
-
-
 def _plan_groups_macro(groups: Iterable[str]) -> str:
     names = ", ".join(f"'{name}'" for name in groups)
-    return f"{{# {_NOTE} #}}\n{{% macro plan_groups() %}}{{{{ return([{names}]) }}}}{{% endmacro %}}\n"
+    return f"{{# {NOTE} #}}\n{{% macro plan_groups() %}}{{{{ return([{names}]) }}}}{{% endmacro %}}\n"
 
 
 def _judged_scopes_macros() -> str:
@@ -383,7 +339,7 @@ def _promoted_macro(catalogue: Catalogue) -> str:
         r'"(?:\\.|[^"\\])*"', lambda found: found.group().replace("{", "\\u007b").replace("}", "\\u007d"), body
     )
     body = re.sub(r'"(?:\\.|[^"\\])*"', lambda found: found.group().replace("%", "\\u0025"), body)
-    head = f"{{# {_NOTE} #}}\n{{% macro promoted_attributes(entity) %}}\n"
+    head = f"{{# {NOTE} #}}\n{{% macro promoted_attributes(entity) %}}\n"
     return f"{head}{{{{ return(fromjson('{_jinja_text(body)}')[entity]) }}}}\n{{% endmacro %}}\n"
 
 
@@ -394,10 +350,12 @@ def _jinja_text(body: str) -> str:
 
 def _descriptions(groups: dict[str, list[Rule]]) -> str:
     """What the models are, for dbt's documentation and Dagster's asset graph."""
-    lines = ["version: 2", "", f"# {_NOTE}", "models:"]
+    lines = ["version: 2", "", f"# {NOTE}", "models:"]
     lines += [
         "  - name: rule_catalogue",
         "    description: One row a rule, retired ones included, as the rule files say.",
+        f"  - name: {null_keys.UNKEYED}",
+        "    description: Items that a rule looks at and that lack the key it groups by; a row a rule and trace.",
         "  - name: rule_null_keys",
         "    description: How many items that a rule looks at lack the key that it groups by.",
     ]

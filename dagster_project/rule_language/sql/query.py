@@ -66,6 +66,11 @@ def null_keys_query(rule: Rule, source: Source | None = None) -> exp.Select:
     return Scan(rule, source or Source()).null_keys()
 
 
+def unkeyed_query(rule: Rule, source: Source | None = None) -> exp.Select:
+    """The items that `null_keys_query` counts: `trace_id`, and `day` of a log that has no trace."""
+    return Scan(rule, source or Source()).unkeyed()
+
+
 def lost_query(rule: Rule, source: Source | None = None) -> exp.Expression:
     """The keys that losses touch, with the traces and times of the losses: what verdicts over groups call `lost`."""
     scan = Scan(rule, source or Source())

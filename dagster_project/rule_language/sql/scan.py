@@ -36,6 +36,7 @@ from dagster_project.rule_language.sql.nodes import (
     column,
     every_of,
     in_query,
+    is_null,
     is_true,
     joined,
     not_null,
@@ -103,30 +104,40 @@ class Scan:
     def can_lose(self) -> bool:
         return self.made.can_lose
 
-    def related(self) -> list[tuple[str, exp.Expression]]:
-        """The named parts of the query that conditions on items refer to, in order."""
-        carried = [(CARRIED, self.key_sql.carried())] if self.key_sql.lifted else []
+    def related(self, *carriers: exp.Expression) -> list[tuple[str, exp.Expression]]:
+        """The named parts of the query that conditions on items refer to, in order.
+
+        Of the spans that carry a lifted key those for which the conditions `carriers` hold.
+        """
+        carried = [(CARRIED, self.key_sql.carried(*carriers))] if self.key_sql.lifted else []
         return [*carried, *self.relations.parts()]
 
     def null_keys(self) -> exp.Select:
         """How many items of the window lack a key; self-contained."""
+        count = aliased(exp.Count(this=exp.Star()), "null_keys")
+        return select(count).from_(self.unkeyed().subquery("missing", copy=False), copy=False)
+
+    def unkeyed(self) -> exp.Select:
+        """The trace of each item of the window that lacks a key, and the day of a log without one; self-contained."""
+        read = self.source.read
         unions = []
         for entity in self.made.entities:
             sets = self._sets_of(entity, self.made.relevant)
-            query = from_entity(select(aliased(exp.Literal.number(1), "one")), entity, self.source.table)
+            alone = exp.case().when(is_null(trace_id(entity)), column("occurred_on", ALIASES["log"]))
+            day = cast(alone if entity == "log" else exp.null(), "DATE")
+            query = from_entity(select(trace_id(entity), aliased(day, "day")), entity, self.source.table)
             query = self.relations.joined_to(query, entity, [one.condition for one in sets])
-            keys = self.key_sql.values(entity)
-            missing = one_of([exp.Paren(this=exp.Is(this=key, expression=exp.null())) for key in keys])
             if self.key_sql.lifted:
                 carriers = select(column("trace_id")).from_(table(CARRIED), copy=False)
-                missing = exp.Not(this=exp.Paren(this=in_query(trace_id(entity), carriers)))
-                missing = one_of([exp.Paren(this=exp.Is(this=trace_id(entity), expression=exp.null())), missing])
-            unions.append(query.where(missing, self._relevant(entity), *self._inside(entity), copy=False))
-        count = aliased(exp.Count(this=exp.Star()), "null_keys")
-        result = select(count).from_(
-            exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("missing"))), copy=False
-        )
-        for name, part in self.related():
+                carried = exp.Paren(this=in_query(trace_id(entity), carriers))
+                missing = one_of([is_null(trace_id(entity)), exp.Not(this=carried)])
+            else:
+                missing = one_of([is_null(key) for key in self.key_sql.values(entity)])
+            arrived = [read(entity)] if read else []
+            unions.append(query.where(missing, self._relevant(entity), *self._inside(entity), *arrived, copy=False))
+        together = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("unkeyed")))
+        result = select(exp.Star()).from_(together, copy=False)
+        for name, part in self.related(*([read("span")] if read else [])):
             result = result.with_(exp.to_identifier(name, quoted=True), as_=part, copy=False)
         return result
 
