@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,20 +169,12 @@ def negative_binomial_ratio(
         return test
     if baseline.sum() == 0 or candidate.sum() == 0:
         return NotPossible("no_incidents", "an arm has no incident in a full week, so no ratio is finite")
-    counts = np.concatenate([baseline, candidate])
-    is_candidate = np.arange(counts.size) >= baseline.size
-    design = np.column_stack([np.ones(counts.size), is_candidate])
-    with warnings.catch_warnings():
-        for category in (ConvergenceWarning, HessianInversionWarning, RuntimeWarning):
-            warnings.simplefilter("ignore", category)
-        try:
-            fit = NegativeBinomial(counts, design).fit(disp=0, maxiter=200)
-            errors = np.asarray(fit.bse)
-        except np.linalg.LinAlgError:
-            fit, errors = None, np.full(3, np.nan)
-    if fit is None or not fit.mle_retvals["converged"] or not np.all(np.isfinite(errors)) or fit.params[2] <= 0:
+    if test.ratio <= 1:
         return NotPossible("no_overdispersion", "weekly counts vary no more than those of independent incidents")
-    log_ratio, error = float(fit.params[1]), float(errors[1])
+    fit = _negative_binomial(baseline, candidate, (test.ratio - 1) / float(np.append(baseline, candidate).mean()))
+    if fit is None:
+        return NotPossible("not_converged", "the negative binomial's likelihood has no maximum that could be found")
+    log_ratio, error = float(fit.params[1]), float(fit.bse[1])
     half = float(stats.norm.ppf((1 + confidence) / 2)) * error
     return NegativeBinomialEffect(
         ratio=math.exp(log_ratio),
@@ -192,3 +185,19 @@ def negative_binomial_ratio(
         baseline_weeks=int(baseline.size),
         candidate_weeks=int(candidate.size),
     )
+
+
+def _negative_binomial(baseline: Counts, candidate: Counts, alpha: float) -> Any:
+    """Statsmodels' fit, begun at the arms' means and at the moments' `alpha`; None where it does not converge."""
+    counts = np.concatenate([baseline, candidate])
+    design = np.column_stack([np.ones(counts.size), np.arange(counts.size) >= baseline.size])
+    start = [math.log(baseline.mean()), math.log(candidate.mean() / baseline.mean()), alpha]
+    with warnings.catch_warnings():
+        for category in (ConvergenceWarning, HessianInversionWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", category)
+        try:
+            fit = NegativeBinomial(counts, design).fit(start_params=start, disp=0, maxiter=500)
+            is_good = bool(fit.mle_retvals["converged"]) and np.all(np.isfinite(fit.bse)) and fit.params[2] > 0
+        except np.linalg.LinAlgError:
+            return None
+    return fit if is_good else None

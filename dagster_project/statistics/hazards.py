@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from dagster_project.statistics.not_possible import NotPossible
-from dagster_project.statistics.strata import Strata, one_stratum
+from dagster_project.statistics.strata import Strata, one_stratum, totals
 from dagster_project.statistics.survival import Lifetimes
 
 Floats = npt.NDArray[np.float64]
@@ -97,8 +97,8 @@ def hazard_ratio(
     """Cox's proportional hazards (1972) for one arm against the other, a hazard of its own each stratum, Efron's ties.
 
     With one covariate of two values the partial likelihood needs only counts at each time, so a million incidents
-    take a second. The check of proportionality is Grambsch and Therneau's (1994): scaled Schoenfeld residuals
-    against time, here against 1 minus the pooled Kaplan-Meier curve, as a score test with the exact variance.
+    take a second. The check of proportionality is Grambsch and Therneau's (1994), scaled Schoenfeld residuals against
+    time, as a score test with the exact variance; time enters as the share of the ended that ended before.
 
     Returns
     -------
@@ -197,18 +197,15 @@ def _maximum(terms: tuple[Floats, Floats], candidates: float) -> float | None:
 
 
 def _proportionality(table: _RiskTable, share: Floats) -> float | None:
+    """Chi-square of the score test of a log ratio that moves with time; None when all ended at one time."""
     ended = table.ended.astype(np.int64)
     rows = np.repeat(np.arange(ended.size), ended)
-    order = np.argsort(table.times, kind="stable")
-    places = np.empty(order.size)
-    # Time enters as the share of ended incidents before it, which no unit and no long tail can bend.
-    places[order] = (np.cumsum(ended[order]) - ended[order]) / max(int(ended.sum()), 1)
-    _, first_of_tie = np.unique(table.times, return_inverse=True)
-    tied = np.full(first_of_tie.max(initial=-1) + 1, np.inf)
-    np.minimum.at(tied, first_of_tie, places)
-    time = tied[first_of_tie]
-    variance = np.bincount(rows, weights=share * (1 - share), minlength=ended.size)
-    residual = table.ended_candidate - np.bincount(rows, weights=share, minlength=ended.size)
+    # Ranked, so that no unit and no long tail of time can bend the line through the residuals.
+    moments, places = np.unique(table.times, return_inverse=True)
+    at_moment = totals(table.ended, places, moments.size)
+    time = ((at_moment.cumsum() - at_moment) / at_moment.sum())[places]
+    variance = totals(share * (1 - share), rows, ended.size)
+    residual = table.ended_candidate - totals(share, rows, ended.size)
     information = float(variance.sum())
     spread = float((time**2 * variance).sum()) - float((time * variance).sum()) ** 2 / information
     if spread <= 1e-12 * information:

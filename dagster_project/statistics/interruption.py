@@ -105,7 +105,15 @@ class RegressionToMean:
     periods: int
 
 
-def period_means(logs: Floats, started_at: Times, cut_over_at: np.datetime64, period_days: float) -> PeriodMeans:
+def period_means(
+    logs: Floats,
+    started_at: Times,
+    cut_over_at: np.datetime64,
+    period_days: float,
+    *,
+    starts_at: np.datetime64 | None = None,
+    ends_at: np.datetime64 | None = None,
+) -> PeriodMeans:
     """Mean log of each full period counted from the cut-over; the ragged ones at both ends are left out.
 
     Parameters
@@ -114,11 +122,16 @@ def period_means(logs: Floats, started_at: Times, cut_over_at: np.datetime64, pe
         Of durations.
     started_at : (n,) array
         When each incident started.
+    starts_at, ends_at
+        Begin and end of the observation, which bound the full periods; the first and the last incident when left out.
     """
     if logs.size == 0:
         return PeriodMeans(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=np.int64))
     places = (started_at - cut_over_at) / np.timedelta64(1, "D") / period_days
-    first, last = math.ceil(float(places.min()) - 1e-9), math.floor(float(places.max()) + 1e-9)
+    begin = started_at.min() if starts_at is None else starts_at
+    end = started_at.max() if ends_at is None else ends_at
+    first, last = (float((edge - cut_over_at) / np.timedelta64(1, "D")) / period_days for edge in (begin, end))
+    first, last = math.ceil(first - 1e-9), math.floor(last + 1e-9)
     numbers = np.floor(places).astype(np.int64)
     inside = (numbers >= first) & (numbers < last)
     shifted = numbers[inside] - first
