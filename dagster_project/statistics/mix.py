@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
+from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.strata import Strata, totals
 
 Floats = npt.NDArray[np.float64]
@@ -44,18 +47,73 @@ class MixRow:
 class MixSplit:
     """The change of the mean log and of the mean (in the unit of the durations) in a part of mix and a part within.
 
-    `overlap` is the share of the mix that both arms have in common; `warning` says which kinds stand in one arm only.
+    `alone_log` and `alone` are of the mix what comes from kinds that stand in one arm only. Where that is much, the split
+    says that the arms hold other things, not that the mix made the difference; `warning` names those kinds. `overlap` is
+    the share of the mix that both arms have in common.
     """
 
     rows: tuple[MixRow, ...]
     change_log: float
     mix_log: float
+    alone_log: float
     within_log: float
     change: float
     mix: float
+    alone: float
     within: float
     overlap: float
     warning: str | None
+
+
+@dataclass(frozen=True)
+class StandardisedRatio:
+    """Ratio of geometric means, candidate over baseline, had the candidate met the baseline's mix.
+
+    `covered` is the share of the baseline whose kinds have two incidents in each arm; the rest carries no comparison.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    covered: float
+
+
+def standardised_ratio(
+    baseline: Floats, candidate: Floats, kinds: Strata, *, confidence: float = 0.95
+) -> StandardisedRatio | NotPossible:
+    """Direct standardisation to the baseline's mix (Neison 1844): differences within kinds, weighted by its shares.
+
+    Parameters
+    ----------
+    baseline, candidate : (n,), (m,) arrays
+        Logs of durations.
+    kinds
+        Severity, or whatever tells incidents apart, of each.
+
+    Returns
+    -------
+    StandardisedRatio or NotPossible
+        The latter when no kind has two incidents in each arm, or none of those varies. The interval is normal, on the
+        sum of the kinds' variances.
+    """
+    counts = np.column_stack([kinds.baseline_counts, kinds.candidate_counts])
+    usable = (counts >= 2).all(axis=1)
+    if not usable.any():
+        return NotPossible("no_overlap", "no kind of incident occurs twice in both arms, so there is nothing to weight")
+    means = _means(baseline, candidate, kinds, counts)[usable]
+    squared = _squared_errors(baseline, candidate, kinds, counts)[usable]
+    weights = counts[usable, 0] / counts[usable, 0].sum()
+    difference = float(weights @ (means[:, 1] - means[:, 0]))
+    error = math.sqrt(float(weights**2 @ squared.sum(axis=1)))
+    if error == 0:
+        return NotPossible("all_equal", "within each kind every incident lasts the same")
+    half = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    return StandardisedRatio(
+        math.exp(difference),
+        math.exp(difference - half),
+        math.exp(difference + half),
+        covered=float(counts[usable, 0].sum() / counts[:, 0].sum()),
+    )
 
 
 def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit | None:
@@ -84,6 +142,7 @@ def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit
     means = _means(baseline, candidate, kinds, counts)
     log_mix, log_within = _parts(shares, log_means)
     mix, within = _parts(shares, means)
+    shared = (counts > 0).all(axis=1)
     rows = tuple(
         MixRow(
             name=str(name),
@@ -106,9 +165,11 @@ def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit
         rows=rows,
         change_log=float(np.log(candidate).mean() - np.log(baseline).mean()),
         mix_log=float(log_mix.sum()),
+        alone_log=float(log_mix[~shared].sum()),
         within_log=float(log_within.sum()),
         change=float(candidate.mean() - baseline.mean()),
         mix=float(mix.sum()),
+        alone=float(mix[~shared].sum()),
         within=float(within.sum()),
         overlap=float(shares.min(axis=1).sum()),
         warning=_warning(rows),
@@ -117,10 +178,23 @@ def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit
 
 def _means(baseline: Floats, candidate: Floats, kinds: Strata, counts: npt.NDArray[np.intp]) -> Floats:
     """(kinds, 2) means; NaN where an arm has none of a kind."""
-    size = kinds.names.size
-    sums = np.column_stack([totals(baseline, kinds.baseline, size), totals(candidate, kinds.candidate, size)])
+    sums = _sums(baseline, candidate, kinds)
     means: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     return means
+
+
+def _squared_errors(baseline: Floats, candidate: Floats, kinds: Strata, counts: npt.NDArray[np.intp]) -> Floats:
+    """(kinds, 2) squared standard errors of the means; 0 where an arm has fewer than two of a kind."""
+    means = np.nan_to_num(_means(baseline, candidate, kinds, counts))
+    away = (baseline - means[kinds.baseline, 0]) ** 2, (candidate - means[kinds.candidate, 1]) ** 2
+    sums = _sums(*away, kinds)
+    errors: Floats = np.divide(sums, counts * (counts - 1), out=np.zeros(sums.shape), where=counts > 1)
+    return errors
+
+
+def _sums(baseline: Floats, candidate: Floats, kinds: Strata) -> Floats:
+    size = kinds.names.size
+    return np.column_stack([totals(baseline, kinds.baseline, size), totals(candidate, kinds.candidate, size)])
 
 
 def _parts(shares: Floats, means: Floats) -> tuple[Floats, Floats]:
