@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -172,9 +172,15 @@ def together(
     ------
     NothingToReplay
         When a table is missing.
+    ReplayFailed
+        When the engine fails in another way while it reads what they share.
     """
     window = window or Window()
-    with fused(connection, rules, window, source_of(connection, window)) as shared:
+    with ExitStack() as stack:
+        try:
+            shared = stack.enter_context(fused(connection, rules, window, source_of(connection, window)))
+        except duckdb.Error as error:
+            raise ReplayFailed(f"what the rules share could not be read: {error}") from error
         yield shared
 
 

@@ -184,6 +184,9 @@ def test_a_defect_in_what_is_shared_is_not_hidden(connection, monkeypatch):
     made = fused(connection, asked, Window(), engine.source_of((None, None)), choice=shared_by_all(asked))
     with pytest.raises(duckdb.BinderException), made:
         pass
+    monkeypatch.setattr("dagster_project.replay.fused.chosen_for", broken)
+    with pytest.raises(ReplayFailed, match="no such column"), together(connection, asked):
+        pass
 
 
 DAY = 24 * 3600 * NS
