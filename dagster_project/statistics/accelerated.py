@@ -245,7 +245,7 @@ def _maximum(cells: _Cells) -> tuple[float, float, float] | NotPossible:
     start = np.linalg.solve(gram, x.T @ cells.sums)
     fitted = x @ start
     spread = float((cells.squares - 2 * fitted * cells.sums + n * fitted**2).sum() / n.sum())
-    if spread <= 1e-18 * max(float(cells.squares.sum() / n.sum()), 1.0):
+    if spread <= 1e-12 * max(float(cells.squares.sum() / n.sum()), 1e-12):
         return NotPossible(
             "all_equal", "within its cell every incident lasts the same, so there is no spread to judge by"
         )

@@ -47,9 +47,9 @@ class MixRow:
 class MixSplit:
     """The change of the mean log and of the mean (in the unit of the durations) in a part of mix and a part within.
 
-    `alone_log` and `alone` are of the mix what comes from kinds that stand in one arm only. Where that is much, the split
-    says that the arms hold other things, not that the mix made the difference; `warning` names those kinds. `overlap` is
-    the share of the mix that both arms have in common.
+    `alone_log` and `alone` are of the mix what comes from kinds that stand in one arm only. Where that is much, the
+    split says that the arms hold other things, not that the mix made the difference; `warning` names those kinds.
+    `overlap` is the share of the mix that both arms have in common.
     """
 
     rows: tuple[MixRow, ...]
@@ -105,7 +105,7 @@ def standardised_ratio(
     weights = counts[usable, 0] / counts[usable, 0].sum()
     difference = float(weights @ (means[:, 1] - means[:, 0]))
     error = math.sqrt(float(weights**2 @ squared.sum(axis=1)))
-    if error == 0:
+    if error <= 1e-12:
         return NotPossible("all_equal", "within each kind every incident lasts the same")
     half = float(stats.norm.ppf((1 + confidence) / 2)) * error
     return StandardisedRatio(

@@ -23,16 +23,18 @@ class AdjustedTest:
     is_rejected: bool
 
 
-def holm(p_values: Mapping[str, float], *, alpha: float = 0.05) -> tuple[AdjustedTest, ...]:
+def holm(
+    p_values: Mapping[str, float], *, alpha: float = 0.05, at_most: int = FAMILY_AT_MOST
+) -> tuple[AdjustedTest, ...]:
     """Holm's step-down adjustment (Holm 1979): the chance of any false positive in the family is at most `alpha`.
 
     Raises
     ------
     ValueError
-        With more than three p values, or one outside 0 to 1.
+        With more than `at_most` p values, or one outside 0 to 1.
     """
-    if len(p_values) > FAMILY_AT_MOST:
-        raise ValueError(f"a primary family has at most {FAMILY_AT_MOST} questions, got {len(p_values)}")
+    if len(p_values) > at_most:
+        raise ValueError(f"a primary family has at most {at_most} questions, got {len(p_values)}")
     return _adjusted(p_values, alpha, "holm")
 
 
