@@ -5,38 +5,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
+import duckdb
+import pyarrow as pa
 
-from dagster_project.assets.statistics import mart
+from dagster_project.assets.statistics import Infer, mart
 from dagster_project.settings import Project
 from dagster_project.statistics import roi
-from dagster_project.statistics.roi_plan import RoiPlan, load_roi_plans
+from dagster_project.statistics.roi import FoundEffects, RoiPlan
+
+ESTIMATES = (
+    ("mart_roi_lines", "Costs and benefits of each estimate, a row a line and year.", roi.roi_lines),
+    (
+        "mart_roi_summary",
+        "Each estimate in total and by labour alone: net present value, return, payback, break-even.",
+        roi.roi_summary,
+    ),
+    (
+        "mart_roi_inputs",
+        "Every assumption of each estimate, with its source and how far it is supported.",
+        roi.roi_inputs,
+    ),
+    (
+        "mart_roi_draws",
+        "The distribution of each estimate's net present value: percentiles, chance of a loss.",
+        roi.roi_draws,
+    ),
+    ("mart_roi_histogram", "The bins of that distribution.", roi.roi_histogram),
+    ("mart_roi_tornado", "What each estimate hangs on: every driver at the ends of its range.", roi.roi_tornado),
+)
 
 
 def build(project: Project) -> list[dg.AssetsDefinition]:
     """One asset a mart."""
-    return [
-        mart(
-            "mart_roi_lines",
-            "Costs and benefits of each estimate, a row a line and year.",
-            lambda _: roi.roi_lines(_estimates(project)),
-        ),
-        mart(
-            "mart_roi_summary",
-            "Each estimate in total and by labour alone: net present value, return, payback.",
-            lambda _: roi.roi_summary(_estimates(project)),
-        ),
-        mart(
-            "mart_roi_inputs",
-            "Every assumption of each estimate, with its source and how far it is supported.",
-            lambda _: roi.roi_inputs(_estimates(project)),
-        ),
-    ]
+    compared = [dg.AssetKey(["marts", "mart_significance"])]
+    return [mart(name, said, _rows_of(project, rows), after=compared) for name, said, rows in ESTIMATES]
+
+
+def _rows_of(project: Project, rows: Callable[[Sequence[RoiPlan], FoundEffects], pa.Table]) -> Infer:
+    def infer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        plans = _estimates(project)
+        return rows(plans, roi.read_effects(connection, plans))
+
+    return infer
 
 
 def _estimates(project: Project) -> Sequence[RoiPlan]:
     """The project's estimates of return; a project without the file makes none."""
     file = project.roi_file
-    return load_roi_plans(file).estimates if file.is_file() else ()
+    return roi.load_roi_plans(file).estimates if file.is_file() else ()

@@ -11,7 +11,7 @@ from dagster_project.policy.policy import load_policy
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
 from dagster_project.statistics.plan import load_plans
-from dagster_project.statistics.roi_plan import load_roi_plans
+from dagster_project.statistics.roi import load_roi_plans
 from dagster_project.transformation import prepare, replay_window, time_limit
 from dagster_project.transformation.replay_window import ReplayWindow
 from dagster_project.warehouse import landing, lock
