@@ -7,6 +7,7 @@ import pytest
 from dagster_project.policy.policy import ClockName
 from dagster_project.statistics.arms import Arm
 from dagster_project.statistics.plan import ComparisonPlan
+from dagster_project.statistics.survival import Lifetimes
 
 
 def make_arm(
@@ -51,3 +52,18 @@ def arm() -> Callable[..., Arm]:
 @pytest.fixture
 def plan() -> Callable[..., ComparisonPlan]:
     return make_plan
+
+
+@pytest.fixture(scope="session")
+def six_mp() -> Lifetimes:
+    """Weeks of remission of 21 children on 6-mercaptopurine, 12 of them still in it (Freireich et al. 1963)."""
+    return Lifetimes.of(
+        np.array([6, 6, 6, 7, 10, 13, 16, 22, 23.0]), np.array([6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35.0])
+    )
+
+
+@pytest.fixture(scope="session")
+def placebo() -> Lifetimes:
+    """The other arm: all 21 had relapsed."""
+    weeks = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+    return Lifetimes.of(np.array(weeks, dtype=np.float64), np.empty(0))

@@ -10,10 +10,8 @@ from scipy import stats
 from dagster_project.statistics.effects import (
     adjusted_log_difference,
     clustered_log_difference,
-    dispersion,
     mann_whitney,
     permutation_test,
-    rate_ratio,
     ratio_of,
     welch,
 )
@@ -119,39 +117,6 @@ def test_cliffs_delta_counts_pairs(baseline, candidate):
     result = mann_whitney(baseline, candidate)
     assert result.cliffs_delta == pytest.approx(pairs.mean(), abs=1e-9)
     assert 0 <= result.p_value <= 1
-
-
-def test_rates_of_156_in_a_year_and_23_in_a_month():
-    rate = rate_ratio(156, 365, 23, 30)
-    assert rate.ratio == pytest.approx(1.794, abs=5e-4)  # incidents rose by 79 %
-    # The exact interval by its definition: at its ends each tail of the conditional binomial holds 2.5 %.
-    for bound, tail in (
-        (rate.low, stats.binom.sf(22, 179, rate.low * 30 / (rate.low * 30 + 365))),
-        (rate.high, stats.binom.cdf(23, 179, rate.high * 30 / (rate.high * 30 + 365))),
-    ):
-        assert tail == pytest.approx(0.025, abs=1e-6), bound
-
-
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 7), (7, 0)])
-def test_rates_with_a_count_of_zero_are_never_nan(first, second):
-    rate = rate_ratio(first, 30, second, 30)
-    known = [value for value in (rate.ratio, rate.low, rate.high, rate.p_value) if value is not None]
-    assert all(math.isfinite(value) for value in known)
-    assert (rate.ratio is None) is (first == 0)
-
-
-def test_a_rate_needs_time():
-    with pytest.raises(ValueError, match="positive time"):
-        rate_ratio(1, 0, 1, 30)
-
-
-def test_dispersion_sees_bursts_and_not_weekends():
-    day = np.datetime64("2026-01-05", "us")
-    workdays = [day + np.timedelta64(d, "D") for d in range(56) if d % 7 < 5 for _ in range(10)]
-    assert dispersion(np.array(workdays)) < 0.1
-    outage = [day + np.timedelta64(20, "D")] * 200
-    assert dispersion(np.array([*workdays, *outage])) > 20
-    assert dispersion(np.array(workdays[:50])) is None
 
 
 def test_incidents_of_one_bad_day_count_as_one_experience():
