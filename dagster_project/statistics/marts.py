@@ -5,105 +5,26 @@ Nothing is written here: the caller puts the table where it belongs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from dagster_project.statistics.arms import Arm, data_span, read_arm
+from dagster_project.statistics.columns import FLAG, NUMBER, TEXT, TEXTS, TIME, WHOLE, described, finite
 from dagster_project.statistics.durations import DurationSummary
 from dagster_project.statistics.effects import RatioEffect
 from dagster_project.statistics.plan import ComparisonPlan
+from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
 from dagster_project.statistics.significance import Comparison, Verdict, compare, refused_without_data
 
-
-def described(name: str, kind: pa.DataType, description: str, *, nullable: bool = True) -> pa.Field:
-    """A column that says what it holds."""
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
-
-
-TEXT, NUMBER, WHOLE, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us")
-TEXTS = pa.list_(pa.string())
-Value = TypeVar("Value")
-MIX = pa.list_(pa.struct([("severity", TEXT), ("baseline_count", WHOLE), ("candidate_count", WHOLE)]))
-
-ARM_COLUMNS = (
-    ("label", TEXT, "name of the arm"),
-    ("incident_count", WHOLE, "incidents, ended or not"),
-    ("n", WHOLE, "incidents with a usable time on the clock"),
-    ("open_count", WHOLE, "incidents that have not ended"),
-    ("missing_count", WHOLE, "ended incidents without a time on the clock"),
-    ("excluded_count", WHOLE, "incidents left out by the plan"),
-    ("days", NUMBER, "days of data in which an incident could enter the arm"),
-    ("tier", TEXT, "dots (below 5), indicative (5 to 19) or full (20 and more)"),
-    ("geometric_mean_minutes", NUMBER, "geometric mean; null below 5 incidents"),
-    ("geometric_mean_low_minutes", NUMBER, "lower end of its interval"),
-    ("geometric_mean_high_minutes", NUMBER, "upper end of its interval"),
-    ("median_minutes", NUMBER, "median, open incidents counted (Kaplan-Meier)"),
-    ("p90_minutes", NUMBER, "90th percentile, open incidents counted"),
-    ("mean_minutes", NUMBER, "arithmetic mean of ended incidents"),
-    ("standard_deviation_minutes", NUMBER, "standard deviation of ended incidents"),
-    ("coefficient_of_variation", NUMBER, "standard deviation over mean"),
-    ("log_standard_deviation", NUMBER, "standard deviation of the natural logs"),
-    ("minimum_minutes", NUMBER, "shortest ended incident"),
-    ("maximum_minutes", NUMBER, "longest ended incident"),
-    ("share_of_largest", NUMBER, "share of all minutes that the longest incident takes"),
-    ("incidents_per_30_days", NUMBER, "frequency"),
-)
-
-SIGNIFICANCE_SCHEMA = pa.schema(
-    [
-        described("comparison_id", TEXT, "Id of the plan", nullable=False),
-        described("question", TEXT, "What the plan asks", nullable=False),
-        described("plan_sha256", TEXT, "Hash of the whole plan, defaults included", nullable=False),
-        described("clock", TEXT, "detect, acknowledge, mitigate, resolve or close", nullable=False),
-        described("cut_over_at", TIME, "UTC time between the arms; null when they differ by something else"),
-        described("verdict", TEXT, "IMPROVED, WORSE, INCONCLUSIVE, UNDERPOWERED or NOT_COMPARABLE", nullable=False),
-        described("reason", TEXT, "Code of the reason for the verdict", nullable=False),
-        described("sentence", TEXT, "The verdict in one plain sentence", nullable=False),
-        described("caveats", TEXTS, "What must be known beside the sentence", nullable=False),
-        described("tier", TEXT, "dots, indicative or full: the smaller arm decides", nullable=False),
-        described("alpha", NUMBER, "Level of every test and interval", nullable=False),
-        described("smallest_effect", NUMBER, "Smallest cut that the plan calls worth having", nullable=False),
-        *(
-            described(f"{side}_{name}", kind, f"{side.capitalize()} arm: {text}")
-            for side in ("baseline", "candidate")
-            for name, kind, text in ARM_COLUMNS
-        ),
-        described("ratio", NUMBER, "Geometric mean of the candidate over the baseline's; below 1 is shorter"),
-        described("ratio_low", NUMBER, "Lower end of its interval (Welch on logs)"),
-        described("ratio_high", NUMBER, "Upper end of its interval"),
-        described("welch_t", NUMBER, "Welch's t on logs"),
-        described("welch_df", NUMBER, "Its degrees of freedom"),
-        described("welch_p", NUMBER, "Its two-sided p value"),
-        described("permutation_p", NUMBER, "Two-sided p value of the permutation test, within severities"),
-        described("permutation_arrangements", WHOLE, "Arrangements drawn, or all there are when exact"),
-        described("is_permutation_exact", FLAG, "Whether every arrangement was looked at"),
-        described("mann_whitney_p", NUMBER, "Two-sided p value of Mann-Whitney's test"),
-        described("cliffs_delta", NUMBER, "P(candidate longer) - P(candidate shorter)"),
-        described("adjusted_ratio", NUMBER, "Ratio within severities, weighted by the baseline's mix"),
-        described("adjusted_ratio_low", NUMBER, "Lower end of its interval"),
-        described("adjusted_ratio_high", NUMBER, "Upper end of its interval"),
-        described("clustered_ratio_low", NUMBER, "Lower end when incidents of one day may move together"),
-        described("clustered_ratio_high", NUMBER, "Upper end when incidents of one day may move together"),
-        described("within_baseline_ratio", NUMBER, "Later half of the baseline over its earlier half"),
-        described("within_baseline_ratio_low", NUMBER, "Lower end of its interval"),
-        described("within_baseline_ratio_high", NUMBER, "Upper end of its interval"),
-        described("ratio_with_open", NUMBER, "Ratio with open incidents counted as lasting at least their age"),
-        described("detectable_cut", NUMBER, "Smallest cut that these arms would have shown with the plan's power"),
-        described("severity_mix", MIX, "Incidents of each severity in each arm", nullable=False),
-        described("severity_mix_overlap", NUMBER, "Share of the severity mix that the arms have in common"),
-        described("rate_ratio", NUMBER, "Frequency of the candidate over the baseline's"),
-        described("rate_ratio_low", NUMBER, "Lower end of its exact Poisson interval"),
-        described("rate_ratio_high", NUMBER, "Upper end of its exact Poisson interval"),
-        described("rate_p", NUMBER, "Two-sided exact p value of equal frequencies"),
-    ],
-    metadata={"description": "One row a comparison of two arms of incidents"},
-)
+__all__ = [
+    "FLAG", "NUMBER", "SIGNIFICANCE_SCHEMA", "TEXT", "TEXTS", "TIME", "WHOLE", "as_row", "described", "finite",
+    "significance",
+]  # fmt: skip
 
 
 def significance(connection: duckdb.DuckDBPyConnection, plans: Iterable[ComparisonPlan]) -> pa.Table:
@@ -160,11 +81,6 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
             "rate_p": rate.p_value,
         }
     return {name: finite(value) for name, value in row.items()}
-
-
-def finite(value: Value) -> Value | None:
-    """`value`, or None when it is a float that no page may show."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _planned(plan: ComparisonPlan) -> dict[str, Any]:
