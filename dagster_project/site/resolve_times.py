@@ -20,7 +20,7 @@ order by system, severity, incident_id
 GROUPS = """
 select system, severity, n, n_open, median_minutes, p90_minutes
 from marts.mart_mttr_baseline
-where slice = 'severity' and n > 0
+where slice = 'severity' and clock = 'resolve' and n > 0
 order by system, severity
 """
 LEFT_OUT = """
@@ -33,12 +33,12 @@ from marts.fct_incidents
 """
 BASELINE = """
 select * from marts.mart_mttr_baseline
-where slice = $slice order by n desc, system, severity, service_name, team limit $most
+where slice = $slice and clock = 'resolve' order by n desc, system, severity, service_name, team limit $most
 """
-COUNT = "select count(*) as n from marts.mart_mttr_baseline where slice = $slice"
+COUNT = "select count(*) as n from marts.mart_mttr_baseline where slice = $slice and clock = 'resolve'"
 MEDIANS = """
 select system, n, n_open, median_minutes, geometric_mean_minutes from marts.mart_mttr_baseline
-where slice = 'system' order by n desc, system
+where slice = 'system' and clock = 'resolve' order by n desc, system
 """
 ALL_POINTS = """
 select

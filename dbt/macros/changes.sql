@@ -76,3 +76,13 @@
         {%- endif %}{{ ',' if not loop.last }}
         {%- endfor -%}
 {%- endmacro %}
+
+{# Whether a deploy of this status ran: not those that failed or never began, and those of which nobody says. #}
+{% macro deploy_has_run(status) -%}
+    coalesce(
+        lower({{ status }}) not in (
+            'failure', 'failed', 'error', 'cancelled', 'canceled', 'rejected', 'queued', 'pending', 'waiting',
+            'in_progress'
+        ), true
+    )
+{%- endmacro %}

@@ -190,3 +190,29 @@
 {% macro utc_minute(timestamp) -%}
     date_trunc('minute', {{ to_microseconds(timestamp) }})
 {%- endmacro %}
+
+{# Whole days from one date to another. #}
+{% macro days_between(earlier, later) -%}
+    {{ return(adapter.dispatch('days_between', 'hindcast')(earlier, later)) }}
+{%- endmacro %}
+
+{% macro duckdb__days_between(earlier, later) -%}
+    date_diff('day', {{ earlier }}, {{ later }})
+{%- endmacro %}
+
+{% macro default__days_between(earlier, later) -%}
+    datediff({{ later }}, {{ earlier }})
+{%- endmacro %}
+
+{# A column for a select list: the whole numbers from 0 to that of another column, one row each. #}
+{% macro each_number_to(last) -%}
+    {{ return(adapter.dispatch('each_number_to', 'hindcast')(last)) }}
+{%- endmacro %}
+
+{% macro duckdb__each_number_to(last) -%}
+    unnest(range({{ last }} + 1))
+{%- endmacro %}
+
+{% macro default__each_number_to(last) -%}
+    explode(sequence(0, {{ last }}))
+{%- endmacro %}

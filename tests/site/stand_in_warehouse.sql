@@ -201,7 +201,7 @@ select * from (values
 create table marts.mart_mttr_baseline as
 select
     case when grouping_id(severity, team) = 3 then 'system' when grouping_id(severity, team) = 1 then 'severity' when grouping_id(severity, team) = 2 then 'team' else 'severity and team' end as slice,
-    system, severity, null::varchar as service_name, team, 'started_at to resolved_at' as clock,
+    system, severity, null::varchar as service_name, team, 'resolve' as clock,
     count(*) as n_incidents, count(time_to_resolve_seconds) as n, count(*) filter (is_open) as n_open,
     count(*) filter (not is_open and time_to_resolve_seconds is null) as n_inconsistent, 0 as n_zero,
     exp(avg(ln(time_to_resolve_seconds / 60))) as geometric_mean_minutes, avg(time_to_resolve_seconds / 60) as mean_minutes,

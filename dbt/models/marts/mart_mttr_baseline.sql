@@ -1,125 +1,233 @@
+{%- set clocks = ['detect', 'acknowledge', 'mitigate', 'resolve', 'close', 'between_failures'] %}
+{%- set slices = {
+    'system': [],
+    'severity': ['severity'],
+    'service': ['service_name'],
+    'team': ['team'],
+    'type': ['category'],
+    'month': ['month_on'],
+    'resolution method': ['resolution_method'],
+    'severity and service': ['severity', 'service_name'],
+    'severity and team': ['severity', 'team'],
+} %}
+{%- set texts = ['severity', 'service_name', 'team', 'category', 'resolution_method'] %}
+
 with incidents as (
-    select
-        system,
-        severity,
-        service_name,
-        team,
-        started_at,
-        resolved_at,
-        is_open,
-        time_to_resolve_seconds,
-        not is_open and resolved_at is null as is_closed_unresolved,
-        resolved_at is not null and time_to_resolve_seconds is null as is_inconsistent
-    from {{ ref('fct_incidents') }}
+    select * from {{ ref('int_incident_durations') }}
 ),
 
 -- A system is watched from its first incident to its last; at least a day, so that a burst makes no absurd rate.
 observed as (
     select
         system,
-        greatest({{ seconds_between('min(started_at)', 'max(started_at)') }} / 86400.0, 1.0) as observed_days
+        min(started_at) as observed_from_at,
+        greatest(
+            max(started_at), min(started_at) + interval 1 day
+        ) as observed_until_at,
+        max(as_of_at) as as_of_at
     from incidents
     group by system
 ),
 
-{%- set slices = {
-    'system': [],
-    'severity': ['severity'],
-    'service': ['service_name'],
-    'team': ['team'],
-    'severity and service': ['severity', 'service_name'],
-    'severity and team': ['severity', 'team'],
-} %}
-
-sliced as (
-    {% for slice, columns in slices.items() %}
+grouped as (
+    {%- for slice, columns in slices.items() %}
     select
         '{{ slice }}' as slice,
         system,
-        {%- for column in ['severity', 'service_name', 'team'] %}
+        {%- for column in texts %}
         {{ column if column in columns else 'cast(null as varchar)' }} as {{ column }},
         {%- endfor %}
-        is_open,
-        is_closed_unresolved,
-        is_inconsistent,
-        time_to_resolve_seconds
+        {{ 'month_on' if 'month_on' in columns else 'cast(null as date)' }} as month_on,
+        count(*) as n_incidents
     from incidents
     where {{ are_present(columns) }}
+    group by {{ (['system'] + columns) | join(', ') }}
     {{ 'union all' if not loop.last }}
-    {% endfor %}
+    {%- endfor %}
 ),
+
+-- Numbers instead of words, for the sort of all durations.
+numbered as (
+    select
+        *,
+        row_number() over (
+            order by slice, system, severity, service_name, team, category, resolution_method, month_on
+        ) * {{ clocks | length }} as first_curve
+    from grouped
+),
+
+clocked as (
+    {%- for clock in clocks %}
+    select
+        system,
+        severity,
+        service_name,
+        team,
+        category,
+        resolution_method,
+        month_on,
+        {{ loop.index0 }} as clock_number,
+        coalesce({{ clock }}_seconds, {{ clock }}_open_seconds) as seconds,
+        {{ clock }}_seconds is null as is_running,
+        cast(ln(nullif({{ clock }}_seconds, 0) / 60.0) as decimal(18, 15)) as log_minutes
+    from incidents
+    where {{ clock }}_seconds is not null or {{ clock }}_open_seconds is not null
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+lives as (
+    {%- for slice, columns in slices.items() %}
+    select
+        numbered.first_curve + clocked.clock_number as curve,
+        clocked.seconds,
+        clocked.is_running,
+        clocked.log_minutes
+    from clocked
+    inner join numbered
+        on
+            numbered.slice = '{{ slice }}'
+            and clocked.system = numbered.system
+            {%- for column in columns %}
+            and clocked.{{ column }} = numbered.{{ column }}
+            {%- endfor %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+-- Contradictions are no durations and are counted apart.
+contradictions as (
+    {%- for clock in clocks %}
+    select
+        system,
+        severity,
+        service_name,
+        team,
+        category,
+        resolution_method,
+        month_on,
+        {{ loop.index0 }} as clock_number
+    from incidents
+    where {{ clock }}_reason in ('ends before it begins', 'no start')
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+contradicting as (
+    {%- for slice, columns in slices.items() %}
+    select
+        numbered.first_curve + contradictions.clock_number as curve,
+        count(*) as n_inconsistent
+    from contradictions
+    inner join numbered
+        on
+            numbered.slice = '{{ slice }}'
+            and contradictions.system = numbered.system
+            {%- for column in columns %}
+            and contradictions.{{ column }} = numbered.{{ column }}
+            {%- endfor %}
+    group by numbered.first_curve, contradictions.clock_number
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+{{ kaplan_meier('lives') }},
 
 measured as (
     select
+        curve,
+        count(*) filter (where not is_running) as n,
+        count(*) filter (where is_running) as n_open,
+        count(*) filter (where not is_running and seconds = 0) as n_zero,
+        -- Logarithms are summed as decimals: a sum of doubles would depend on the order of threads. What they lose,
+        -- rounding hides.
+        round(exp(cast(sum(log_minutes) as double) / nullif(count(log_minutes), 0)), 9) as geometric_mean_minutes,
+        cast(sum(seconds) filter (where not is_running) as double)
+        / nullif(count(*) filter (where not is_running), 0) / 60.0 as mean_minutes,
+        max(seconds) filter (where not is_running) / 60.0 as longest_minutes,
+        max(seconds) filter (where is_running) / 60.0 as longest_open_minutes
+    from lives
+    group by curve
+),
+
+clock_names as (
+    {%- for clock in clocks %}
+    select
+        {{ loop.index0 }} as clock_number,
+        '{{ clock }}' as clock
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+joined as (
+    select
+        numbered.*,
+        clock_names.clock,
+        clock_names.clock_number,
+        coalesce(measured.n, 0) as n,
+        coalesce(measured.n_open, 0) as n_open,
+        coalesce(contradicting.n_inconsistent, 0) as n_inconsistent,
+        coalesce(measured.n_zero, 0) as n_zero,
+        curves.median_seconds / 60.0 as median_minutes,
+        curves.median_low_seconds / 60.0 as median_low_minutes,
+        curves.median_high_seconds / 60.0 as median_high_minutes,
+        curves.p90_seconds / 60.0 as p90_minutes,
+        measured.geometric_mean_minutes,
+        measured.mean_minutes,
+        measured.longest_minutes,
+        measured.longest_open_minutes,
+        observed.as_of_at,
+        -- Of a month only what lies within the observation.
+        greatest(
+            {{ seconds_between(
+                'greatest(observed.observed_from_at, coalesce(cast(numbered.month_on as timestamp), observed.observed_from_at))',
+                "least(observed.observed_until_at, coalesce(cast(numbered.month_on as timestamp) + interval 1 month, "
+                ~ "observed.observed_until_at))"
+            ) }} / 86400.0,
+            1.0
+        ) as observed_days
+    from numbered
+    cross join clock_names
+    inner join observed on numbered.system = observed.system
+    left join measured on numbered.first_curve + clock_names.clock_number = measured.curve
+    left join curves on numbered.first_curve + clock_names.clock_number = curves.curve
+    left join contradicting on numbered.first_curve + clock_names.clock_number = contradicting.curve
+),
+
+final as (
+    select
+        {{ row_id([
+            'slice', 'system', 'severity', 'service_name', 'team', 'category', 'resolution_method', 'month_on', 'clock'
+        ]) }} as baseline_id,
         slice,
         system,
         severity,
         service_name,
         team,
-        count(*) as n_incidents,
-        count(time_to_resolve_seconds) as n,
-        count(*) filter (where is_open) as n_open,
-        count(*) filter (where is_closed_unresolved) as n_closed_unresolved,
-        count(*) filter (where is_inconsistent) as n_inconsistent,
-        count(*) filter (where time_to_resolve_seconds = 0) as n_zero,
-        -- Logarithms are summed as decimals: a sum of doubles would depend on the order of threads. What they lose,
-        -- rounding hides.
-        round(exp(
-            cast(sum(cast(ln(nullif(time_to_resolve_seconds, 0) / 60.0) as decimal(30, 16))) as double)
-            / nullif(count(nullif(time_to_resolve_seconds, 0)), 0)
-        ), 9) as geometric_mean_minutes,
-        cast(sum(time_to_resolve_seconds) as double) / nullif(count(time_to_resolve_seconds), 0) / 60.0 as mean_minutes,
-        {{ quantile('time_to_resolve_seconds', 0.5) }} / 60.0 as median_minutes,
-        {{ quantile('time_to_resolve_seconds', 0.9) }} / 60.0 as p90_minutes,
-        max(time_to_resolve_seconds) / 60.0 as longest_minutes
-    from sliced
-    group by slice, system, severity, service_name, team
-),
-
-final as (
-    select
-        measured.slice,
-        measured.system,
-        measured.severity,
-        measured.service_name,
-        measured.team,
-        'started_at to resolved_at' as clock,
-        measured.n_incidents,
-        measured.n,
-        measured.n_open,
-        measured.n_closed_unresolved,
-        measured.n_inconsistent,
-        measured.n_zero,
-        measured.geometric_mean_minutes,
-        measured.mean_minutes,
-        measured.median_minutes,
-        measured.p90_minutes,
-        measured.longest_minutes,
-        observed.observed_days,
-        measured.n_incidents * 30.0 / observed.observed_days as incidents_per_30_days
-    from measured
-    inner join observed on measured.system = observed.system
+        category,
+        resolution_method,
+        month_on,
+        clock,
+        n_incidents,
+        n,
+        n_open,
+        n_incidents - n - n_open - n_inconsistent as n_unrecorded,
+        n_inconsistent,
+        n_zero,
+        cast(median_minutes as double) as median_minutes,
+        cast(median_low_minutes as double) as median_low_minutes,
+        cast(median_high_minutes as double) as median_high_minutes,
+        cast(p90_minutes as double) as p90_minutes,
+        cast(geometric_mean_minutes as double) as geometric_mean_minutes,
+        cast(mean_minutes as double) as mean_minutes,
+        cast(longest_minutes as double) as longest_minutes,
+        cast(longest_open_minutes as double) as longest_open_minutes,
+        as_of_at,
+        cast(observed_days as double) as observed_days,
+        cast(n_incidents * 30.0 / observed_days as double) as incidents_per_30_days
+    from joined
 )
 
-select
-    slice,
-    system,
-    severity,
-    service_name,
-    team,
-    clock,
-    n_incidents,
-    n,
-    n_open,
-    n_closed_unresolved,
-    n_inconsistent,
-    n_zero,
-    cast(geometric_mean_minutes as double) as geometric_mean_minutes,
-    cast(mean_minutes as double) as mean_minutes,
-    cast(median_minutes as double) as median_minutes,
-    cast(p90_minutes as double) as p90_minutes,
-    cast(longest_minutes as double) as longest_minutes,
-    cast(observed_days as double) as observed_days,
-    cast(incidents_per_30_days as double) as incidents_per_30_days
+select *
 from final
-order by system, slice, severity, service_name, team
+order by system, slice, severity, service_name, team, category, resolution_method, month_on, clock

@@ -49,12 +49,7 @@ scoped as (
         *,
         coalesce(environment, '') as scope,
         -- What failed or never began did not run before the next one.
-        coalesce(
-            lower(status) not in (
-                'failure', 'failed', 'error', 'cancelled', 'canceled', 'rejected', 'queued', 'pending', 'waiting',
-                'in_progress'
-            ), true
-        ) as has_run
+        {{ deploy_has_run('status') }} as has_run
     from unioned
 ),
 

@@ -40,6 +40,7 @@ final as (
         {{ utc_timestamp(json_text('payload', 'reopened_at')) }} as reopened_at,
         try_cast({{ json_text('payload', 'reopened_count') }} as bigint) as reopened_count,
         try_cast({{ json_text('payload', 'escalation_count') }} as bigint) as escalation_count,
+        {{ finite("try_cast(" ~ json_text('payload', 'satisfaction') ~ " as double)") }} as satisfaction,
         load_id,
         line,
         record
