@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +70,7 @@ def downtime_effect(
     """Difference and ratio of downtime per 30 days, with a percentile bootstrap over services.
 
     Incidents of one service are drawn together, because they share its faults; a service that both arms know is drawn
-    for both at once (cluster bootstrap, Davison and Hinkley 1997). An open incident's restricted duration is not
-    known, so each known one is weighted by the inverse of its chance of being known: their weighted sum is exactly
-    the area under Kaplan and Meier's curve (Satten and Datta 2001), and sums by service are all that a draw needs.
+    for both at once (cluster bootstrap, Davison and Hinkley 1997).
 
     Parameters
     ----------
@@ -107,26 +106,33 @@ def downtime_effect(
     )
     known = np.column_stack([services.baseline_counts, services.candidate_counts]) > 0
     least = int(known.sum(axis=0).min())
-    ends: tuple[float | None, ...] = (None, None, None, None)
-    why = f"an arm knows {least} services, and {LEAST_SERVICES} are the least to draw among"
-    if least >= LEAST_SERVICES:
-        drawn = _drawn_totals(by_service, known, resamples, np.random.default_rng(seed))
-        ends, why = _ends(drawn, confidence), ""
+    can_draw = least >= LEAST_SERVICES
+    ends = _Ends(None, None, None, None)
+    if can_draw:
+        ends = _ends(_drawn_totals(by_service, known, resamples, np.random.default_rng(seed)), confidence)
     return DowntimeEffect(
         baseline=first,
         candidate=second,
         tau=tau,
         difference=second.seconds_per_30_days - first.seconds_per_30_days,
-        difference_low=ends[0],
-        difference_high=ends[1],
         ratio=second.seconds_per_30_days / first.seconds_per_30_days,
-        ratio_low=ends[2],
-        ratio_high=ends[3],
+        **ends._asdict(),
         services=int(services.names.size),
-        resamples=resamples if least >= LEAST_SERVICES else 0,
+        resamples=resamples if can_draw else 0,
         is_small=min(baseline.count, candidate.count) < ENOUGH_INCIDENTS,
-        why_no_interval=why or None,
+        why_no_interval=None
+        if can_draw
+        else f"an arm knows {least} services, and {LEAST_SERVICES} are the least to draw among",
     )
+
+
+class _Ends(NamedTuple):
+    """Ends of the intervals, as the result names them."""
+
+    difference_low: float | None
+    difference_high: float | None
+    ratio_low: float | None
+    ratio_high: float | None
 
 
 def _arm(lifetimes: Lifetimes, days: float, tau: float) -> ArmDowntime | None:
@@ -138,7 +144,11 @@ def _arm(lifetimes: Lifetimes, days: float, tau: float) -> ArmDowntime | None:
 
 
 def _totals(lifetimes: Lifetimes, services: npt.NDArray[np.intp], count: int, tau: float) -> Floats:
-    """Seconds of each service that add up to the arm's incidents times its restricted mean."""
+    """Seconds of each service that add up to the arm's incidents times its restricted mean.
+
+    An open incident's restricted duration is not known, so each known one is weighted by the inverse of its chance of
+    being known. The weighted sum is exactly the area under Kaplan and Meier's curve (Satten and Datta 2001).
+    """
     seconds = np.minimum(lifetimes.times, tau)
     known = lifetimes.is_ended | (lifetimes.times >= tau)
     weights = known.astype(np.float64)
@@ -180,10 +190,10 @@ def _drawn_totals(
     return drawn
 
 
-def _ends(drawn: Floats, confidence: float) -> tuple[float | None, float | None, float | None, float | None]:
+def _ends(drawn: Floats, confidence: float) -> _Ends:
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(drawn[:, 1] - drawn[:, 0], tails)
     if (drawn[:, 0] <= 0).any():
-        return float(low), float(high), None, None
+        return _Ends(float(low), float(high), None, None)
     ratio_low, ratio_high = np.quantile(drawn[:, 1] / drawn[:, 0], tails)
-    return float(low), float(high), float(ratio_low), float(ratio_high)
+    return _Ends(float(low), float(high), float(ratio_low), float(ratio_high))

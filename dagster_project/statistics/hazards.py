@@ -103,14 +103,16 @@ def hazard_ratio(
     Returns
     -------
     HazardRatio or NotPossible
-        The latter when the likelihood has no maximum: in every stratum the incidents of one arm all ended first.
+        The latter when the likelihood has no maximum: while both arms had incidents open, only one of them ended any.
     """
     table = _risk_table(baseline, candidate, strata)
     terms = _efron_terms(table)
     candidates = float(table.ended_candidate.sum())
     log_ratio = _maximum(terms, candidates)
     if log_ratio is None:
-        return NotPossible("no_maximum", "one arm's incidents all ended before the other's, so no ratio is finite")
+        return NotPossible(
+            "no_maximum", "while both arms had incidents open, only one of them ended any, so no ratio is finite"
+        )
     share = _shares(terms, log_ratio)
     error = 1 / math.sqrt(float((share * (1 - share)).sum()))
     half = float(stats.norm.ppf((1 + confidence) / 2)) * error

@@ -69,8 +69,8 @@ def without_largest(baseline: Floats, candidate: Floats, *, confidence: float = 
     if min(baseline.size, candidate.size) < 3:
         return NotPossible("too_few", "without its longest an arm has fewer than two incidents")
     first, second = np.delete(baseline, baseline.argmax()), np.delete(candidate, candidate.argmax())
-    if np.ptp(first) == 0 and np.ptp(second) == 0:
-        return NotPossible("all_equal", "without its longest neither arm varies")
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return NotPossible("all_equal", "without its longest an arm does not vary")
     return ratio_of(welch(first, second, confidence=confidence))
 
 
