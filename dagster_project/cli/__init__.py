@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 # A pipe or a file has no width; most are read by people all the same. Scripts ask for json or csv.
 PIPED_COLUMNS = "120"
@@ -21,24 +22,25 @@ def main() -> None:
         if not is_told:
             os.environ.setdefault("TERMINAL_WIDTH", PIPED_HELP_COLUMNS)  # what typer gives help and usage
     try:
-        if sys.argv[1:2] == ["gate"]:
-            from dagster_project.cli import gate  # noqa: PLC0415  # pipelines wait for it: it starts alone
-
-            gate.main()
         # Here, not above: importing the rooms takes seconds, in which people press Ctrl-C, too.
-        from dagster_project.cli.app import app  # noqa: PLC0415
-        from dagster_project.cli.errors import EXPECTED  # noqa: PLC0415
-        from dagster_project.cli.terminal import stderr  # noqa: PLC0415
+        from dagster_project.cli.commands import tree_for  # noqa: PLC0415
 
         try:
-            app()
-        except EXPECTED as error:
-            stderr.print(f"{error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-            sys.exit(2)
-        except Exception:
-            traceback.print_exc()
-            stderr.print("This is a defect of Hindcast: please report it with the lines above.", style="bold red")
-            sys.exit(2)
+            tree_for(sys.argv[1:])()
+        except Exception as error:
+            _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+
+
+def _fail(error: Exception) -> NoReturn:
+    from dagster_project.cli.errors import EXPECTED  # noqa: PLC0415  # it knows the errors of every room
+    from dagster_project.cli.terminal import stderr  # noqa: PLC0415
+
+    if isinstance(error, EXPECTED):
+        stderr.print(f"{error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+    else:
+        traceback.print_exception(error)
+        stderr.print("This is a defect of Hindcast: please report it with the lines above.", style="bold red")
+    sys.exit(2)

@@ -1,12 +1,8 @@
-"""`hindcast gate`: rules over files of telemetry, for pipelines; starts without the rest of the command line.
-
-Which is why it has a tree of its own beside the whole one: importing all rooms takes longer than a gate may.
-"""
+"""`hindcast gate`: rules over files of telemetry, for pipelines, which wait for it: imports no more than it needs."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,7 +22,6 @@ from dagster_project.rule_language import RuleErrors
 from dagster_project.rule_language.rule_file import Severity
 from dagster_project.settings import ProjectNotFound
 
-NAME = "gate"
 EXAMPLES = (
     "[bold]Examples:[/] hindcast gate --traces staging.otlp.jsonl\n\n"
     "hindcast gate --traces out/traces.pb.gz --logs out/logs.jsonl --rules payments --rules security\n\n"
@@ -64,21 +59,7 @@ RENDERERS: dict[ReportFormat, Callable[[Outcome], str]] = {
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(NAME, epilog=EXAMPLES)(gate)
-
-
-def main() -> None:
-    """Run `hindcast gate` alone, without importing the other commands."""
-    app = typer.Typer(name="hindcast", pretty_exceptions_enable=False, rich_markup_mode="rich")
-    register(app)
-    # A tree with one command has no names of commands; with a callback it has.
-    app.callback()(_nothing)
-    try:
-        app()
-    except Exception:
-        traceback.print_exc()
-        typer.echo("This is a defect of Hindcast: please report it with the lines above.", err=True)
-        sys.exit(ExitCode.BROKEN)  # Python's own code for it is 1, which would read as violated
+    app.command(epilog=EXAMPLES)(gate)
 
 
 def gate(
@@ -156,10 +137,6 @@ def _answered(request: Request, format_: ReportFormat, output: Path | None) -> E
         typer.echo(f"{error}", err=True)
         return ExitCode.BROKEN
     return outcome.exit_code
-
-
-def _nothing() -> None:
-    """Replay rules over recorded telemetry."""
 
 
 def _write(outcome: Outcome, format_: ReportFormat, output: Path | None) -> None:

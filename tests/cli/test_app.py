@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from dagster_project import cli
 from dagster_project.cli.app import app
+from dagster_project.cli.commands import MODULES, tree_for
 
 HINDCAST = str(Path(sys.executable).with_name("hindcast"))
 
@@ -29,6 +30,18 @@ def test_every_command_explains_itself_with_an_example(path):
     done = CliRunner().invoke(app, [*path, "--help"])
     assert done.exit_code == 0
     assert "Example" in done.output
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(get_command(app))], ids=" ".join)
+def test_a_command_that_is_named_is_there_without_all_the_others(path):
+    alone = get_command(tree_for(path))
+    assert path in [found for found, _ in leaves(alone)]
+    assert len(alone.commands) < len(MODULES)
+
+
+def test_what_is_no_command_is_looked_for_among_all():
+    assert len(get_command(tree_for(["nihgtly"])).commands) > len(MODULES)
+    assert len(get_command(tree_for([])).commands) > len(MODULES)
 
 
 @pytest.fixture
