@@ -1,19 +1,22 @@
 """The model of `data/policy.yml`, and the variables that the dbt models take from it.
 
-Clocks are named here because comparisons choose one; what each measures, `fct_incidents` says.
+What targets a policy may set, `targets` says; the names that it shares with the models stand in `vocabulary`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from dagster_project.policy.document import StrictModel, read_document
+from dagster_project.policy.targets import Targets
+from dagster_project.policy.vocabulary import ClockName, Level, Meaning, System
+
+__all__ = ["ClockName", "Level", "Meaning", "Policy", "System", "dbt_vars", "load_policy"]
 
 # Whole numbers, because they become SQL intervals. A month is as far as a window can reach and still be one incident's.
 Minutes = Annotated[int, Field(strict=True, ge=0, le=31 * 24 * 60)]
@@ -21,47 +24,7 @@ Hours = Annotated[int, Field(strict=True, ge=1, le=31 * 24)]
 
 Spelling = Annotated[str, Field(min_length=1)]
 
-DbtVar = int | list[str] | dict[str, list[str]]
-
-
-class ClockName(StrEnum):
-    """The five clocks of an incident. Each ends at a column of `fct_incidents` and begins at its `started_at`."""
-
-    DETECT = "detect"
-    ACKNOWLEDGE = "acknowledge"
-    MITIGATE = "mitigate"
-    RESOLVE = "resolve"
-    CLOSE = "close"
-
-
-class Level(StrEnum):
-    """Severities as the models know them, the worst first."""
-
-    P1 = "P1"
-    P2 = "P2"
-    P3 = "P3"
-    P4 = "P4"
-    P5 = "P5"
-
-
-class System(StrEnum):
-    """Where incidents come from: `system` of `fct_incidents`."""
-
-    INCIDENTS = "incidents"
-    PAGERDUTY = "pagerduty"
-    JIRA = "jira"
-    SERVICENOW = "servicenow"
-    ALERTMANAGER = "alertmanager"
-    CLOUDWATCH = "cloudwatch"
-
-
-class Meaning(StrEnum):
-    """What a status of a ticket means."""
-
-    ACKNOWLEDGED = "acknowledged"
-    MITIGATED = "mitigated"
-    RESOLVED = "resolved"
-    CLOSED = "closed"
+DbtVar = int | list[str] | dict[str, Any]
 
 
 class Severity(StrictModel):
@@ -79,7 +42,7 @@ class IncidentWindow(StrictModel):
     deploy_lookback_hours: Hours = Field(description="Before the start, for deploys.")
 
 
-class Policy(StrictModel):
+class Policy(Targets):
     """All of `data/policy.yml`."""
 
     severities: dict[Level, Severity]
@@ -145,7 +108,7 @@ def dbt_vars(policy: Policy) -> dict[str, DbtVar]:
     dict
         `severity_aliases` (level to lower-case spellings), `incident_lead_minutes`, `open_incident_hours`,
         `deploy_lookback_hours`, `telemetry_systems` and, when the policy has them, `ticket_statuses` (meaning to
-        lower-case spellings); all of it is JSON.
+        lower-case spellings) and the sections of `Targets`; all of it is JSON.
     """
     window = policy.incident_window
     statuses: dict[str, DbtVar] = {}
@@ -153,8 +116,12 @@ def dbt_vars(policy: Policy) -> dict[str, DbtVar]:
         statuses["ticket_statuses"] = {
             str(meaning): [_folded(each) for each in spellings] for meaning, spellings in policy.ticket_statuses.items()
         }
+    targets = {
+        name: section.model_dump(mode="json") for name in Targets.model_fields if (section := getattr(policy, name))
+    }
     return {
         **statuses,
+        **targets,
         "severity_aliases": {
             str(level): [_folded(alias) for alias in severity.aliases] for level, severity in policy.severities.items()
         },
