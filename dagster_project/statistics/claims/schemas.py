@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dagster_project.statistics.marts import NUMBER, TEXT, WHOLE, described
+from dagster_project.statistics.columns import NUMBER, TEXT, WHOLE, described
 
 INPUTS = pa.list_(pa.struct([("name", TEXT), ("value", TEXT), ("unit", TEXT), ("line", WHOLE)]))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from dagster_project.statistics.marts import finite
+from dagster_project.statistics.columns import finite
 from dagster_project.statistics.roi.quantities import Amounts
 
 

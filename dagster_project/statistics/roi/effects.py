@@ -31,7 +31,7 @@ class FoundEffect:
     verdict: str
     low: float | None = None
     high: float | None = None
-    alpha: float = 0.05
+    level: float = 0.05
     refused: str | None = None
 
     @property
@@ -47,7 +47,7 @@ class FoundEffect:
         if self.low is None or self.high is None:
             return 0.0
         width = math.log(self.high) - math.log(self.low)
-        return float(width / (2 * stats.norm.ppf(1 - self.alpha / 2)))
+        return float(width / (2 * stats.norm.ppf(1 - self.level / 2)))
 
 
 FoundEffects = Mapping[str, FoundEffect]
@@ -88,7 +88,7 @@ def read_effects(connection: duckdb.DuckDBPyConnection, plans: Iterable[RoiPlan]
     rows = connection.execute(
         """
         select
-            comparison_id, verdict, alpha, ratio, ratio_low, ratio_high, rate_ratio, rate_ratio_low, rate_ratio_high
+            comparison_id, verdict, level, ratio, ratio_low, ratio_high, rate_ratio, rate_ratio_low, rate_ratio_high
         from marts.mart_significance where list_contains($ids, comparison_id)
         """,
         {"ids": sorted({effect.comparison for effect in wanted.values()})},
@@ -102,18 +102,22 @@ def read_effects(connection: duckdb.DuckDBPyConnection, plans: Iterable[RoiPlan]
 
 
 def _has_mart(connection: duckdb.DuckDBPyConnection) -> bool:
+    # A generation of an older version has comparisons without the level of their intervals.
     found = connection.execute(
-        "select 1 from information_schema.tables where table_schema = 'marts' and table_name = 'mart_significance'"
+        """
+        select 1 from information_schema.columns
+        where table_schema = 'marts' and table_name = 'mart_significance' and column_name = 'level'
+        """
     ).fetchall()
     return bool(found)
 
 
 def _judged(effect: Effect, row: tuple[str, float, *tuple[float | None, ...]]) -> FoundEffect:
-    verdict, alpha, *numbers = row
+    verdict, level, *numbers = row
     ratio, low, high = numbers[:3] if effect.measure == "duration" else numbers[3:]
     if verdict == "NOT_COMPARABLE":
         return refused(verdict, f"comparison {effect.comparison} is NOT_COMPARABLE")
     if any(each is None or not 0 < each < math.inf for each in (ratio, low, high)):
         return refused(verdict, f"comparison {effect.comparison} has no interval of its {effect.measure}")
     assert ratio is not None  # noqa: S101 - seen above, which mypy cannot follow
-    return FoundEffect(ratio, verdict, low, high, alpha)
+    return FoundEffect(ratio, verdict, low, high, level)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dagster_project.statistics.marts import finite
+from dagster_project.statistics.columns import finite
 from dagster_project.statistics.roi import schemas
 from dagster_project.statistics.roi.appraisal import Appraisal, appraise
 from dagster_project.statistics.roi.draws import Simulation, histogram, quantiles, simulate, used_inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dagster_project.statistics.marts import FLAG, NUMBER, TEXT, TEXTS, WHOLE, described
+from dagster_project.statistics.columns import FLAG, NUMBER, TEXT, TEXTS, WHOLE, described
 
 _ESTIMATE = described("estimate_id", TEXT, "Id of the estimate", nullable=False)
 _BASIS = described("basis", TEXT, "all_lines, or labour_only: nothing prevented, no downtime saved", nullable=False)

@@ -1,0 +1,85 @@
+"""Rows of `marts.claims_audit`: every claim of every deck, held against its inputs. No verdict is read from a deck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dagster_project.statistics.claims.asked import SECONDS
+from dagster_project.statistics.claims.checks import duration
+from dagster_project.statistics.claims.deck import Claim, Deck, StatedFigure, load_deck
+from dagster_project.statistics.claims.finding import Finding, Stated, say
+from dagster_project.statistics.claims.schemas import CLAIMS_AUDIT_SCHEMA
+from dagster_project.statistics.columns import finite
+
+
+def load_decks(folder: Path) -> dict[str, Deck]:
+    """The decks of a folder by the names of their files; none when there is no folder.
+
+    Raises
+    ------
+    DocumentError
+        Names file, line, key and value of every problem.
+    """
+    return {file.stem: load_deck(file) for file in sorted(folder.glob("*.yml"))}
+
+
+def claims_audit(decks: Mapping[str, Deck]) -> pa.Table:
+    """Rows of `marts.claims_audit`, by deck and in its order."""
+    rows = [
+        _row(name, place, claim, {source.id: source.title for source in deck.sources})
+        for name, deck in sorted(decks.items())
+        for place, claim in enumerate(deck.claims, start=1)
+    ]
+    return pa.Table.from_pylist(rows, schema=CLAIMS_AUDIT_SCHEMA)
+
+
+def find(claim: Claim) -> Finding:
+    """What the claim's check makes of it."""
+    figure = claim.stated
+    # The model refuses a deck in which a check that compares with a number gets none.
+    stated: Any = None if figure.value is None else Stated(figure.value, figure.rounding)
+    return claim.check.find(stated, figure.unit)
+
+
+def _row(deck: str, position: int, claim: Claim, titles: Mapping[str, str]) -> dict[str, Any]:
+    found, figure = find(claim), claim.stated
+    unit = found.unit or figure.unit
+    return {
+        "claim_id": f"{deck}/{claim.id}",
+        "deck_id": deck,
+        "position": position,
+        "claim": claim.claim,
+        "source": titles[claim.source],
+        "line": claim.line,
+        "stated": _stated(figure),
+        "stated_value": figure.value,
+        "stated_unit": figure.unit,
+        "check": claim.check.kind,
+        "inputs": [
+            {"name": name, "value": value, "unit": its_unit, "line": line}
+            for name, value, its_unit, line in claim.check.given()
+        ],
+        "formula": found.formula,
+        "recomputed": None if found.value is None else _shown(found.value, unit),
+        "recomputed_value": finite(found.value),
+        "tolerance": None if figure.value is None else figure.rounding,
+        "verdict": found.verdict.value,
+        "reason": found.reason,
+        "note": claim.note,
+    }
+
+
+def _stated(figure: StatedFigure) -> str:
+    if figure.as_written is not None:
+        return figure.as_written
+    return "no single number" if figure.value is None else _shown(figure.value, figure.unit)
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit not in SECONDS:
+        return f"{say(value)} {unit}"
+    return f"{say(round(value, 2))} {unit}{f' ({duration(value * SECONDS[unit])})' if unit != 'days' else ''}"
