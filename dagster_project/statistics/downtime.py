@@ -74,14 +74,10 @@ def downtime_effect(
 
     Parameters
     ----------
-    services
-        Service of each incident of both arms.
     baseline_days, candidate_days
         Length of observation of each arm.
     tau
         Horizon in seconds: what an incident lasts beyond it is not counted.
-    resamples, seed
-        Draws of the bootstrap; the same seed gives the same digits.
 
     Returns
     -------
@@ -98,18 +94,15 @@ def downtime_effect(
     first, second = _arm(baseline, baseline_days, tau), _arm(candidate, candidate_days, tau)
     if first is None or second is None:
         return NotPossible("unknown_before_tau", f"an arm's curve is not known up to {tau:,.0f} s")
-    by_service = np.column_stack(
-        [
-            _totals(baseline, services.baseline, services.names.size, tau) * 30 / baseline_days,
-            _totals(candidate, services.candidate, services.names.size, tau) * 30 / candidate_days,
-        ]
-    )
     known = np.column_stack([services.baseline_counts, services.candidate_counts]) > 0
     least = int(known.sum(axis=0).min())
     can_draw = least >= LEAST_SERVICES
     ends = _Ends(None, None, None, None)
     if can_draw:
-        ends = _ends(_drawn_totals(by_service, known, resamples, np.random.default_rng(seed)), confidence)
+        arms = (baseline, services.baseline, baseline_days), (candidate, services.candidate, candidate_days)
+        by_service = [_totals(each, codes, services.names.size, tau) * 30 / days for each, codes, days in arms]
+        generator = np.random.default_rng(seed)
+        ends = _ends(_drawn_totals(np.column_stack(by_service), known, resamples, generator), confidence)
     return DowntimeEffect(
         baseline=first,
         candidate=second,
@@ -120,9 +113,7 @@ def downtime_effect(
         services=int(services.names.size),
         resamples=resamples if can_draw else 0,
         is_small=min(baseline.count, candidate.count) < ENOUGH_INCIDENTS,
-        why_no_interval=None
-        if can_draw
-        else f"an arm knows {least} services, and {LEAST_SERVICES} are the least to draw among",
+        why_no_interval=None if can_draw else f"an arm knows {least} services of the {LEAST_SERVICES} to draw among",
     )
 
 

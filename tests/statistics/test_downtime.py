@@ -34,7 +34,7 @@ def test_downtime_by_hand():
     assert effect.candidate.seconds_per_30_days == pytest.approx(35)
     assert (effect.difference, effect.ratio) == pytest.approx((7.5, 35 / 27.5))
     assert (effect.difference_low, effect.ratio_low, effect.resamples, effect.is_small) == (None, None, 0, True)
-    assert effect.why_no_interval == "an arm knows 2 services, and 5 are the least to draw among"
+    assert effect.why_no_interval == "an arm knows 2 services of the 5 to draw among"
 
 
 @given(ROWS, ROWS, st.integers(2, 15))
