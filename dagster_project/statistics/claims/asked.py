@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -23,6 +23,7 @@ MOST_PARTS = 500
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 Unit = Annotated[str, Field(min_length=1, max_length=40)]
 Line = Annotated[int, Field(ge=1, le=10_000_000)]
+SourceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,60}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
@@ -32,6 +33,7 @@ class Figure(StrictModel):
     value: float = Field(ge=-LARGEST, le=LARGEST)
     unit: Unit
     line: Line | None
+    source: SourceId | None = Field(default=None, description="Only when it is not the claim's.")
 
     def within(self, unit: str) -> float:
         """The value in another unit of time; any other unit is left as it is."""
@@ -57,8 +59,16 @@ class Part(StrictModel):
 
 
 Figures = Annotated[tuple[Figure, ...], Field(min_length=1, max_length=MOST_PARTS)]
-Given = tuple[str, str, str, int | None]
-"""Name, value, unit and line of what a check was given."""
+
+
+class Given(NamedTuple):
+    """One thing that a check was given; `source` when it is another document than the claim's."""
+
+    name: str
+    value: str
+    unit: str
+    line: int | None
+    source: str | None = None
 
 
 class Asked(StrictModel, ABC):
@@ -163,8 +173,8 @@ class ServiceLevel(Asked):
     period_days: Annotated[float, Field(gt=0, le=3_660)]
 
     def given(self) -> Iterator[Given]:
-        yield "target_percent", f"{self.target_percent:g}", "%", self.target_line
-        yield "period_days", f"{self.period_days:g}", "days", None
+        yield Given("target_percent", f"{self.target_percent:g}", "%", self.target_line)
+        yield Given("period_days", f"{self.period_days:g}", "days", None)
 
     def find(self, stated: Stated, unit: str) -> Finding:
         minutes = stated.value * SECONDS.get(unit, 60.0) / 60
@@ -234,7 +244,7 @@ class Grim(Asked):
         return self
 
     def given(self) -> Iterator[Given]:
-        yield "n", f"{self.smallest_n} to {self.largest_n}", "cases", self.line
+        yield Given("n", f"{self.smallest_n} to {self.largest_n}", "cases", self.line)
 
     def find(self, stated: Stated, _unit: str) -> Finding:
         return plausibility.grim(
@@ -327,11 +337,11 @@ Check = Annotated[
 def _given(name: str, value: object) -> Iterator[Given]:
     match value:
         case Figure():
-            yield name, f"{value.value:,.10g}", value.unit, value.line
+            yield Given(name, f"{value.value:,.10g}", value.unit, value.line, value.source)
         case Moment():
-            yield value.label, f"{value.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "UTC", value.line
+            yield Given(value.label, f"{value.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "UTC", value.line)
         case Measured():
-            yield name, value.measures, "what it measures", value.line
+            yield Given(name, value.measures, "what it measures", value.line)
         case tuple():
             for place, each in enumerate(value, start=1):
                 yield from _given(f"{name} {place}", each)
@@ -349,7 +359,7 @@ def _given_of_groups(name: str, value: object) -> Iterator[Given]:
             yield from _given(f"{value.label}, count", value.count)
         case Arm():
             yield from _given(f"{name}.mean", value.mean)
-            yield f"{name}.n", f"{value.n:,}", "cases", value.line
+            yield Given(f"{name}.n", f"{value.n:,}", "cases", value.line)
         case CountOver():
             yield from _given(f"{name}.count", value.count)
             yield from _given(f"{name}.over", value.over)

@@ -47,7 +47,9 @@ def find(claim: Claim) -> Finding:
 
 def _row(deck: str, position: int, claim: Claim, titles: Mapping[str, str]) -> dict[str, Any]:
     found, figure = find(claim), claim.stated
-    unit = found.unit or figure.unit
+    unit, value = found.unit or figure.unit, found.value
+    if value is not None and unit == "seconds" and figure.unit in SECONDS:
+        unit, value = figure.unit, value / SECONDS[figure.unit]
     return {
         "claim_id": f"{deck}/{claim.id}",
         "deck_id": deck,
@@ -60,12 +62,12 @@ def _row(deck: str, position: int, claim: Claim, titles: Mapping[str, str]) -> d
         "stated_unit": figure.unit,
         "check": claim.check.kind,
         "inputs": [
-            {"name": name, "value": value, "unit": its_unit, "line": line}
-            for name, value, its_unit, line in claim.check.given()
+            one._asdict() | {"source": titles[one.source or claim.source] if one.line else None}
+            for one in claim.check.given()
         ],
         "formula": found.formula,
-        "recomputed": None if found.value is None else _shown(found.value, unit),
-        "recomputed_value": finite(found.value),
+        "recomputed": None if value is None else _shown(value, unit),
+        "recomputed_value": finite(value),
         "tolerance": None if figure.value is None else figure.rounding,
         "verdict": found.verdict.value,
         "reason": found.reason,

@@ -95,14 +95,14 @@ def percentage_change(stated: Stated, before: float, after: float) -> Finding:
     if stated.agrees(change):
         return Finding(Verdict.OK, "The change is the stated percentage.", formula, change)
     confusions = (
-        (points, "is the difference in percentage points"),
-        (after / before * 100, "is the result as a share of the base, not a change"),
-        (change * before / after if after else math.inf, "takes the result as its base"),
+        (points, Verdict.MISLABELLED, "is the difference in percentage points"),
+        (after / before * 100, Verdict.WRONG, "is the result as a share of the base, not a change"),
+        (change * before / after if after else math.inf, Verdict.WRONG, "takes the result as its base"),
     )
-    for other, why in confusions:
+    for other, verdict, why in confusions:
         if math.isfinite(other) and stated.agrees(other):
             reason = f"The change is {say(change)} %; {say(stated.value)} {why}."
-            return Finding(Verdict.MISLABELLED, reason, formula, change)
+            return Finding(verdict, reason, formula, change)
     reason = f"The change is {say(change)} %, not {say(stated.value)} %."
     return Finding(Verdict.WRONG, reason, formula, change)
 

@@ -8,19 +8,17 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from dagster_project.policy.document import DocumentError, StrictModel, read_document
-from dagster_project.statistics.claims.asked import LARGEST, Check, Line, Text, Unit
+from dagster_project.statistics.claims.asked import LARGEST, Check, Line, SourceId, Text, Unit
 
 LARGEST_FILE_BYTES = 2 * 2**20
 """A deck of a thousand claims has half of that; what is larger is no deck."""
 MOST_CLAIMS = 2_000
 
-ClaimId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,60}$")]
-
 
 class Source(StrictModel):
     """A document that claims are taken from, by a title that names nobody."""
 
-    id: ClaimId
+    id: SourceId
     title: Text
 
 
@@ -51,9 +49,9 @@ class StatedFigure(StrictModel):
 class Claim(StrictModel):
     """One numeric claim, in our own words, and what to hold it against."""
 
-    id: ClaimId
+    id: SourceId
     claim: Text
-    source: ClaimId
+    source: SourceId
     line: Line
     stated: StatedFigure
     check: Check
@@ -79,7 +77,9 @@ class Deck(StrictModel):
             if repeated := sorted({each for each in ids if ids.count(each) > 1}):
                 raise ValueError(f"{what} ids given twice: {repeated}")
         known = {each.id for each in self.sources}
-        if unknown := sorted({each.source for each in self.claims} - known):
+        named = {each.source for each in self.claims}
+        named |= {one.source for each in self.claims for one in each.check.given() if one.source}
+        if unknown := sorted(named - known):
             raise ValueError(f"claims name sources that the deck does not have: {unknown}")
         return self
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from dagster_project.statistics.columns import NUMBER, TEXT, WHOLE, described
 
-INPUTS = pa.list_(pa.struct([("name", TEXT), ("value", TEXT), ("unit", TEXT), ("line", WHOLE)]))
+INPUTS = pa.list_(pa.struct([("name", TEXT), ("value", TEXT), ("unit", TEXT), ("line", WHOLE), ("source", TEXT)]))
 
 CLAIMS_AUDIT_SCHEMA = pa.schema(
     [
@@ -23,7 +23,9 @@ CLAIMS_AUDIT_SCHEMA = pa.schema(
         described("inputs", INPUTS, "What the check was given, each with the line that states it", nullable=False),
         described("formula", TEXT, "What was computed, with its numbers; empty when nothing could be", nullable=False),
         described("recomputed", TEXT, "What came of it, with its unit; null when nothing could be computed"),
-        described("recomputed_value", NUMBER, "The same as a number; null when it is none"),
+        described(
+            "recomputed_value", NUMBER, "The same as a number, in the unit of `recomputed`; null when it is none"
+        ),
         described("tolerance", NUMBER, "How far stated and recomputed may lie apart, in the stated unit"),
         described(
             "verdict",
