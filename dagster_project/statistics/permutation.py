@@ -43,7 +43,7 @@ class Arrangements(StrEnum):
 class PermutationTest:
     """p value over all arrangements (`is_exact`) or over `arrangements` drawn ones.
 
-    `method` is `binned` where a stratum was too large to be shuffled: how many incidents of each of some 300 bins go
+    `method` is `binned` where a stratum was too large to be shuffled: how many incidents of each of 256 bins go
     to which arm is drawn exactly, what they add within their bin from the normal limit.
     """
 
