@@ -6,7 +6,7 @@ Without open incidents and factors it is the ratio of geometric means that `effe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,8 @@ class _Cells:
     counts: Floats
     sums: Floats
     squares: Floats
+    ended_logs: Floats
+    ended_cells: Codes
     open_logs: Floats
     open_cells: Codes
 
@@ -88,8 +90,9 @@ def accelerated_failure_time(
     """Maximum likelihood of log duration = arm + severity + service + normal error, open incidents right-censored.
 
     In Olsen's parameters (1978: coefficients and 1, both over sigma) the likelihood is concave, so it has one maximum,
-    found by Newton's method with exact derivatives. The interval is Student's t on the information matrix with the
-    degrees of freedom of a regression: with nobody open it is that of ordinary least squares.
+    found by Newton's method with exact derivatives. The variance is that of the information matrix, or Huber's robust
+    one where that is larger (White 1982): it allows for arms of unequal spread, which one sigma does not. The interval
+    is Student's t with the degrees of freedom of a regression.
 
     Parameters
     ----------
@@ -142,7 +145,7 @@ def _fit(
     degrees = int(ended.sum()) - design.shape[1]
     if degrees < 1:
         return NotPossible("too_few", f"{int(ended.sum())} ended incidents do not carry {design.shape[1]} coefficients")
-    estimate = _maximum(_Cells(design, cells.counts, cells.sums, cells.squares, cells.open_logs, cells.open_cells))
+    estimate = _maximum(replace(cells, design=design))
     if isinstance(estimate, NotPossible):
         return estimate
     log_ratio, variance, sigma = estimate
@@ -207,6 +210,8 @@ def _cells(
         counts=np.bincount(cells[ended], minlength=size).astype(np.float64),
         sums=totals(logs[ended], cells[ended], size),
         squares=totals(logs[ended] ** 2, cells[ended], size),
+        ended_logs=logs[ended],
+        ended_cells=cells[ended],
         open_logs=logs[~ended],
         open_cells=cells[~ended],
     )
@@ -269,10 +274,12 @@ def _maximum(cells: _Cells) -> tuple[float, float, float] | NotPossible:
     if theta[-1] <= 0 or not np.all(np.isfinite(theta)) or float(np.abs(slope(theta)).max()) > 1e-6:
         return NotPossible("not_converged", "the likelihood of the model has no maximum that could be found")
     covariance = np.linalg.inv(curvature(theta) * scale)
+    robust = covariance @ _score_products(cells, theta) @ covariance
     log_ratio = float(theta[1] / theta[-1])
     change = np.zeros(theta.size)
     change[1], change[-1] = 1 / theta[-1], -theta[1] / theta[-1] ** 2
-    return log_ratio, float(change @ covariance @ change), float(1 / theta[-1])
+    variance = max(float(change @ covariance @ change), float(change @ robust @ change))
+    return log_ratio, variance, float(1 / theta[-1])
 
 
 def _log_likelihood(cells: _Cells, theta: Floats) -> float:
@@ -306,6 +313,19 @@ def _hessian(cells: _Cells, theta: Floats) -> Floats:
     cross = cells.design.T @ (cells.sums + opened(bend * cells.open_logs))
     corner = -cells.counts.sum() / inverse**2 - cells.squares.sum() - (bend * cells.open_logs**2).sum()
     return np.block([[inner, cross[:, None]], [cross[None, :], np.array([[corner]])]])
+
+
+def _score_products(cells: _Cells, theta: Floats) -> Floats:
+    """Sum over incidents of the outer products of their scores."""
+    fitted, inverse = cells.design @ theta[:-1], float(theta[-1])
+    ended = inverse * cells.ended_logs - fitted[cells.ended_cells]
+    mills = _mills(inverse * cells.open_logs - fitted[cells.open_cells])
+    by_fitted = np.concatenate([ended, mills])
+    by_inverse = np.concatenate([1 / inverse - ended * cells.ended_logs, -mills * cells.open_logs])
+    places = np.concatenate([cells.ended_cells, cells.open_cells])
+    inner = (cells.design.T * totals(by_fitted**2, places, fitted.size)) @ cells.design
+    cross = cells.design.T @ totals(by_fitted * by_inverse, places, fitted.size)
+    return np.block([[inner, cross[:, None]], [cross[None, :], np.array([[(by_inverse**2).sum()]])]])
 
 
 def _mills(z: Floats) -> Floats:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -38,6 +38,7 @@ def test_downtime_by_hand():
     assert effect.why_no_interval == "an arm knows 2 services of the 5 to draw among"
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS, st.integers(2, 15))
 def test_sums_by_service_add_up_to_the_curves_area(baseline, candidate, tau):
     (first, first_services), (second, second_services) = arm(baseline), arm(candidate)

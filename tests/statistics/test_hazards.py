@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.duration.hazard_regression import PHReg
 from statsmodels.duration.survfunc import survdiff
@@ -71,6 +71,7 @@ def test_hazard_ratio_on_rossi_is_the_references(rossi, by):
         assert round(fit.log_ratio, 3) == -0.369  # R: coxph(Surv(week, arrest) ~ fin)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_log_rank_by_strata_is_that_of_statsmodels(rows):
     times, ended, is_candidate, labels = (np.array(column) for column in zip(*rows, strict=True))
@@ -82,6 +83,7 @@ def test_log_rank_by_strata_is_that_of_statsmodels(rows):
     assert (test.statistic, test.p_value) == pytest.approx((statistic, p_value), rel=1e-6, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(ROWS, st.floats(min_value=0.1, max_value=1e6))
 def test_hazard_ratios_invert_with_the_arms_and_know_no_unit(rows, unit):
     baseline, candidate, strata = arms(rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.statistics.effects import adjusted_log_difference
@@ -35,6 +35,7 @@ def test_kitagawas_split_by_hand():
     assert (split.overlap, split.alone, split.warning) == (0.75, 0, None)
 
 
+@settings(deadline=None)
 @given(ARM, ARM)
 def test_parts_add_up_to_the_change(baseline, candidate):
     (first, labels_1), (second, labels_2) = columns(baseline), columns(candidate)
@@ -66,6 +67,7 @@ def test_empty_arms_have_no_split():
     assert split_by_mix(np.array([1.0]), np.empty(0), labels) is None
 
 
+@settings(deadline=None)
 @given(ARM, ARM)
 def test_standardising_agrees_with_adjusting_where_every_kind_overlaps(baseline, candidate):
     (first, labels_1), (second, labels_2) = columns(baseline), columns(candidate)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -126,6 +126,7 @@ def test_a_hundred_thousand_incidents_agree_with_the_normal_limit():
     assert test.p_value == pytest.approx(welch(first, second).p_value, abs=4 * math.sqrt(0.0455 / 9_999))
 
 
+@settings(deadline=None)
 @given(LOGS, LOGS)
 def test_swapping_arms_changes_no_exact_p_value(baseline, candidate):
     there, back = permutation_test(baseline, candidate), permutation_test(candidate, baseline)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -72,6 +72,7 @@ def test_a_worsening_is_weighed_on_its_own_side():
     assert resampled_risks(durations, 50, 50, 1e6).as_large_by_chance == 0
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=30), st.integers(min_value=1, max_value=30), st.floats(0.01, 100))
 def test_scaling_time_changes_no_risk(n, m, unit):
     durations = np.random.default_rng(n).lognormal(0, 1, 40)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -34,6 +34,7 @@ def test_hedges_g_is_without_bias_and_covers():
     assert covered == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 2_000))
 
 
+@settings(deadline=None)
 @given(LOGS, LOGS, st.floats(-5, 5))
 def test_hedges_g_knows_no_unit_and_turns_with_the_arms(baseline, candidate, log_scale):
     there, back = hedges_g(baseline, candidate), hedges_g(candidate, baseline)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -53,6 +53,7 @@ def test_variance_of_a_restricted_mean_without_open_incidents_is_that_of_a_mean(
     assert mean.variance == pytest.approx(shortened.var() / shortened.size)
 
 
+@settings(deadline=None)
 @given(LIFETIMES)
 def test_curve_is_that_of_statsmodels(lifetimes):
     curve = kaplan_meier(lifetimes)
@@ -66,6 +67,7 @@ def test_curve_is_that_of_statsmodels(lifetimes):
         assert curve.low[0] == pytest.approx(curve.survival[0] ** math.exp(1.959964 * error), rel=1e-6)
 
 
+@settings(deadline=None)
 @given(LIFETIMES, st.sampled_from([0.1, 0.25, 0.5, 0.9]))
 def test_quantiles_are_those_of_the_description(lifetimes, share):
     expected = (
@@ -77,6 +79,7 @@ def test_quantiles_are_those_of_the_description(lifetimes, share):
     assert found == (None if expected is None else pytest.approx(expected))
 
 
+@settings(deadline=None)
 @given(LIFETIMES, SECONDS)
 def test_one_more_open_incident_never_shortens_the_median(lifetimes, age):
     before = quantile(kaplan_meier(lifetimes), 0.5).value
@@ -85,6 +88,7 @@ def test_one_more_open_incident_never_shortens_the_median(lifetimes, age):
     assert after is None or (before is not None and after >= before)
 
 
+@settings(deadline=None)
 @given(LIFETIMES, LIFETIMES, st.integers(min_value=2, max_value=50))
 def test_restricted_means_scale_with_time_and_invert_with_the_arms(baseline, candidate, tau):
     there = restricted_mean_difference(baseline, candidate, tau)
