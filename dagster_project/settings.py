@@ -37,6 +37,11 @@ class Project:
         return self.root / "data/roi.yml"
 
     @property
+    def claims_dir(self) -> Path:
+        """Decks of claims that other people's documents make, a file a deck."""
+        return self.root / "data/claims"
+
+    @property
     def comparisons_file(self) -> Path:
         return self.root / "data/comparisons.yml"
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from dagster_project.assets.statistics import Infer, mart
 from dagster_project.settings import Project
 from dagster_project.statistics import roi
+from dagster_project.statistics.claims.audit import claims_audit, load_decks
 from dagster_project.statistics.roi import FoundEffects, RoiPlan
 
 ESTIMATES = (
@@ -41,7 +42,14 @@ ESTIMATES = (
 def build(project: Project) -> list[dg.AssetsDefinition]:
     """One asset a mart."""
     compared = [dg.AssetKey(["marts", "mart_significance"])]
-    return [mart(name, said, _rows_of(project, rows), after=compared) for name, said, rows in ESTIMATES]
+    return [
+        *(mart(name, said, _rows_of(project, rows), after=compared) for name, said, rows in ESTIMATES),
+        mart(
+            "claims_audit",
+            "Every numeric claim of the project's decks, recomputed from its own inputs.",
+            lambda _: claims_audit(load_decks(project.claims_dir)),
+        ),
+    ]
 
 
 def _rows_of(project: Project, rows: Callable[[Sequence[RoiPlan], FoundEffects], pa.Table]) -> Infer:

@@ -25,6 +25,8 @@ MODULES = {
     "rules": ("rules",),
     "project": ("init", "doctor"),
     "suppressions": ("suppress", "suppressions"),
+    "roi": ("roi",),
+    "claims": ("claims",),
     "bench": ("bench",),
 }
 """The commands of each module, in the order of the help."""

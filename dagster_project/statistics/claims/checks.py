@@ -213,7 +213,7 @@ def timeline(stated_seconds: Stated | None, events: Sequence[Event]) -> Finding:
 def agreement(stated: Stated, others: Sequence[float]) -> Finding:
     """Whether a document, or several, give the same figure wherever they give it."""
     differing = [other for other in others if not stated.agrees(other)]
-    formula = " = ".join(map(say, (stated.value, *others)))
+    formula = " against ".join(map(say, (stated.value, *others)))
     if not differing:
         return Finding(Verdict.OK, "It is the same wherever it is stated.", formula, others[0])
     reason = f"Elsewhere it is {', '.join(map(say, differing))}."
