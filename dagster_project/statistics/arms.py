@@ -6,7 +6,7 @@ Nothing is tested or judged here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -48,6 +48,12 @@ class Arm:
         Length of the time during which an incident could have entered the arm and been seen.
     excluded
         Incidents that the plan left out of this arm, with its reasons.
+    excluded_durations, excluded_ages
+        Of those: seconds on the clock, NaN when open or missing, and seconds from the start to the end of the data.
+    systems
+        System of each incident, which with its id names a row of `fct_incidents`; empty when nobody asked.
+    observed_from
+        When the time of observation begins; None when nobody knows.
     caveats
         Where the data does not reach as far as the plan.
     """
@@ -67,6 +73,10 @@ class Arm:
     days: float
     excluded: int = 0
     caveats: tuple[str, ...] = ()
+    excluded_durations: Floats = field(default_factory=lambda: np.empty(0))
+    excluded_ages: Floats = field(default_factory=lambda: np.empty(0))
+    systems: Labels = field(default_factory=lambda: np.empty(0, dtype=np.str_))
+    observed_from: np.datetime64 | None = None
 
     def __post_init__(self) -> None:
         labels = (self.severities, self.services, self.teams, self.categories, self.sources)
@@ -155,6 +165,7 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
     query = (
         exp.select(
             "incident_id",
+            "system",
             "coalesce(severity, $none) as severity",
             "coalesce(service_name, $none) as service_name",
             "coalesce(team, $none) as team",
@@ -176,7 +187,7 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
     }  # fmt: skip
     rows = connection.execute(query.sql(dialect="duckdb"), parameters).fetchnumpy()
     days = max((end - start).total_seconds(), 0.0) / 86_400
-    return _arm(rows, arm, clock, days, tuple(_beyond_the_data(plan, arm, span)))
+    return _arm(rows, arm, clock, (start, days), tuple(_beyond_the_data(plan, arm, span)))
 
 
 def period(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> tuple[datetime, datetime]:
@@ -223,10 +234,10 @@ def _condition(*filters: Filter) -> tuple[exp.Condition, dict[str, Any]]:
     parts: list[exp.Condition] = []
     values: dict[str, Any] = {}
     for number, each in enumerate(filters):
-        for field, wanted in each.given().items():
-            name = f"filter_{number}_{field}"
+        for column, wanted in each.given().items():
+            name = f"filter_{number}_{column}"
             parts.append(
-                exp.func("list_contains", exp.Parameter(this=exp.var(name)), exp.column(FILTER_COLUMNS[field]))
+                exp.func("list_contains", exp.Parameter(this=exp.var(name)), exp.column(FILTER_COLUMNS[column]))
             )
             values[name] = list(wanted)
     return exp.and_(*parts) if parts else exp.true(), values
@@ -246,9 +257,12 @@ def _exclusion(plan: ComparisonPlan) -> tuple[exp.Condition, dict[str, Any]]:
     return exp.or_(*parts) if parts else exp.false(), values
 
 
-def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float, caveats: tuple[str, ...]) -> Arm:
+def _arm(
+    rows: dict[str, Any], arm: ArmPlan, clock: ClockName, observed: tuple[datetime, float], caveats: tuple[str, ...]
+) -> Arm:
     kept = ~np.asarray(rows["is_excluded"], dtype=np.bool_)
-    durations = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)[kept]
+    every_duration = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)
+    ages, durations = np.asarray(rows["age"], dtype=np.float64), every_duration[kept]
     is_open = np.asarray(rows["is_open"], dtype=np.bool_)[kept] & np.isnan(durations)
 
     def labels(name: str) -> Labels:
@@ -259,7 +273,7 @@ def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float, cave
         clock=clock,
         incident_ids=labels("incident_id"),
         durations=durations,
-        ages=np.asarray(rows["age"], dtype=np.float64)[kept],
+        ages=ages[kept],
         is_open=is_open,
         severities=labels("severity"),
         services=labels("service_name"),
@@ -267,7 +281,11 @@ def _arm(rows: dict[str, Any], arm: ArmPlan, clock: ClockName, days: float, cave
         categories=labels("category"),
         sources=labels("source"),
         started_at=np.asarray(rows["started_at"], dtype="datetime64[us]")[kept],
-        days=days,
+        days=observed[1],
         excluded=int((~kept).sum()),
         caveats=caveats,
+        excluded_durations=every_duration[~kept],
+        excluded_ages=ages[~kept],
+        systems=labels("system"),
+        observed_from=np.datetime64(observed[0], "us"),
     )

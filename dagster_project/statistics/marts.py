@@ -1,34 +1,82 @@
-"""Rows of `marts.mart_significance`: schema, and the function that reads incidents and judges every plan.
+"""Tables of the marts that comparisons fill: reads incidents, runs every plan once, and makes rows of the results.
 
-Nothing is written here: the caller puts the table where it belongs.
+Nothing is written here: the caller puts the tables where they belong. Their columns are `schemas.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
+from dagster_project.statistics import figures, schemas
 from dagster_project.statistics.arms import Arm, data_span, read_arm
 from dagster_project.statistics.columns import FLAG, NUMBER, TEXT, TEXTS, TIME, WHOLE, described, finite
-from dagster_project.statistics.durations import DurationSummary
-from dagster_project.statistics.effects import RatioEffect
+from dagster_project.statistics.history import UNREGISTERED, History, data_sha256
 from dagster_project.statistics.plan import ComparisonPlan
+from dagster_project.statistics.result_row import as_row, planned
 from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
-from dagster_project.statistics.significance import Comparison, Verdict, compare, refused_without_data
+from dagster_project.statistics.significance import Asked, Comparison, compare_together, refused_without_data
+from dagster_project.statistics.verdict import Verdict
+from dagster_project.warehouse import plan_registry
 
 __all__ = [
     "FLAG", "NUMBER", "SIGNIFICANCE_SCHEMA", "TEXT", "TEXTS", "TIME", "WHOLE", "as_row", "described", "finite",
     "significance",
 ]  # fmt: skip
 
+Progress = Callable[[str], None]
 
-def significance(connection: duckdb.DuckDBPyConnection, plans: Iterable[ComparisonPlan]) -> pa.Table:
-    """Rows of `marts.mart_significance`, ordered by comparison.
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A plan of which the warehouse holds no incident at all."""
+
+    plan: ComparisonPlan
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The results of all plans, ordered by their ids."""
+
+    comparisons: tuple[Comparison, ...]
+    unanswered: tuple[Unanswered, ...]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where plans are stored before their results, and results after; `generation` names what is read."""
+
+    state_file: Path
+    generation: str | None = None
+
+    def history(self, plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> History:
+        """The past of a plan that has been registered, and which look at its data this one is."""
+        versions = plan_registry.plans(self.state_file, plan.id)
+        own = next(each for each in versions if each.plan_sha256 == plan.sha256)
+        others = (each for each in versions if each.plan_sha256 != plan.sha256)
+        return History(
+            look_number=plan_registry.look_number(self.state_file, plan.id, data_sha256(baseline, candidate)),
+            registered_at=own.registered_at,
+            is_changed_after_results=any(
+                each.first_result_at is not None and each.first_result_at < own.registered_at for each in others
+            ),
+        )
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    plans: Iterable[ComparisonPlan],
+    registry: Registry | None = None,
+    progress: Progress = lambda _: None,
+) -> Judged:
+    """Read the arms of every plan and run the protocol on them, families together.
 
     Parameters
     ----------
@@ -36,123 +84,120 @@ def significance(connection: duckdb.DuckDBPyConnection, plans: Iterable[Comparis
         Knows `marts.fct_incidents`.
     plans
         From `plan.load_plans`.
+    registry
+        Stores each plan before its arms are read, and each result as a look; without it nothing is stored.
+    progress
+        Is told what is being done.
     """
-    rows = [_judged(connection, plan) for plan in sorted(plans, key=lambda plan: plan.id)]
-    return pa.Table.from_pylist(rows, schema=SIGNIFICANCE_SCHEMA)
+    wanted = sorted(plans, key=lambda plan: plan.id)
+    if registry is not None:
+        plan_registry.register(registry.state_file, [(plan.id, plan.sha256, plan.canonical) for plan in wanted])
+    found: list[Comparison] = []
+    unanswered: list[Unanswered] = []
+    for members in _families(wanted):
+        asked: list[Asked] = []
+        for plan in members:
+            progress(plan.id)
+            if (arms := _arms(connection, plan)) is None:
+                refusal = refused_without_data(plan)
+                unanswered.append(Unanswered(plan, refusal.code, f"Not comparable: {refusal.reason}."))
+                continue
+            asked.append(Asked(plan, *arms, registry.history(plan, *arms) if registry else UNREGISTERED))
+        found += compare_together(asked)
+    if registry is not None:
+        plan_registry.record(registry.state_file, (_look(each, registry) for each in found))
+    return Judged(tuple(sorted(found, key=lambda each: each.plan.id)), tuple(unanswered))
 
 
-def _judged(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> dict[str, Any]:
+def _families(plans: Sequence[ComparisonPlan]) -> Iterator[list[ComparisonPlan]]:
+    """Plans that are adjusted together; one at a time otherwise, so that one's arms are in memory and no more."""
+    by_family: dict[str, list[ComparisonPlan]] = {}
+    for plan in plans:
+        by_family.setdefault(f"only/{plan.id}" if plan.family is None else plan.family, []).append(plan)
+    yield from by_family.values()
+
+
+def _arms(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> tuple[Arm, Arm] | None:
     span = data_span(connection, plan)
     if span is None:
-        refusal = refused_without_data(plan)
-        outcome = {
-            "verdict": Verdict.NOT_COMPARABLE, "reason": refusal.code, "sentence": f"Not comparable: {refusal.reason}."
-        }  # fmt: skip
-        labels = {"baseline_label": plan.baseline.label, "candidate_label": plan.candidate.label}
-        empty = {"tier": "dots", "caveats": list(plan.caveats), "severity_mix": []}
-        return {**_planned(plan), **outcome, **labels, **empty}
-    baseline = read_arm(connection, plan, plan.baseline, span)
-    candidate = read_arm(connection, plan, plan.candidate, span)
-    return as_row(compare(plan, baseline, candidate))
+        return None
+    return read_arm(connection, plan, plan.baseline, span), read_arm(connection, plan, plan.candidate, span)
 
 
-def as_row(comparison: Comparison) -> dict[str, Any]:
-    """One comparison as a row of `SIGNIFICANCE_SCHEMA`; what is undefined is null, never NaN or infinite."""
-    rate = comparison.rate
-    row = {
-        **_planned(comparison.plan),
-        "verdict": comparison.verdict.value,
-        "reason": comparison.reason,
-        "sentence": comparison.sentence,
-        "caveats": list(comparison.caveats),
-        "tier": comparison.tier.value,
-        **_arm_columns("baseline", comparison.baseline, comparison.baseline_summary),
-        **_arm_columns("candidate", comparison.candidate, comparison.candidate_summary),
-        **_effect_columns(comparison),
-        "severity_mix": _mix(comparison.baseline, comparison.candidate),
+def _look(comparison: Comparison, registry: Registry) -> plan_registry.Look:
+    return plan_registry.Look(
+        comparison.plan.id,
+        comparison.plan.sha256,
+        data_sha256(comparison.baseline, comparison.candidate),
+        comparison.verdict.value,
+        comparison.reason,
+        registry.generation,
+    )
+
+
+def significance(
+    connection: duckdb.DuckDBPyConnection, plans: Iterable[ComparisonPlan], registry: Registry | None = None
+) -> pa.Table:
+    """Rows of `marts.mart_significance`, ordered by comparison."""
+    return tables(judge(connection, plans, registry))["mart_significance"]
+
+
+def tables(judged: Judged) -> dict[str, pa.Table]:
+    """Every table of results by the name of its mart, each in a fixed order; the plans are `plan_rows`."""
+    rows = [as_row(each) for each in judged.comparisons] + [_without_data(each) for each in judged.unanswered]
+    makers: dict[str, tuple[Callable[[Comparison], Iterable[dict[str, Any]]], pa.Schema]] = {
+        "mart_significance_steps": (figures.step_rows, schemas.STEPS_SCHEMA),
+        "mart_significance_estimates": (figures.estimate_rows, schemas.ESTIMATES_SCHEMA),
+        "mart_significance_slices": (figures.slice_rows, schemas.SLICES_SCHEMA),
+        "mart_significance_mix": (figures.mix_rows, schemas.MIX_SCHEMA),
+        "mart_survival_curves": (figures.curve_rows, schemas.CURVES_SCHEMA),
+        "mart_placebo_cut_overs": (figures.placebo_rows, schemas.PLACEBO_SCHEMA),
+        "mart_significance_points": (figures.point_rows, schemas.POINTS_SCHEMA),
     }
-    if rate is not None:
-        row |= {
-            "baseline_incidents_per_30_days": rate.baseline_per_30_days,
-            "candidate_incidents_per_30_days": rate.candidate_per_30_days,
-            "rate_ratio": rate.ratio,
-            "rate_ratio_low": rate.low,
-            "rate_ratio_high": rate.high,
-            "rate_p": rate.p_value,
-        }
-    return {name: finite(value) for name, value in row.items()}
+    made = {"mart_significance": _table(sorted(rows, key=lambda row: row["comparison_id"]), SIGNIFICANCE_SCHEMA)}
+    for name, (make, schema) in makers.items():
+        made[name] = _table([row for each in judged.comparisons for row in make(each)], schema)
+    return made
 
 
-def _planned(plan: ComparisonPlan) -> dict[str, Any]:
-    return {
-        "comparison_id": plan.id,
-        "question": plan.question,
-        "plan_sha256": plan.sha256,
-        "clock": plan.clock.value,
-        "cut_over_at": plan.cut_over_at,
-        "alpha": plan.alpha,
-        "smallest_effect": plan.smallest_effect,
-    }
+def plan_rows(state_file: Path, plans: Iterable[ComparisonPlan]) -> pa.Table:
+    """Rows of `marts.mart_significance_plans`: every version that was stored of the comparisons of `plans`.
 
-
-def _arm_columns(side: str, arm: Arm, summary: DurationSummary) -> dict[str, Any]:
-    in_minutes = {
-        "geometric_mean", "geometric_mean_low", "geometric_mean_high", "median", "p90", "mean", "standard_deviation",
-        "minimum", "maximum",
-    }  # fmt: skip
-    row: dict[str, Any] = {
-        f"{side}_label": arm.label,
-        f"{side}_incident_count": arm.count,
-        f"{side}_missing_count": arm.missing_count,
-        f"{side}_excluded_count": arm.excluded,
-        f"{side}_days": arm.days,
-    }
-    for name, value in asdict(summary).items():
-        if name in in_minutes:
-            row[f"{side}_{name}_minutes"] = None if value is None else value / 60
-        else:
-            row[f"{side}_{name}"] = str(value) if name == "tier" else value
-    return row | {f"{side}_open_count": arm.open_count}
-
-
-def _effect_columns(comparison: Comparison) -> dict[str, Any]:
-    effects = comparison.effects
-    if effects is None:
-        return {}
-    clustered = _interval("clustered_ratio", effects.clustered)
-    clustered.pop("clustered_ratio")  # the same as the ratio: only its interval differs
-    return {
-        **_interval("ratio", effects.ratio),
-        **_interval("adjusted_ratio", effects.adjusted),
-        **clustered,
-        **_interval("within_baseline_ratio", effects.within_baseline),
-        "welch_t": effects.welch.statistic,
-        "welch_df": effects.welch.degrees_of_freedom,
-        "welch_p": effects.welch.p_value,
-        "permutation_p": effects.permutation.p_value,
-        "permutation_arrangements": effects.permutation.arrangements,
-        "is_permutation_exact": effects.permutation.is_exact,
-        "mann_whitney_p": effects.ranks.p_value,
-        "cliffs_delta": effects.ranks.cliffs_delta,
-        "ratio_with_open": effects.ratio_with_open,
-        "detectable_cut": effects.detectable_cut,
-        "severity_mix_overlap": effects.mix_overlap,
-    }
-
-
-def _interval(name: str, effect: RatioEffect | None) -> dict[str, Any]:
-    if effect is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: effect.ratio, f"{name}_low": effect.low, f"{name}_high": effect.high}
-
-
-def _mix(baseline: Arm, candidate: Arm) -> list[dict[str, Any]]:
-    names = np.unique(np.concatenate([baseline.severities, candidate.severities])).tolist()
-    return [
+    The only mart that tells a time of day at which something was done, so the only one that differs between two
+    warehouses of the same data.
+    """
+    current = {plan.id: plan for plan in plans}
+    rows = [
         {
-            "severity": name,
-            "baseline_count": int((baseline.severities == name).sum()),
-            "candidate_count": int((candidate.severities == name).sum()),
+            "plan_id": f"{each.comparison_id}/{each.plan_sha256[:12]}",
+            **asdict(each),
+            "is_current": current[each.comparison_id].sha256 == each.plan_sha256,
+            "planned_looks": ComparisonPlan.model_validate_json(each.plan).looks
+            if current[each.comparison_id].sha256 != each.plan_sha256
+            else current[each.comparison_id].looks,
         }
-        for name in names
+        for each in plan_registry.plans(state_file)
+        if each.comparison_id in current
     ]
+    return _table(sorted(rows, key=lambda row: row["plan_id"]), schemas.PLANS_SCHEMA)
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    cleaned = [{name: finite(row.get(name)) for name in schema.names} for row in rows]
+    return pa.Table.from_pylist(cleaned, schema=schema)
+
+
+def _without_data(unanswered: Unanswered) -> dict[str, Any]:
+    plan = unanswered.plan
+    return {
+        **planned(plan, UNREGISTERED),
+        "verdict": Verdict.NOT_COMPARABLE.value,
+        "reason": unanswered.reason,
+        "sentence": unanswered.sentence,
+        "baseline_label": plan.baseline.label,
+        "candidate_label": plan.candidate.label,
+        "tier": "dots",
+        "caveats": list(plan.caveats),
+        "not_concluded": ["That one arm is better, worse or the same: the arms were not compared."],
+        "severity_mix": [],
+    }

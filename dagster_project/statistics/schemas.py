@@ -67,9 +67,7 @@ SIGNIFICANCE_SCHEMA = pa.schema(
         described("caveats", TEXTS, "What must be known beside the sentence", nullable=False),
         described("not_concluded", TEXTS, "What must not be concluded from the result", nullable=False),
         described("tier", TEXT, "dots, indicative or full: the smaller arm decides", nullable=False),
-        described(
-            "alpha", NUMBER, "Chance of a false positive that the plan allows, over all its looks", nullable=False
-        ),
+        described("alpha", NUMBER, "Chance of a false positive that the plan allows over its looks", nullable=False),
         described("level", NUMBER, "Level of every test and interval at this look: alpha shared out", nullable=False),
         described("look_number", WHOLE, "How many states of its data this comparison has been made on", nullable=False),
         described("planned_looks", WHOLE, "How many the plan announced", nullable=False),
@@ -190,9 +188,7 @@ SLICES_SCHEMA = pa.schema(
         described("high", NUMBER, "Upper end of its interval, not adjusted", nullable=False),
         described("p_value", NUMBER, "Welch's two-sided p value", nullable=False),
         described("adjusted_p_value", NUMBER, "The same by Benjamini and Hochberg over all slices", nullable=False),
-        described(
-            "is_discovery", FLAG, "Whether it is below q = 0.10: where to look, not what is true", nullable=False
-        ),
+        described("is_discovery", FLAG, "Whether it is below q = 0.10: where to look, no more", nullable=False),
     ],
     metadata={"description": "One row a slice of a comparison: exploratory, no verdict stands on it"},
 )
@@ -201,9 +197,7 @@ MIX_SCHEMA = pa.schema(
     [
         described("mix_id", TEXT, "Comparison, column and kind", nullable=False),
         COMPARISON,
-        described(
-            "column_name", TEXT, "severity, or category and others by which kinds are told apart", nullable=False
-        ),
+        described("column_name", TEXT, "severity, category and others that tell kinds apart", nullable=False),
         described("kind", TEXT, "Value of the column", nullable=False),
         described("baseline_n", WHOLE, "Ended incidents of the baseline", nullable=False),
         described("candidate_n", WHOLE, "Ended incidents of the candidate", nullable=False),

@@ -1,4 +1,4 @@
-"""What cannot be rebuilt from the sources: the ledger of nights and suppressions, in `data/state/hindcast.sqlite`.
+"""What cannot be rebuilt from the sources: nights, suppressions, plans of comparisons, in `data/state/hindcast.sqlite`.
 
 The warehouse can be deleted and built again from the sources; this file cannot. Written by Python only.
 """
@@ -34,6 +34,28 @@ MIGRATIONS = (
         until text not null,    -- the last day on which it holds
         created_at text not null,
         removed_at text
+    )
+    """,
+    """
+    create table comparison_plan (
+        comparison_id text not null,
+        plan_sha256 text not null,
+        plan text not null,             -- the plan as JSON, of which that is the hash
+        registered_at text not null,
+        primary key (comparison_id, plan_sha256)
+    )
+    """,
+    """
+    create table comparison_look (
+        look_id integer primary key autoincrement,
+        comparison_id text not null,
+        plan_sha256 text not null,
+        data_sha256 text not null,      -- of the arms: the same data again is no new look
+        looked_at text not null,
+        verdict text not null,
+        reason text not null,
+        generation text,                -- null: of the warehouse itself, in a night
+        unique (comparison_id, plan_sha256, data_sha256)
     )
     """,
 )

@@ -15,7 +15,7 @@ def draw(seed, n, centre=3_600.0, spread=1.0):
 
 
 CUT = {
-    "cut_over_at": "2026-01-20T00:00:00Z",
+    "cut_over_at": "2026-03-20T00:00:00Z",
     "baseline": {"label": "before", "side": "before"},
     "candidate": {"label": "after", "side": "after"},
 }

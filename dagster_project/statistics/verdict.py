@@ -1,0 +1,238 @@
+"""The verdict of two arms: what may be claimed, what stands against it, and the sentence that says so.
+
+The numbers come from `evidence.py`; what else a reader must know is `caveats.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from dagster_project.statistics.accelerated import AcceleratedFit
+from dagster_project.statistics.durations import ENOUGH, DurationSummary
+from dagster_project.statistics.effects import RateEffect, RatioEffect
+from dagster_project.statistics.evidence import Effects, Primary
+from dagster_project.statistics.hazards import HazardRatio
+from dagster_project.statistics.interruption import InterruptedSeries, PlaceboTest, RegressionToMean
+from dagster_project.statistics.mix import StandardisedRatio
+from dagster_project.statistics.plan import Estimand, SliceColumn
+from dagster_project.statistics.samples import Case
+from dagster_project.statistics.survival import RestrictedMeanDifference
+
+
+class Verdict(StrEnum):
+    """What may be said of a comparison."""
+
+    IMPROVED = "IMPROVED"
+    WORSE = "WORSE"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    UNDERPOWERED = "UNDERPOWERED"
+    NOT_COMPARABLE = "NOT_COMPARABLE"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict and the code of its reason."""
+
+    verdict: Verdict
+    reason: str
+
+
+class _Interval(Protocol):
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+WHY_NOT = {
+    "tests_disagree": "the interval and the permutation test disagree",
+    "family_could_explain": "among the comparisons of its family it is not clear any more (Holm)",
+    "too_many_open": "too many incidents are still open",
+    "open_incidents_could_explain": "the incidents still open could explain it",
+    "severity_mix_could_explain": "within severities it is not clear, so a changed mix could explain it",
+    "service_mix_could_explain": "within severity and service it is not clear, so a changed mix could explain it",
+    "other_kinds_could_explain": "the arms hold such different incidents that their kind could explain it",
+    "one_incident_could_explain": "without the longest incident of each arm it is not clear",
+    "bad_days_could_explain": "it is not clear once incidents of the same day are taken to move together",
+    "moving_before_the_cut_over": "durations were already moving that way before the cut-over",
+    "placebo_moves_as_far": "cut-overs at which nothing happened move as far",
+    "extreme_before_the_cut_over": "the period before the cut-over was extreme, after which things get ordinary again",
+    "no_step_at_the_cut_over": "at the cut-over itself the series steps the other way",
+    "curves_cross": "the survival curves cross, and mean durations go the other way",
+    "smaller_than_worth_having": "that is less than the plan calls worth having",
+}
+
+
+def judged(case: Case, effects: Effects, primary: Primary, holm_p: float) -> Outcome:
+    """The verdict of comparable arms.
+
+    A claim needs the interval, its second test (for durations the permutation test), Holm's adjustment within its
+    family, a size that the plan called worth having, and no other explanation at hand.
+    """
+    plan, smallest = case.plan, 1 - case.plan.smallest_effect
+    if primary.low <= 1 <= primary.high:
+        return _nothing_shown(case, effects, primary)
+    is_shorter = primary.ratio < 1
+    weaknesses = {
+        "tests_disagree": plan.estimand is Estimand.GEOMETRIC_MEAN_RATIO and effects.permutation.p_value > case.level,
+        "family_could_explain": holm_p > case.level,
+        "smaller_than_worth_having": smallest < primary.ratio < 1 / smallest,
+    }
+    doubts = () if plan.estimand is Estimand.FREQUENCY else _doubts(case, effects, is_shorter)
+    if reason := next((code for code, holds in (*weaknesses.items(), *doubts) if holds), None):
+        return Outcome(Verdict.INCONCLUSIVE, reason)
+    return Outcome(Verdict.IMPROVED if is_shorter else Verdict.WORSE, "clear_difference")
+
+
+def _nothing_shown(case: Case, effects: Effects, primary: Primary) -> Outcome:
+    """Too few incidents when the interval still holds an effect worth having and had little chance to show it."""
+    smallest = 1 - case.plan.smallest_effect
+    may_hide = primary.low <= smallest or primary.high >= 1 / smallest
+    if case.plan.estimand is Estimand.GEOMETRIC_MEAN_RATIO:
+        may_hide = may_hide and effects.detectable_cut > case.plan.smallest_effect
+    if may_hide:
+        return Outcome(Verdict.UNDERPOWERED, "too_few_for_the_smallest_effect")
+    return Outcome(Verdict.INCONCLUSIVE, "no_clear_difference")
+
+
+def _doubts(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[str, bool]]:
+    """What other than the arms themselves could explain a clear difference; the first that holds is named.
+
+    A method that could not be used raises no doubt; the steps and caveats say that it could not.
+    """
+    plan, smallest, drift = case.plan, 1 - case.plan.smallest_effect, effects.within_baseline
+    arms = (case.baseline.arm, case.candidate.arm)
+
+    def keeps(effect: object) -> bool:
+        """Whether an estimate, where there is one, lies on the same side with its whole interval."""
+        kinds = (AcceleratedFit, StandardisedRatio, RatioEffect)
+        return not isinstance(effect, kinds) or _is_clear(effect, is_shorter)
+
+    within = effects.mixes.get(SliceColumn.SEVERITY)
+    with_open = effects.with_open
+    yield "too_many_open", max(arm.open_count / arm.count for arm in arms) > plan.max_open_share
+    yield (
+        "open_incidents_could_explain",
+        any(arm.open_count for arm in arms)
+        and not (
+            isinstance(with_open, AcceleratedFit)
+            and _is_clear(with_open, is_shorter)
+            and not smallest < with_open.ratio < 1 / smallest
+        ),
+    )
+    yield (
+        "severity_mix_could_explain",
+        not keeps(effects.adjusted)
+        or (within is not None and not case.differs_by(SliceColumn.SEVERITY) and (within.within_log < 0) != is_shorter),
+    )
+    yield "other_kinds_could_explain", min(effects.kind_overlap.values(), default=1.0) < plan.min_mix_overlap
+    yield "service_mix_could_explain", not keeps(effects.accelerated)
+    yield "one_incident_could_explain", not keeps(effects.without_largest)
+    yield "bad_days_could_explain", not keeps(effects.clustered)
+    yield (
+        "moving_before_the_cut_over",
+        drift is not None and _is_clear(drift, is_shorter) and not smallest < drift.ratio < 1 / smallest,
+    )
+    placebo, to_mean, series = effects.cause.placebo, effects.cause.to_mean, effects.cause.series
+    yield "placebo_moves_as_far", isinstance(placebo, PlaceboTest) and placebo.rank > 1
+    yield (
+        "extreme_before_the_cut_over",
+        isinstance(to_mean, RegressionToMean) and to_mean.is_extreme and (to_mean.z > 0) == is_shorter,
+    )
+    yield (
+        "no_step_at_the_cut_over",
+        isinstance(series, InterruptedSeries) and (series.level_low > 1 if is_shorter else series.level_high < 1),
+    )
+    yield "curves_cross", _crosses(case, effects, is_shorter)
+
+
+def _crosses(case: Case, effects: Effects, is_shorter: bool) -> bool:
+    """Whether hazards are not proportional and the restricted mean, taken in their place, goes the other way."""
+    hazard, restricted = effects.hazard, effects.restricted
+    return (
+        isinstance(hazard, HazardRatio)
+        and hazard.proportionality_p_value is not None
+        and hazard.proportionality_p_value < case.level
+        and isinstance(restricted, RestrictedMeanDifference)
+        and (restricted.difference < 0) != is_shorter
+    )
+
+
+def _is_clear(effect: _Interval, is_shorter: bool) -> bool:
+    """Whether the whole interval lies on the side that `is_shorter` names."""
+    return effect.high < 1 if is_shorter else effect.low > 1
+
+
+def sentence(
+    case: Case,
+    summaries: tuple[DurationSummary, DurationSummary],
+    effects: Effects,
+    primary: Primary,
+    rate: RateEffect | None,
+    outcome: Outcome,
+) -> str:
+    """One plain sentence with effect, interval, counts, open ones and frequency."""
+    plan, baseline, candidate = case.plan, case.baseline.arm, case.candidate.arm
+    is_frequency = plan.estimand is Estimand.FREQUENCY
+    less, more = ("rarer", "more frequent") if is_frequency else ("shorter", "longer")
+    change = f"{abs(1 - primary.ratio):.0%} {less if primary.ratio < 1 else more}"
+    sizes = "; ".join(
+        f"{arm.label} {spoken(summary.geometric_mean)} over {counted(summary.n, 'incident')}, {arm.open_count:,} open"
+        for arm, summary in ((candidate, summaries[1]), (baseline, summaries[0]))
+    )
+    interval = f"{case.confidence * 100:.4g}% interval {primary.low:.3g} to {primary.high:.3g}"
+    figures = f"({sizes}; ratio {primary.ratio:.3g}, {interval})"
+    comparison = f"{change} in {candidate.label} than in {baseline.label} {figures}"
+    subject, verb = _subject(case)
+    if outcome.verdict in (Verdict.IMPROVED, Verdict.WORSE):
+        text = f"{subject} {verb} {comparison}"
+    elif outcome.reason in WHY_NOT:
+        text = f"{subject} {'look' if is_frequency else 'looks'} {comparison}, but {WHY_NOT[outcome.reason]}"
+    else:
+        between = f"{baseline.label} and {candidate.label}"
+        what = "frequency" if is_frequency else f"time to {plan.clock.value}"
+        text = f"no difference in {what} between {between} is shown {figures}"
+    if outcome.verdict is Verdict.UNDERPOWERED and plan.estimand is Estimand.GEOMETRIC_MEAN_RATIO:
+        text += f"; only a cut of {effects.detectable_cut:.0%} or more had a chance of {plan.power:.0%} to be seen"
+    if min(summary.n for summary in summaries) < ENOUGH:
+        text = f"indicative only: {text}"
+    return f"{text[0].upper()}{text[1:]}{_frequency(rate)}."
+
+
+def _subject(case: Case) -> tuple[str, str]:
+    plan = case.plan
+    if plan.estimand is Estimand.FREQUENCY:
+        return "incidents", "are"
+    if plan.estimand is Estimand.RESTRICTED_MEAN:
+        return f"the mean time to {plan.clock.value}, counted up to {spoken(case.tau_seconds)},", "is"
+    return f"the typical time to {plan.clock.value}", "is"
+
+
+def _frequency(rate: RateEffect | None) -> str:
+    """Never a duration without the frequency beside it."""
+    if rate is None:
+        return ""
+    first, second = (
+        f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
+        for value in (rate.baseline_per_30_days, rate.candidate_per_30_days)
+    )
+    return f"; {second} against {first} incidents in 30 days"
+
+
+def spoken(seconds: float | None) -> str:
+    """A duration as a reader would say it."""
+    if seconds is None:
+        return "unknown"
+    for size, unit in ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
