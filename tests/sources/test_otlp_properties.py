@@ -284,14 +284,14 @@ def connection():
         yield found
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(lines=st.lists(LINES, max_size=6), block_bytes=st.sampled_from([40, 400, 1 << 20]))
 def test_rows_and_refusals_are_those_of_the_plain_way(connection, lines, block_bytes):
     content = b"\n".join(lines)
     assert decoded(connection, content, block_bytes) == expected_of(content)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(lines=st.lists(CLEAN_REQUESTS, min_size=1, max_size=5), broken=st.booleans())
 def test_a_file_without_oddities_goes_the_fast_way_and_gives_the_same(connection, lines, broken):
     content = b"\n".join([*lines, b"{", *lines] if broken else lines)
@@ -300,7 +300,7 @@ def test_a_file_without_oddities_goes_the_fast_way_and_gives_the_same(connection
         assert decoded(connection, content, 1 << 20) == expected_of(content)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(attributes=keyed(VALUES))
 def test_both_ways_write_the_same_text(connection, attributes):
     """The text of a value is compared by rules: it must not depend on how its neighbours were decoded."""
@@ -322,7 +322,7 @@ def test_both_ways_write_the_same_text(connection, attributes):
     assert texts[0] == texts[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.floats(), TEXT)
 def test_numbers_and_texts_come_back_exactly(connection, number, text):
     attributes = [{"key": "n", "value": {"doubleValue": number}}, {"key": "t", "value": {"stringValue": text}}]

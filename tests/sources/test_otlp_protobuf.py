@@ -382,7 +382,7 @@ GOOD = {
 }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     signal=st.sampled_from(list(SIGNALS)),
     way=st.integers(0, 3),
@@ -397,7 +397,7 @@ def test_no_damage_raises(signal, way, changes, cut):
     assert records + refusals >= 1 or not content
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(signal=st.sampled_from(list(SIGNALS)), content=st.binary(max_size=200))
 def test_no_bytes_raise(signal, content):
     decoded(f"otlp_protobuf_{signal}", content)

@@ -52,7 +52,7 @@ from tests.sources.otlp_messages import (
     span_rows,
 )
 
-EXAMPLES = int(os.environ.get("HINDCAST_ROUND_TRIPS", "20"))
+EXAMPLES = int(os.environ.get("HINDCAST_ROUND_TRIPS", "8"))
 
 # --- arbitrary messages -----------------------------------------------------------------------------------------------
 
