@@ -25,6 +25,7 @@ MODULES = {
     "rules": ("rules",),
     "project": ("init", "doctor"),
     "suppressions": ("suppress", "suppressions"),
+    "compare": ("compare",),
     "roi": ("roi",),
     "claims": ("claims",),
     "bench": ("bench",),
