@@ -16,6 +16,8 @@ from dagster_project.statistics.claims.arithmetic import FormulaInvalid
 from dagster_project.statistics.claims.finding import Finding, Stated, Verdict, say
 
 MINUTES_A_DAY = 24 * 60
+NOTHING = 1e-12
+"""No document states a smaller figure; to divide by one would grow beyond any number."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def subtotals(stated: Stated, parts: Sequence[Part], *, is_mean: bool) -> Findin
             stated, math.fsum(part.value for part in parts), terms, Verdict.INCONSISTENT, "the parts add up"
         )
     count = math.fsum(part.count for part in parts)
-    if count <= 0:
+    if count <= NOTHING:
         return Finding(Verdict.IMPOSSIBLE, "The subgroups count nothing: there is no mean of them.", terms)
     mean = math.fsum(part.value * part.count for part in parts) / count
     return _compared(
@@ -85,7 +87,7 @@ def percentage_change(stated: Stated, before: float, after: float) -> Finding:
     change on the base of the result.
     """
     points, signs = after - before, f"({say(after)} - {say(before)})"
-    if before == 0:
+    if abs(before) <= NOTHING:
         if stated.agrees(points):
             reason = f"From 0 there is no percentage: {say(points)} are percentage points."
             return Finding(Verdict.MISLABELLED, reason, f"{say(after)} - 0", points, "percentage points")
@@ -112,7 +114,7 @@ def ratio_or_return(stated: Stated, benefits: float, costs: float) -> Finding:
 
     Benefits over costs are a benefit/cost ratio, one more than the return.
     """
-    if costs == 0:
+    if abs(costs) <= NOTHING:
         return Finding(Verdict.IMPOSSIBLE, "There is no return on costs of 0.", f"({say(benefits)} - 0) / 0")
     found = (benefits - costs) / costs
     formula = f"({say(benefits)} - {say(costs)}) / {say(costs)}"
@@ -166,7 +168,7 @@ def rate_against_count(
         True: the document states a change of frequency in percent. False: it sets the counts against each other.
     """
     (count, days), (later_count, later_days) = before, after
-    if min(days, later_days) <= 0 or count <= 0:
+    if min(days, later_days) <= NOTHING or count <= NOTHING:
         return Finding(Verdict.IMPOSSIBLE, "There is no frequency of nothing, or over no days.")
     rate, later = count / days * 30, later_count / later_days * 30
     change = (later / rate - 1) * 100
