@@ -12,21 +12,25 @@
    does not come down so far. The interval turns the complementary log-log transformed Greenwood interval at the median
    back through the curve (Brookmeyer and Crowley, Biometrics 38, 1982, with the variance taken at the median). #}
 {% macro kaplan_meier(relation) -%}
-    -- An end goes before one that still runs and is as long.
+    -- One number for the sort: an end goes before one that still runs and is as long.
     ranked as (
         select
             curve,
-            seconds,
-            is_running,
-            row_number() over (partition by curve order by seconds * 2 + case when is_running then 1 else 0 end) as place
-        from {{ relation }}
+            life,
+            row_number() over (partition by curve order by life) as place
+        from (
+            select
+                curve,
+                seconds * 2 + case when is_running then 1 else 0 end as life
+            from {{ relation }}
+        ) as lives_in_order
     ),
 
     sizes as (
         select
             curve,
             max(place) as size,
-            count(*) filter (where not is_running) as n_ended
+            count(*) filter (where life % 2 = 0) as n_ended
         from ranked
         group by curve
     ),
@@ -38,7 +42,7 @@
             sizes.size
         from ranked
         inner join sizes on ranked.curve = sizes.curve
-        where ranked.is_running and sizes.n_ended > 0
+        where ranked.life % 2 = 1 and sizes.n_ended > 0
     ),
 
     -- Decimals, because a sum of doubles depends on their order.
@@ -173,7 +177,7 @@
             places.curve,
             places.point,
             -- Both ends of a flat piece, or the one that there is.
-            cast(min(ranked.seconds) + max(ranked.seconds) as double) / 2 as seconds
+            cast(min(ranked.life) + max(ranked.life) as double) / 4 as seconds
         from {{ prefix }}_places as places
         inner join ranked
             on places.curve = ranked.curve and ranked.place in (places.reached, places.below)

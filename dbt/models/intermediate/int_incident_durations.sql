@@ -9,15 +9,17 @@ with incidents as (
     from {{ ref('int_incidents') }}
 ),
 
--- What a system has said last is how far its data goes. Incidents whose clocks contradict each other do not move that: one
--- typing error would age every open incident.
+-- What a system has said last is how far its data goes. Incidents whose clocks contradict each other do not move that:
+-- one typing error would age every open incident.
 systems as (
     select
         system,
         coalesce(
             max(greatest(
                 started_at, detected_at, acknowledged_at, mitigated_at, resolved_at, closed_at, reopened_at
-            )) filter (where clock_problem is null or clock_problem in ('closed, never resolved', 'over, no time of it')),
+            )) filter (
+                where coalesce(clock_problem, '') in ('', 'closed, never resolved', 'over, no time of it')
+            ),
             max(started_at)
         ) as as_of_at,
         count(detected_at) > 0 as records_detected_at,
@@ -56,10 +58,10 @@ followed as (
 
 explained as (
     select
-        *,
         {%- for clock in clocks %}
-        {{ clock_reason(clock) }} as {{ clock }}_reason{{ ',' if not loop.last }}
+        {{ clock_reason(clock) }} as {{ clock }}_reason,
         {%- endfor %}
+        *
     from followed
 ),
 
@@ -75,10 +77,9 @@ final as (
         cast(date_trunc('month', started_at) as date) as month_on,
         satisfaction,
         is_open,
-        as_of_at,
         {%- for time in [
-            'started_at', 'detected_at', 'acknowledged_at', 'mitigated_at', 'resolved_at', 'closed_at', 'impact_ended_at',
-            'next_started_at'
+            'started_at', 'detected_at', 'acknowledged_at', 'mitigated_at', 'resolved_at', 'closed_at',
+            'impact_ended_at', 'next_started_at'
         ] %}
         {{ time }},
         case when {{ time }} is not null then {{ time }}_source end as {{ time }}_source,
@@ -88,8 +89,9 @@ final as (
         case
             when {{ clock }}_reason = 'open' then greatest({{ seconds_between(it.start, 'as_of_at') }}, 0)
         end as {{ clock }}_open_seconds,
-        {{ clock }}_reason{{ ',' if not loop.last }}
+        {{ clock }}_reason,
         {%- endfor %}
+        as_of_at
     from explained
 )
 

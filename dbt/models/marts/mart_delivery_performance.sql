@@ -27,13 +27,12 @@ commits as (
 ordered as (
     select
         deploys.*,
-        last_value(case when not is_rollback then deployed_at end ignore nulls) over before_it as undone_deployed_at
+        last_value(case when not deploys.is_rollback then deploys.deployed_at end ignore nulls) over (
+            partition by deploys.system, deploys.environment, deploys.service_name
+            order by deploys.deployed_at, deploys.deploy_id
+            rows between unbounded preceding and 1 preceding
+        ) as undone_deployed_at
     from deploys
-    window before_it as (
-        partition by system, environment, service_name
-        order by deployed_at, deploy_id
-        rows between unbounded preceding and 1 preceding
-    )
 ),
 
 bulk_days as (
@@ -157,8 +156,9 @@ caused as (
 
 final as (
     select
-        {{ row_id(['counted.slice', 'counted.system', 'counted.environment', 'counted.service_name', 'counted.month_on']) }}
-            as delivery_id,
+        {{ row_id([
+            'counted.slice', 'counted.system', 'counted.environment', 'counted.service_name', 'counted.month_on'
+        ]) }} as delivery_id,
         counted.slice,
         counted.system,
         counted.environment,

@@ -43,8 +43,8 @@ windows as (
     ) as numbered
 ),
 
--- What counts as downtime: the severities that the policy names, from start to the end of the effect, and to the data's end
--- while nothing says that it ended. Of one that is over without a time of it nobody knows how long it lasted.
+-- What counts as downtime: the severities that the policy names, from start to the end of the effect, and to the end of
+-- the data while nothing says that it ended. Of one that is over without a time of it nobody knows how long it lasted.
 outages as (
     select
         system,
@@ -109,8 +109,8 @@ downtimes as (
         on
             windows.system = islands.system
             and windows.service_name = islands.service_name
-            and islands.started_at < windows.window_until_at
-            and (islands.ended_at > windows.window_from_at or islands.started_at >= windows.window_from_at)
+            and windows.window_until_at > islands.started_at
+            and (windows.window_from_at < islands.ended_at or windows.window_from_at <= islands.started_at)
     group by windows.system, windows.service_name, windows.window_number
 ),
 
@@ -126,37 +126,38 @@ counts as (
         on
             windows.system = outages.system
             and windows.service_name = outages.service_name
-            and outages.started_at >= windows.window_from_at
-            and outages.started_at < windows.window_until_at
+            and windows.window_from_at <= outages.started_at
+            and windows.window_until_at > outages.started_at
     group by windows.system, windows.service_name, windows.window_number
+),
+
+named_levels as (
+    {%- for service, level in levels['services'].items() %}
+    select
+        {{ text_literal(service) }} as service_name,
+        {{ number_literal(level['availability_percent']) }} as availability_percent,
+        {{ text_literal(level['basis']) }} as target_basis,
+        {{ text_literal(level['source']) }} as target_source
+    union all
+    {%- endfor %}
+    select
+        cast(null as varchar) as service_name,
+        cast(null as double) as availability_percent,
+        cast(null as varchar) as target_basis,
+        cast(null as varchar) as target_source
+    where false
 ),
 
 promised as (
     select
-        *,
-        case service_name
-            {%- for service, level in levels['services'].items() %}
-            when {{ text_literal(service) }} then {{ number_literal(level['availability_percent']) }}
-            {%- endfor %}
-            {# A policy may name no service. #}
-            when null then null
-            else {{ number_literal(levels['default']['availability_percent']) }}
-        end as availability_percent,
-        case service_name
-            {%- for service, level in levels['services'].items() %}
-            when {{ text_literal(service) }} then {{ text_literal(level['basis']) }}
-            {%- endfor %}
-            when null then null
-            else {{ text_literal(levels['default']['basis']) }}
-        end as target_basis,
-        case service_name
-            {%- for service, level in levels['services'].items() %}
-            when {{ text_literal(service) }} then {{ text_literal(level['source']) }}
-            {%- endfor %}
-            when null then null
-            else {{ text_literal(levels['default']['source']) }}
-        end as target_source
+        windows.*,
+        coalesce(
+            named_levels.availability_percent, {{ number_literal(levels['default']['availability_percent']) }}
+        ) as availability_percent,
+        coalesce(named_levels.target_basis, {{ text_literal(levels['default']['basis']) }}) as target_basis,
+        coalesce(named_levels.target_source, {{ text_literal(levels['default']['source']) }}) as target_source
     from windows
+    left join named_levels on windows.service_name = named_levels.service_name
 ),
 
 measured as (

@@ -47,7 +47,8 @@ limits as (
     group by kpi, system
 ),
 
--- 2.66 is 3 / 1.128, the factor of an individuals chart (Montgomery, Introduction to Statistical Quality Control, chapter 6).
+-- 2.66 is 3 / 1.128, the factor of an individuals chart (Montgomery, Introduction to Statistical Quality Control,
+-- chapter 6).
 bounded as (
     select
         placed.*,

@@ -56,41 +56,55 @@ numbered as (
     from grouped
 ),
 
+-- The rows of the result that each incident belongs to, looked up once an incident and not once a clock.
+placed as (
+    select
+        {%- for clock in clocks %}
+        incidents.{{ clock }}_seconds,
+        incidents.{{ clock }}_open_seconds,
+        incidents.{{ clock }}_reason,
+        {%- endfor %}
+        {%- for slice in slices %}
+        {{ slice | replace(' ', '_') }}_rows.first_curve as curve_{{ loop.index }},
+        {%- endfor %}
+        incidents.system
+    from
+        incidents
+    {% for slice, columns in slices.items() %}
+    left join numbered as {{ slice | replace(' ', '_') }}_rows
+        on
+            {{ slice | replace(' ', '_') }}_rows.slice = '{{ slice }}'
+            and incidents.system = {{ slice | replace(' ', '_') }}_rows.system
+            {%- for column in columns %}
+            and incidents.{{ column }} = {{ slice | replace(' ', '_') }}_rows.{{ column }}
+            {%- endfor %}
+    {%- endfor %}
+),
+
 clocked as (
     {%- for clock in clocks %}
     select
-        system,
-        severity,
-        service_name,
-        team,
-        category,
-        resolution_method,
-        month_on,
-        {{ loop.index0 }} as clock_number,
+        {%- for slice in slices %}
+        curve_{{ loop.index }} + {{ clocks.index(clock) }} as curve_{{ loop.index }},
+        {%- endfor %}
         coalesce({{ clock }}_seconds, {{ clock }}_open_seconds) as seconds,
         {{ clock }}_seconds is null as is_running,
         cast(ln(nullif({{ clock }}_seconds, 0) / 60.0) as decimal(18, 15)) as log_minutes
-    from incidents
+    from placed
     where {{ clock }}_seconds is not null or {{ clock }}_open_seconds is not null
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 lives as (
-    {%- for slice, columns in slices.items() %}
+    {%- for slice in slices %}
     select
-        numbered.first_curve + clocked.clock_number as curve,
-        clocked.seconds,
-        clocked.is_running,
-        clocked.log_minutes
+        curve_{{ loop.index }} as curve,
+        seconds,
+        is_running,
+        log_minutes
     from clocked
-    inner join numbered
-        on
-            numbered.slice = '{{ slice }}'
-            and clocked.system = numbered.system
-            {%- for column in columns %}
-            and clocked.{{ column }} = numbered.{{ column }}
-            {%- endfor %}
+    where curve_{{ loop.index }} is not null
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -99,34 +113,24 @@ lives as (
 contradictions as (
     {%- for clock in clocks %}
     select
-        system,
-        severity,
-        service_name,
-        team,
-        category,
-        resolution_method,
-        month_on,
-        {{ loop.index0 }} as clock_number
-    from incidents
+        {%- for slice in slices %}
+        curve_{{ loop.index }} + {{ clocks.index(clock) }} as curve_{{ loop.index }},
+        {%- endfor %}
+        system
+    from placed
     where {{ clock }}_reason in ('ends before it begins', 'no start')
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 contradicting as (
-    {%- for slice, columns in slices.items() %}
+    {%- for slice in slices %}
     select
-        numbered.first_curve + contradictions.clock_number as curve,
+        curve_{{ loop.index }} as curve,
         count(*) as n_inconsistent
     from contradictions
-    inner join numbered
-        on
-            numbered.slice = '{{ slice }}'
-            and contradictions.system = numbered.system
-            {%- for column in columns %}
-            and contradictions.{{ column }} = numbered.{{ column }}
-            {%- endfor %}
-    group by numbered.first_curve, contradictions.clock_number
+    where curve_{{ loop.index }} is not null
+    group by curve_{{ loop.index }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
