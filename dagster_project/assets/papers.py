@@ -44,7 +44,13 @@ def build(project: Project, *, served: Sequence[dg.AssetKey]) -> list[dg.AssetsD
                 document.incident_id: (document.markdown_path, document.html_path, document.json_path)
                 for document in post_mortem.read_written(project.post_mortems_dir)
             },
-            configuration=(project.sources_file, project.policy_file, project.roi_file, project.comparisons_file),
+            configuration=(
+                project.sources_file,
+                project.policy_file,
+                project.roi_file,
+                project.comparisons_file,
+                *sorted(project.claims_dir.glob("*.yml")),
+            ),
         ),
         after=[POST_MORTEMS],
         group="papers",

@@ -10,6 +10,7 @@ from dagster_project import rule_language
 from dagster_project.policy.policy import load_policy
 from dagster_project.settings import Project
 from dagster_project.sources import declaration
+from dagster_project.statistics.claims.audit import load_decks
 from dagster_project.statistics.plan import load_plans
 from dagster_project.statistics.roi import load_roi_plans
 from dagster_project.transformation import prepare, replay_window, time_limit
@@ -60,6 +61,7 @@ def check_configuration(project: Project) -> None:
     for file, read in readers:
         if file.is_file():
             read(file)
+    load_decks(project.claims_dir)
 
 
 def plan_night(project: Project) -> NightPlan:
