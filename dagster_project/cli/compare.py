@@ -25,7 +25,7 @@ from dagster_project.wording import did_you_mean, revealed, utc
 
 MEMORY_LIMIT = "3GB"
 FORMATS_OF_TIME = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
-EXIT_CODES = "Exit codes: 0 judged, whatever the verdict; 2 the plan, an option or the data was refused; 130 interrupted."
+EXIT_CODES = "Exit codes: 0 judged, whatever the verdict; 2 plan, option or data was refused; 130 interrupted."
 
 
 class Format(StrEnum):

@@ -71,7 +71,7 @@ def _arm(plan: ComparisonPlan, arm: Arm) -> Iterator[str]:
     if spread is not None and spread > BURSTS_WORTH_SAYING:
         yield (
             f"{arm.label}: incidents a week vary {spread:,.1f} times as much as independent ones would; "
-            "the exact interval of the frequency is too narrow, the negative binomial one is not."
+            "the exact interval of the frequency is too narrow."
         )
 
 

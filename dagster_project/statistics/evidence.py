@@ -158,7 +158,7 @@ def effects_of(case: Case) -> Effects:
         clustered=None if clustered is None else RatioEffect(*(float(np.exp(value)) for value in clustered)),
         within_baseline=_within(first, case.confidence) if plan.baseline.side is Side.BEFORE else None,
         adjusted=standardised_ratio(first.logs, second.logs, severities, confidence=case.confidence),
-        mixes=_mixes(case),
+        mixes=mixes_of(case),
         cause=_cause(case) if is_full else Cause(SKIPPED, SKIPPED, SKIPPED),
         slices=exploratory(case) if is_full else (),
         detectable_cut=float(1 - np.exp(-detectable)),
@@ -240,9 +240,12 @@ def _within(sample: Sample, confidence: float) -> RatioEffect | None:
     return ratio_of(welch(earlier, later, confidence=confidence))
 
 
-def _mixes(case: Case) -> dict[SliceColumn, MixSplit]:
-    """The split by severity always, by other columns where the plan does not tell its arms apart by them."""
-    columns = [each for each in SliceColumn if each is SliceColumn.SEVERITY or not case.differs_by(each)]
+def mixes_of(case: Case) -> dict[SliceColumn, MixSplit]:
+    """The split by severity always, by other columns where they tell incidents apart and the plan's arms not.
+
+    It describes and tests nothing, so arms that may not be compared have it, too: it says what they differ by.
+    """
+    columns = [each for each in SliceColumn if each is SliceColumn.SEVERITY or case.varies_in(each)]
     found = {
         each: split_by_mix(case.baseline.durations, case.candidate.durations, case.strata(each)) for each in columns
     }

@@ -88,7 +88,7 @@ def slice_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 def mix_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """Rows of `MIX_SCHEMA`."""
-    for column, split in comparison.effects.mixes.items() if comparison.effects else ():
+    for column, split in comparison.mixes.items():
         for row in split.rows:
             yield {
                 "mix_id": f"{comparison.plan.id}/{column}/{row.name}",

@@ -14,7 +14,9 @@ from dagster_project.statistics.effects import RateEffect
 from dagster_project.statistics.evidence import Effects, Primary
 from dagster_project.statistics.gates import Refusal
 from dagster_project.statistics.history import History
+from dagster_project.statistics.mix import MixSplit
 from dagster_project.statistics.not_possible import NotPossible
+from dagster_project.statistics.plan import SliceColumn
 from dagster_project.statistics.samples import Case
 from dagster_project.statistics.verdict import Outcome, counted, spoken
 
@@ -88,11 +90,11 @@ class Settled:
     rate: RateEffect | None
     refusal: Refusal | None
     effects: Effects | None
+    mixes: dict[SliceColumn, MixSplit]
     primary: Primary | NotPossible
     holm_p: float | None
     family_size: int
     outcome: Outcome
-    sentence: str
 
 
 def opening(settled: Settled) -> tuple[StepResult, StepResult, StepResult]:
@@ -151,7 +153,7 @@ def _moments(settled: Settled) -> Iterable[Estimate]:
 def closing(settled: Settled) -> StepResult:
     """Step 12: the verdict with the number that it stands on."""
     primary, n = settled.primary, settled.case.count
-    finding = f"{settled.outcome.verdict.value}: {settled.sentence}"
+    finding = f"{settled.outcome.verdict.value}: {settled.outcome.reason.replace('_', ' ')}."
     if isinstance(primary, NotPossible):
         return StepResult(12, Status.DONE, finding)
     estimate = Estimate(
@@ -166,15 +168,6 @@ def closing(settled: Settled) -> StepResult:
         is_primary=True,
     )
     return StepResult(12, Status.DONE, finding, (estimate,))
-
-
-def stopped(settled: Settled) -> tuple[StepResult, ...]:
-    """Steps 3 to 11 of arms that may not be compared."""
-    if settled.case.tier is Tier.DOTS:
-        return tuple(
-            StepResult(number, Status.SKIPPED_BY_TIER, "An arm has fewer than 5 incidents.") for number in range(3, 12)
-        )
-    return tuple(StepResult(number, Status.NOT_POSSIBLE, "The gates are closed.") for number in range(3, 12))
 
 
 def status_of(*results: object) -> Status:

@@ -117,9 +117,16 @@ class Case:
         return column.value in self.plan.told_apart
 
     def strata(self, column: SliceColumn) -> Strata:
-        """The column of the ended incidents."""
+        """The column of the ended incidents, with the values that occur among them."""
         codes = self._codes[column]
-        return Strata(codes.names, codes.baseline[self.baseline.usable], codes.candidate[self.candidate.usable])
+        baseline, candidate = codes.baseline[self.baseline.usable], codes.candidate[self.candidate.usable]
+        occurs = np.bincount(np.concatenate([baseline, candidate]), minlength=codes.names.size) > 0
+        places = np.cumsum(occurs) - 1
+        return Strata(codes.names[occurs], places[baseline], places[candidate])
+
+    def varies_in(self, column: SliceColumn) -> bool:
+        """Whether the column tells ended incidents apart and the plan does not tell its arms apart by it."""
+        return not self.differs_by(column) and self.strata(column).names.size > 1
 
     def lifetime_strata(self, column: SliceColumn) -> Strata:
         """The column of the ended and, after them, of the open incidents."""

@@ -13,15 +13,16 @@ from dagster_project.statistics import caveats, protocol
 from dagster_project.statistics.arms import Arm
 from dagster_project.statistics.durations import DurationSummary, Tier, describe
 from dagster_project.statistics.effects import RateEffect, rate_ratio
-from dagster_project.statistics.evidence import Effects, Primary, effects_of, primary_effect
+from dagster_project.statistics.evidence import Effects, Primary, effects_of, mixes_of, primary_effect
 from dagster_project.statistics.gates import Refusal, first_refusal
 from dagster_project.statistics.history import UNREGISTERED, History
+from dagster_project.statistics.mix import MixSplit
 from dagster_project.statistics.multiplicity import holm
 from dagster_project.statistics.not_possible import NotPossible
-from dagster_project.statistics.plan import ComparisonPlan
+from dagster_project.statistics.plan import ComparisonPlan, SliceColumn
 from dagster_project.statistics.protocol import Settled, StepResult
 from dagster_project.statistics.samples import Case, Sample
-from dagster_project.statistics.steps import compared
+from dagster_project.statistics.steps import compared, stopped
 from dagster_project.statistics.verdict import Outcome, Verdict, judged, sentence
 
 
@@ -36,6 +37,7 @@ class Comparison:
     candidate_summary: DurationSummary
     rate: RateEffect | None
     effects: Effects | None
+    mixes: dict[SliceColumn, MixSplit]
     primary: Primary | NotPossible
     holm_p: float | None
     verdict: Verdict
@@ -73,6 +75,7 @@ class _Computed:
     rate: RateEffect | None
     refusal: Refusal | None
     effects: Effects | None
+    mixes: dict[SliceColumn, MixSplit]
     primary: Primary | NotPossible
 
 
@@ -124,7 +127,10 @@ def _computed(asked: Asked) -> _Computed:
         primary = primary_effect(case, effects, rate)
         if isinstance(primary, NotPossible):
             refusal, effects = Refusal(primary.code, primary.reason), None
-    return _Computed(asked, case, (first, second), rate, refusal, effects, primary)
+    mixes: dict[SliceColumn, MixSplit] = {}
+    if case.tier is not Tier.DOTS:
+        mixes = mixes_of(case) if effects is None else effects.mixes
+    return _Computed(asked, case, (first, second), rate, refusal, effects, mixes, primary)
 
 
 def _concluded(computed: _Computed, holm_p: float | None, family_size: int) -> Comparison:
@@ -142,13 +148,13 @@ def _concluded(computed: _Computed, holm_p: float | None, family_size: int) -> C
         rate=computed.rate,
         refusal=computed.refusal,
         effects=effects,
+        mixes=computed.mixes,
         primary=primary,
         holm_p=holm_p,
         family_size=family_size,
         outcome=outcome,
-        sentence=text,
     )
-    middle = protocol.stopped(settled) if effects is None else compared(settled, effects)
+    middle = stopped(settled) if effects is None else compared(settled, effects)
     return Comparison(
         plan=asked.plan,
         baseline=asked.baseline,
@@ -157,6 +163,7 @@ def _concluded(computed: _Computed, holm_p: float | None, family_size: int) -> C
         candidate_summary=computed.summaries[1],
         rate=computed.rate,
         effects=effects,
+        mixes=computed.mixes,
         primary=primary,
         holm_p=holm_p,
         verdict=outcome.verdict,

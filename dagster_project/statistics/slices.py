@@ -52,7 +52,7 @@ def exploratory(case: Case) -> tuple[Slice, ...]:
 
 def _slices(case: Case) -> Iterator[Slice]:
     for column in case.plan.slices:
-        if case.differs_by(column):
+        if not case.varies_in(column):
             continue
         strata = case.strata(column)
         size = strata.names.size

@@ -6,18 +6,18 @@ The order and the other steps are `protocol.py`; the numbers come from `evidence
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dagster_project.statistics.accelerated import AcceleratedFit
 from dagster_project.statistics.downtime import DowntimeEffect
+from dagster_project.statistics.durations import Tier
 from dagster_project.statistics.effects import RatioEffect
-from dagster_project.statistics.evidence import Effects
+from dagster_project.statistics.evidence import SKIPPED, Effects
 from dagster_project.statistics.frequency import DispersionTest, NegativeBinomialEffect
 from dagster_project.statistics.hazards import HazardRatio, LogRankTest
 from dagster_project.statistics.interruption import InterruptedSeries, PlaceboTest, RegressionToMean
 from dagster_project.statistics.mix import StandardisedRatio
 from dagster_project.statistics.not_possible import NotPossible
-from dagster_project.statistics.plan import SliceColumn
 from dagster_project.statistics.power import ResampledRisks
 from dagster_project.statistics.protocol import Estimate, Settled, Status, StepResult, status_of
 from dagster_project.statistics.robustness import StandardisedDifference
@@ -39,6 +39,19 @@ def compared(settled: Settled, effects: Effects) -> tuple[StepResult, ...]:
         _power,
     )
     return tuple(make(settled, effects) for make in makers)
+
+
+def stopped(settled: Settled) -> tuple[StepResult, ...]:
+    """Steps 3 to 11 of arms that may not be compared; the mix is described all the same, for it says what they hold."""
+    if settled.case.tier is Tier.DOTS:
+        skipped = "An arm has fewer than 5 incidents."
+        return tuple(StepResult(number, Status.SKIPPED_BY_TIER, skipped) for number in range(3, 12))
+    closed = [StepResult(number, Status.NOT_POSSIBLE, "The gates are closed.") for number in range(3, 12)]
+    if settled.mixes:
+        estimates, said = _splits(settled)
+        text = f"Described, not tested: {'; '.join(said)}."
+        closed[5] = StepResult(8, Status.DONE, text, tuple(estimates))
+    return tuple(closed)
 
 
 def _ratio(name: str, label: str, effect: object, n: int) -> Estimate:
@@ -69,6 +82,11 @@ def _said(estimate: Estimate) -> str:
     return f"{estimate.label} {estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
 
+def _listed(estimates: Iterable[Estimate]) -> str:
+    """What was found; what every small arm skips goes without saying."""
+    return "; ".join(_said(each) for each in estimates if each.value is not None or each.note != SKIPPED.reason)
+
+
 def _primary_effect(settled: Settled, effects: Effects) -> StepResult:
     n, test, ratio = settled.case.count, effects.welch, effects.ratio
     welch = Estimate(
@@ -86,7 +104,7 @@ def _primary_effect(settled: Settled, effects: Effects) -> StepResult:
         _ratio("ratio_with_open", "With open incidents", effects.with_open, n),
         _ratio("accelerated_ratio", "With open incidents, within severity and service", effects.accelerated, n),
     )
-    finding = "; ".join(_said(each) for each in (welch, *others))
+    finding = _listed((welch, *others))
     return StepResult(3, Status.DONE, f"{finding}.", (welch, *others))
 
 
@@ -221,32 +239,31 @@ def _robustness(settled: Settled, effects: Effects) -> StepResult:
         f"Permutation p {shuffled.p_value:.2g} over {shuffled.arrangements:,} arrangements ({kind}); Mann-Whitney p "
         f"{ranks.p_value:.2g}, Cliff's delta {ranks.cliffs_delta:.2f}; "
     )
-    return StepResult(7, Status.DONE, text + "; ".join(_said(each) for each in estimates[2:]) + ".", tuple(estimates))
+    return StepResult(7, Status.DONE, text + _listed(estimates[2:]) + ".", tuple(estimates))
 
 
 def _mix(settled: Settled, effects: Effects) -> StepResult:
+    adjusted = _ratio("adjusted_ratio", "Within severities, baseline's mix", effects.adjusted, settled.case.count)
+    estimates, said = _splits(settled)
+    return StepResult(8, Status.DONE, f"{'; '.join([_said(adjusted), *said])}.", (adjusted, *estimates))
+
+
+def _splits(settled: Settled) -> tuple[list[Estimate], list[str]]:
+    """The part of the ratio that lies within each kind of incident and the part that the changed mix makes."""
+    estimates: list[Estimate] = []
+    said: list[str] = []
     n = settled.case.count
-    estimates = [_ratio("adjusted_ratio", "Within severities, baseline's mix", effects.adjusted, n)]
-    said = [_said(estimates[0])]
-    for column, split in effects.mixes.items():
-        within = Estimate(
-            f"within_{column}",
-            f"Within {column}",
-            "ratio",
-            math.exp(split.within_log),
-            n=n,
-            note=split.warning,
-            is_duration_ratio=True,
-        )
-        mix = Estimate(f"mix_{column}", f"Mix of {column}", "ratio", math.exp(split.mix_log), n=n, note=split.warning)
-        estimates += [within, mix]
+    for column, split in settled.mixes.items():
+        within, mix = math.exp(split.within_log), math.exp(split.mix_log)
+        estimates += [
+            Estimate(f"within_{column}", f"Within {column}", "ratio", within, n=n, note=split.warning),
+            Estimate(f"mix_{column}", f"Mix of {column}", "ratio", mix, n=n, note=split.warning),
+        ]
         said.append(
-            f"by {column} the ratio {math.exp(split.change_log):.3g} is {mix.value:.3g} (mix) x {within.value:.3g} "
-            f"(within), {split.overlap:.0%} of the mix in common"
+            f"by {column} the ratio {math.exp(split.change_log):.3g} is {mix:.3g} (mix) x {within:.3g} (within), "
+            f"{split.overlap:.0%} of the mix in common"
         )
-    warning = effects.mixes[SliceColumn.SEVERITY].warning if SliceColumn.SEVERITY in effects.mixes else None
-    text = "; ".join(said) + (f"; {warning}" if warning else "")
-    return StepResult(8, Status.DONE, f"{text}.", tuple(estimates))
+    return estimates, said
 
 
 def _cause(settled: Settled, effects: Effects) -> StepResult:
@@ -268,7 +285,7 @@ def _cause(settled: Settled, effects: Effects) -> StepResult:
         )
         said.append(_said(estimates[-1]))
     else:
-        said.append(f"{series.code}: {series.reason}")
+        said.append(f"NO_ITS: {series.reason}" if series.code == "NO_ITS" else series.reason)
     if isinstance(placebo, PlaceboTest):
         estimates.append(
             Estimate(
