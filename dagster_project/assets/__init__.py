@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from dagster_project.assets import appraisals, landing, models, papers, publication, statistics
+from dagster_project.assets import appraisals, curves, landing, models, papers, publication, statistics
 from dagster_project.settings import Project
 
 
@@ -13,7 +13,7 @@ def build_assets(
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every asset of the project, each group after those that it reads."""
     transformed = models.build(project, event_days)
-    inferred = [*statistics.build(project), *appraisals.build(project)]
+    inferred = [*statistics.build(project), *curves.build(), *appraisals.build(project)]
     served = sorted({*transformed.keys, *(key for each in inferred for key in each.keys)})
     written = papers.build(project, served=served)
     published = publication.build(project, after=sorted(key for each in written for key in each.keys))

@@ -9,7 +9,18 @@ from pathlib import Path
 import duckdb
 
 from dagster_project.facts import NightSummary, Stamp, WrittenDocument
-from dagster_project.site import data, incidents, morning, overview, resolve_times, results, rules
+from dagster_project.site import (
+    claims,
+    data,
+    evidence,
+    incidents,
+    morning,
+    overview,
+    resolve_times,
+    roi,
+    rules,
+    significance,
+)
 from dagster_project.site.recorded import Recorded
 from dagster_project.site.workshop import ASSETS, Workshop, lay_assets, set_aside, sweep
 
@@ -53,7 +64,10 @@ def build(
         incidents.write(workshop, recorded, documents)
         rules.write(workshop, recorded)
         resolve_times.write(workshop)
-        results.write(workshop)
+        significance.write(workshop)
+        roi.write(workshop)
+        claims.write(workshop)
+        evidence.write(workshop)
         data.write(workshop)
         _morning(workshop, site_dir, night)
     return site_dir / "index.html"

@@ -1,12 +1,12 @@
-"""mttr.html: times to resolve as a distribution and as baselines, each with its clock. Compares no arms."""
+"""mttr.html: every clock of incidents, as a distribution, as curves and baselines, and against targets.
+
+Compares no arms; where a comparison has split a difference of severities by mix, that split stands beside.
+"""
 
 from __future__ import annotations
 
-from dagster_project.site import charts
-from dagster_project.site.tables import Column, table
+from dagster_project.site import baselines, charts, mixes, targets
 from dagster_project.site.workshop import Row, Workshop
-
-MOST_ROWS = 60
 
 # Three decimals of a minute: more cannot be seen on a logarithmic axis, and telephones load 25,000 points too.
 POINTS = """
@@ -31,11 +31,6 @@ select
     count(*) filter (where time_to_resolve_seconds = 0) as zero
 from marts.fct_incidents
 """
-BASELINE = """
-select * from marts.mart_mttr_baseline
-where slice = $slice and clock = 'resolve' order by n desc, system, severity, service_name, team limit $most
-"""
-COUNT = "select count(*) as n from marts.mart_mttr_baseline where slice = $slice and clock = 'resolve'"
 MEDIANS = """
 select system, n, n_open, median_minutes, geometric_mean_minutes from marts.mart_mttr_baseline
 where slice = 'system' and clock = 'resolve' order by n desc, system
@@ -46,24 +41,6 @@ select
     clock_problem
 from marts.fct_incidents order by system, started_at, incident_id
 """
-NUMBERS = (
-    Column("n", "Resolved", "count"),
-    Column("n_open", "Open", "count"),
-    Column("geometric_mean_minutes", "Geometric mean", "minutes"),
-    Column("median_minutes", "Median", "minutes"),
-    Column("p90_minutes", "90th percentile", "minutes"),
-    Column("longest_minutes", "Longest", "minutes"),
-    Column("incidents_per_30_days", "Per 30 days", "number"),
-)
-SLICES = {
-    "system": ("By system", (Column("system", "System"),)),
-    "severity": ("By severity", (Column("system", "System"), Column("severity", "Severity", "severity"))),
-    "service": ("By service", (Column("system", "System"), Column("service_name", "Service", "code"))),
-    "severity and team": (
-        "By severity and team",
-        (Column("system", "System"), Column("severity", "Severity", "severity"), Column("team", "Team")),
-    ),
-}
 
 
 def figure(workshop: Workshop) -> charts.Figure | None:
@@ -86,14 +63,20 @@ def medians(workshop: Workshop) -> list[Row]:
 
 
 def write(workshop: Workshop) -> None:
-    """The page: distribution, then a table a slice."""
-    csv = workshop.csv("mttr-baseline", "select * from marts.mart_mttr_baseline order by all")
-    tables = []
-    for slice_name, (caption, columns) in SLICES.items():
-        total = workshop.row(COUNT, slice=slice_name)["n"]
-        rows = workshop.rows(BASELINE, slice=slice_name, most=MOST_ROWS)
-        tables.append(table(caption, (*columns, *NUMBERS), rows, total, csv))
-    workshop.page("mttr.html", "mttr.html.j2", current="mttr", figure=figure(workshop), tables=tables)
+    """The page; parts whose mart is missing or empty say so."""
+    workshop.page(
+        "mttr.html",
+        "mttr.html.j2",
+        current="mttr",
+        figure=figure(workshop),
+        clocks=baselines.clocks(workshop),
+        by_clock=baselines.by_clock(workshop),
+        mixes=mixes.between_severities(workshop),
+        indicators=targets.indicators(workshop),
+        attainment=targets.attainment(workshop, list(baselines.CLOCKS)),
+        budgets=targets.budgets(workshop),
+        delivery=targets.delivery(workshop),
+    )
 
 
 def _left_out(counts: Row) -> str:

@@ -1,4 +1,7 @@
-"""Tables of pages: named columns, formatted cells, how many rows there are in all, and where the rest is."""
+"""Tables of pages: named columns, formatted cells, how many rows there are in all, and where the rest is.
+
+A table of a mart's rows names the mart, and each row its id, so that every number can be looked up.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from dagster_project.site.workshop import Row
 from dagster_project.wording import count, duration, percent, quantity, scope, size, utc, visible
 
-DASH = "\N{EN DASH}"
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -28,40 +31,86 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        return self.kind in {"count", "number", "seconds", "minutes", "bytes", "share", "p", "months"}
+        return self.kind in {
+            "count",
+            "number",
+            "seconds",
+            "minutes",
+            "bytes",
+            "share",
+            "p",
+            "months",
+            "money",
+            "factor",
+            "measure",
+        }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell."""
+    """What stands in a cell; `ids` and `key`: rows and column of the mart, where the table does not say."""
 
     text: str
     kind: str
-    href: str | None
-    share: float | None
+    href: str | None = None
+    share: float | None = None
+    ids: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to show, of `total` that there are; `csv` leads to all of them."""
+    """Rows to show, of `total` that there are; `csv` leads to all of them.
+
+    `ids` has the id of each row in `mart`, and is empty where rows are not those of one mart.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     total: int
     csv: str | None
+    mart: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number that stands alone on a page, with its name, what must be known beside it, and where it is found."""
+
+    text: str
+    name: str
+    beside: str
+    mart: str
+    id: str
+    key: str
 
 
 def table(
-    caption: str, columns: Iterable[Column], rows: Iterable[Row], total: int | None = None, csv: str | None = None
+    caption: str,
+    columns: Iterable[Column],
+    rows: Iterable[Row],
+    total: int | None = None,
+    csv: str | None = None,
+    *,
+    source: tuple[str, str] | None = None,
 ) -> Table:
-    """A table of `rows`; without a `total` they are all there are."""
-    columns = tuple(columns)
-    cells = tuple(tuple(_cell(column, row) for column in columns) for row in rows)
-    return Table(caption, columns, cells, len(cells) if total is None else total, csv)
+    """A table of `rows`; without a `total` they are all there are. `source`: their mart, and its column of ids."""
+    columns, rows = tuple(columns), list(rows)
+    cells = tuple(tuple(cell(column, row) for column in columns) for row in rows)
+    mart, id_key = source or (None, "")
+    ids = tuple(str(row[id_key]) for row in rows) if source else ()
+    return Table(caption, columns, cells, len(cells) if total is None else total, csv, mart, ids)
 
 
-def _cell(column: Column, row: Row) -> Cell:
+def fact(row: Row, source: tuple[str, str], column: Column, beside: str = "") -> Fact:
+    """One number of a row, to stand alone."""
+    mart, id_key = source
+    return Fact(cell(column, row).text, column.label, beside, mart, str(row[id_key]), column.key)
+
+
+def cell(column: Column, row: Row) -> Cell:
+    """A value of a row as it is written."""
     value = row[column.key]
     href = row[column.link] if column.link else None
     share = row[column.share] if column.share else None
@@ -95,5 +144,11 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "minute": lambda value: utc(value)[:16],
     "share": lambda value: percent(float(value)),
     "months": lambda value: f"{value:.1f}",
+    "money": lambda value: f"{value:,.0f}".replace("-", MINUS),
+    "factor": lambda value: f"{value:,.3g}",
+    "support": lambda value: "supported" if value else "unsupported",
+    "times": lambda value: f"{value:,.4g}x",
+    "yes": lambda value: "yes" if value else "no",
+    "met": lambda value: "yes" if value else "no",
     "p": _p,
 }

@@ -48,8 +48,26 @@
     keys.reduce((part, key) => (part[key] = part[key] || {}), layout)[last] = value;
   }
 
-  function drawAll() {
-    document.querySelectorAll("figure.chart").forEach(draw);
+  // A page may hold fifty figures: each is drawn when it comes near the window, and again when it was drawn before.
+  const near = "IntersectionObserver" in window
+    ? new IntersectionObserver((seen) => {
+      for (const one of seen.filter((each) => each.isIntersecting)) {
+        near.unobserve(one.target);
+        drawOnce(one.target);
+      }
+    }, { rootMargin: "1200px 0px" })
+    : null;
+
+  function drawOnce(figure) {
+    figure.dataset.drawn = "yes";
+    draw(figure);
+  }
+
+  function drawAll(isEveryOne) {
+    document.querySelectorAll("figure.chart").forEach((figure) => {
+      if (!near || isEveryOne === true || figure.dataset.drawn) drawOnce(figure);
+      else near.observe(figure);
+    });
   }
 
   function isDark() {
@@ -74,20 +92,28 @@
         drawAll();
       });
     }
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
     const current = document.querySelector(".bar [aria-current]");
     if (current) current.scrollIntoView({ block: "nearest", inline: "center" });
   });
 
-  // Paper is white and of another width.
+  // Paper is white and of another width, and nobody unfolds anything on it.
   let before = null;
+  let folded = [];
   window.addEventListener("beforeprint", () => {
+    if (before !== null) return;
     before = root.dataset.theme || "";
     root.dataset.theme = "light";
-    drawAll();
+    root.classList.add("on-paper");
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+    drawAll(true);
   });
   window.addEventListener("afterprint", () => {
     if (before) root.dataset.theme = before; else delete root.dataset.theme;
+    before = null;
+    root.classList.remove("on-paper");
+    for (const one of folded) one.open = false;
     drawAll();
   });
 })();

@@ -1,0 +1,84 @@
+"""How much of a difference is another mix of incidents: the split that a comparison made, drawn and listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dagster_project.site import charts
+from dagster_project.site.tables import Column, Table, table
+from dagster_project.site.workshop import Row, Workshop
+from dagster_project.wording import slug
+
+SOURCE = ("marts.mart_significance_mix", "mix_id")
+# What a figure shows apart; the file has every kind.
+MOST_KINDS = 12
+FILE = "select * from marts.mart_significance_mix order by comparison_id, mix_id"
+MIX_OF = """
+select * from marts.mart_significance_mix where comparison_id = $id
+order by column_name <> 'severity', column_name, abs(mix_log) + abs(within_log) desc, kind
+"""
+# Severities are what such a comparison compares: no kind of the column `severity` is in both of its arms.
+BETWEEN_SEVERITIES = """
+select s.comparison_id, s.question, s.verdict, s.sentence, s.not_concluded
+from marts.mart_significance as s
+where s.comparison_id in (
+    select comparison_id from marts.mart_significance_mix
+    where column_name = 'severity'
+    group by comparison_id
+    having count(*) > 1 and not bool_or(is_in_both_arms)
+)
+order by s.comparison_id
+"""
+_COLUMNS = (
+    Column("column_name", "By"),
+    Column("kind", "Kind"),
+    Column("baseline_n", "n, baseline", "count"),
+    Column("candidate_n", "n, candidate", "count"),
+    Column("baseline_share", "Share", "share"),
+    Column("candidate_share", "Share", "share"),
+    Column("baseline_geometric_mean_minutes", "Baseline", "minutes"),
+    Column("candidate_geometric_mean_minutes", "Candidate", "minutes"),
+    Column("mix_log", "Mix adds (log)", "number"),
+    Column("within_log", "Within adds (log)", "number"),
+    Column("is_in_both_arms", "In both", "yes"),
+)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The split by one column: kinds that add most first."""
+
+    column: str
+    figure: charts.Figure
+    table: Table
+
+
+def of_comparison(workshop: Workshop, comparison_id: str, prefix: str = "mix") -> list[Mix]:
+    """A split a column by which kinds are told apart, where there is more than one kind."""
+    if not workshop.has(SOURCE[0]):
+        return []
+    found = workshop.rows(MIX_OF, id=comparison_id)
+    csv = workshop.csv("significance-mix", FILE)
+    columns = dict.fromkeys(one["column_name"] for one in found)
+    kinds = {column: [one for one in found if one["column_name"] == column] for column in columns}
+    return [
+        Mix(
+            column,
+            charts.mix(f"{prefix}-{slug(column)}-{slug(comparison_id)}", rows=mine[:MOST_KINDS], total=mine, csv=csv),
+            table(f"Kinds by {column}", _COLUMNS, mine[:MOST_KINDS], len(mine), csv, source=SOURCE),
+        )
+        for column, mine in kinds.items()
+        if len(mine) > 1
+    ]
+
+
+def between_severities(workshop: Workshop) -> list[Row]:
+    """Comparisons of one severity with another, each with the splits by everything but severity."""
+    if not workshop.has(SOURCE[0]) or not workshop.has("marts.mart_significance"):
+        return []
+    found = workshop.rows(BETWEEN_SEVERITIES)
+    for row in found:
+        row["href"] = f"significance.html#{slug(row['comparison_id'])}"
+        splits = of_comparison(workshop, row["comparison_id"])
+        row["splits"] = [one for one in splits if one.column != "severity"]
+    return found

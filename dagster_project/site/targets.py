@@ -1,0 +1,234 @@
+"""Parts of mttr.html that compare with targets: indicators, control charts, attainment, error budgets, delivery.
+
+Targets come from the policy; every row names the one that it used, and whose it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_project.site import charts
+from dagster_project.site.tables import FORMATS, Column, Table, table
+from dagster_project.site.workshop import Row, Workshop
+from dagster_project.wording import counted, slug
+
+KPIS = ("marts.mart_kpis", "kpi_id")
+ALERTS = ("marts.mart_kpi_alerts", "alert_id")
+ATTAINMENT = ("marts.mart_target_attainment", "attainment_id")
+BUDGETS = ("marts.mart_error_budget", "budget_id")
+DELIVERY = ("marts.mart_delivery_performance", "delivery_id")
+MOST_ROWS = 60
+# Charts drawn on the page; the table below has every indicator.
+MOST_CHARTS = 8
+NAMES = {
+    "mttr": "Time to resolve (MTTR)",
+    "mtta": "Time to acknowledge (MTTA)",
+    "repeat_incidents": "Repeat incidents",
+    "documentation_complete": "Documentation complete",
+    "satisfaction": "Satisfaction",
+}
+# The newest whole period of each; the newest at all where none is whole.
+LATEST_KPIS = """
+select * from marts.mart_kpis
+qualify row_number() over (partition by kpi, system order by value is not null desc, is_whole desc, period_on desc) = 1
+order by system, list_position($names, kpi) nulls last, kpi
+"""
+CHARTED = """
+select * from marts.mart_kpi_alerts
+qualify count(value) over (partition by kpi, system) >= 2
+order by count(*) over (partition by kpi, system) desc, list_position($names, kpi) nulls last, kpi, system, period_on
+"""
+LEFT_LIMITS = "select * from marts.mart_kpi_alerts where is_alert order by period_on desc, kpi, system limit $most"
+ALERT_COUNT = "select count(*) as n from marts.mart_kpi_alerts where is_alert"
+ATTAINED = """
+select * from marts.mart_target_attainment
+where slice = 'all' order by system, severity nulls last, list_position($clocks, clock), clock
+"""
+LATEST_BUDGETS = """
+select *, count(*) over () as in_all from marts.mart_error_budget
+where is_latest order by spent_share desc nulls last, system, service_name limit $most
+"""
+DELIVERED = """
+select *, count(*) over () as in_all from marts.mart_delivery_performance
+where slice = $slice order by system, environment, month_on, n_deploys desc, service_name limit $most
+"""
+_KPIS = (
+    Column("name", "Indicator", "wide"),
+    Column("system", "System"),
+    Column("period_on", "Period from", "time"),
+    Column("shown", "Value", "measure"),
+    Column("statistic", "Statistic"),
+    Column("wanted", "Target", "measure"),
+    Column("is_met", "Met", "met"),
+    Column("n", "n", "count"),
+    Column("n_open", "Running", "count"),
+    Column("target_basis", "Target is"),
+    Column("target_source", "Whose target", "sentences"),
+    Column("reason", "Why no value", "wide"),
+)
+_ALERTS = (
+    Column("name", "Indicator", "wide"),
+    Column("system", "System"),
+    Column("period_on", "Period from", "time"),
+    Column("shown", "Value", "measure"),
+    Column("low", "Limit below", "measure"),
+    Column("high", "Limit above", "measure"),
+    Column("position", "Lies"),
+    Column("n", "n", "count"),
+)
+_ATTAINMENT = (
+    Column("system", "System"),
+    Column("severity", "Severity", "severity"),
+    Column("clock", "Clock"),
+    Column("target_minutes", "Target", "minutes"),
+    Column("n", "Judged", "count"),
+    Column("n_met", "In time", "count"),
+    Column("n_missed", "Missed", "count"),
+    Column("n_missed_open", "… still running", "count"),
+    Column("n_not_due", "Not due yet", "count"),
+    Column("share_met", "In time", "share", share="share_met"),
+    Column("required_share", "Required", "share"),
+    Column("is_attained", "Attained", "met"),
+    Column("target_basis", "Target is"),
+    Column("target_source", "Whose target", "sentences"),
+)
+_BUDGETS = (
+    Column("service_name", "Service", "code"),
+    Column("system", "System"),
+    Column("window_from_at", "Window from", "minute"),
+    Column("availability_percent", "Promised %", "number"),
+    Column("allowed_minutes", "Allowed", "minutes"),
+    Column("downtime_minutes", "Down", "minutes"),
+    Column("remaining_minutes", "Left", "minutes"),
+    Column("spent_share", "Spent", "share", share="spent_share"),
+    Column("is_attained", "Held", "met"),
+    Column("n_incidents", "Incidents", "count"),
+    Column("n_unknown", "End unknown", "count"),
+    Column("target_source", "Whose target", "sentences"),
+)
+_DELIVERY = (
+    Column("n_deploys", "Deploys", "count"),
+    Column("deploys_per_day", "A day", "number"),
+    Column("n_lead_times", "Commits known", "count"),
+    Column("median_lead_minutes", "Lead time, median", "minutes"),
+    Column("n_rollbacks", "Rollbacks", "count"),
+    Column("n_bulk_days", "Bulk days", "count"),
+    Column("n_rollback_causes", "Causes", "count"),
+    Column("change_failure_share", "Change failure rate", "share"),
+    Column("change_failure_share_by_cause", "… a bulk day one cause", "share"),
+    Column("median_restore_minutes", "To rollback, median", "minutes"),
+    Column("p90_restore_minutes", "90th percentile", "minutes"),
+)
+_DELIVERED_BY = {
+    "system": ("All services", (Column("system", "System"), Column("environment", "Environment"))),
+    "month": ("By month", (Column("system", "System"), Column("month_on", "Month", "time"))),
+    "service": ("By service", (Column("system", "System"), Column("service_name", "Service", "code"))),
+}
+
+
+def indicators(workshop: Workshop) -> dict[str, Any] | None:
+    """The table of indicators, their control charts, and the periods outside of limits; None without the mart."""
+    if not workshop.has(KPIS[0]):
+        return None
+    csv = workshop.csv("kpis", "select * from marts.mart_kpis order by kpi, system, period_on")
+    rows = [_spelled(row) for row in workshop.rows(LATEST_KPIS, names=list(NAMES))]
+    found = table("The newest period of each, against its target", _KPIS, rows, csv=csv, source=KPIS)
+    return {"table": found, **_control(workshop)}
+
+
+def _control(workshop: Workshop) -> dict[str, Any]:
+    if not workshop.has(ALERTS[0]):
+        return {"charts": [], "alerts": None}
+    csv = workshop.csv("kpi-alerts", "select * from marts.mart_kpi_alerts order by kpi, system, period_on")
+    targets = {(row["kpi_id"]): row["target"] for row in workshop.rows("select kpi_id, target from marts.mart_kpis")}
+    charted = workshop.rows(CHARTED, names=list(NAMES))
+    groups = list(dict.fromkeys((row["kpi"], row["system"]) for row in charted))[:MOST_CHARTS]
+    figures = [
+        _chart([row for row in charted if (row["kpi"], row["system"]) == group], targets, csv) for group in groups
+    ]
+    alerts = [_spelled(row) for row in workshop.rows(LEFT_LIMITS, most=MOST_ROWS)]
+    total = workshop.row(ALERT_COUNT)["n"]
+    listed = table("Periods outside of their limits, on the bad side", _ALERTS, alerts, total, csv, source=ALERTS)
+    return {"charts": figures, "alerts": listed}
+
+
+def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> charts.Figure:
+    first = rows[0]
+    title = f"{NAMES.get(first['kpi'], first['kpi'])}, {first['system']}"
+    drawn = [
+        {
+            "period_at": row["period_on"],
+            "value": row["value"],
+            "centre": row["centre"],
+            "low": row["lower_limit"],
+            "high": row["upper_limit"],
+            "target": targets.get(row["kpi_id"]),
+            "is_alert": bool(row["is_alert"]),
+            "text": f"{row['period']} of {row['period_on']}: {_measure(row['value'], row['unit'])}, n = {row['n']}"
+            + ("" if row["is_whole"] else ", not covered whole"),
+        }
+        for row in rows
+    ]
+    outside = sum(one["is_alert"] for one in drawn)
+    if first["centre"] is None and all(row["centre"] is None for row in rows):
+        said = f"No limits: {next((row['reason'] for row in rows if row['reason']), 'too few periods')}."
+    else:
+        baseline = counted(max(row["n_baseline_periods"] for row in rows), "period")
+        said = f"Limits are set by the first {baseline}. {counted(outside, 'period')} outside, on the bad side."
+    return charts.control_chart(
+        f"control-{slug(first['kpi'])}-{slug(first['system'])}", title=title, rows=drawn, said=said, csv=csv,
+        unit=first["unit"], is_logarithmic=bool(first["is_logarithmic"]),
+    )  # fmt: skip
+
+
+def attainment(workshop: Workshop, clocks: list[str]) -> Table | None:
+    """Share of incidents in time, by severity and clock."""
+    if not workshop.has(ATTAINMENT[0]):
+        return None
+    csv = workshop.csv("target-attainment", "select * from marts.mart_target_attainment order by attainment_id")
+    rows = workshop.rows(ATTAINED, clocks=clocks)
+    return table("In time, by severity and clock", _ATTAINMENT, rows, csv=csv, source=ATTAINMENT)
+
+
+def budgets(workshop: Workshop) -> Table | None:
+    """Error budgets in the newest window, the most spent first."""
+    if not workshop.has(BUDGETS[0]):
+        return None
+    csv = workshop.csv("error-budget", "select * from marts.mart_error_budget order by budget_id")
+    rows = workshop.rows(LATEST_BUDGETS, most=MOST_ROWS)
+    total = rows[0]["in_all"] if rows else 0
+    return table("The newest window of each service, the most spent first", _BUDGETS, rows, total, csv, source=BUDGETS)
+
+
+def delivery(workshop: Workshop) -> list[Table]:
+    """DORA's measures as far as deploys say them, whole, by month and by service."""
+    if not workshop.has(DELIVERY[0]):
+        return []
+    csv = workshop.csv("delivery-performance", "select * from marts.mart_delivery_performance order by delivery_id")
+    tables = []
+    for name, (caption, columns) in _DELIVERED_BY.items():
+        rows = workshop.rows(DELIVERED, slice=name, most=MOST_ROWS)
+        if rows:
+            tables.append(table(caption, (*columns, *_DELIVERY), rows, rows[0]["in_all"], csv, source=DELIVERY))
+    return tables
+
+
+def _spelled(row: Row) -> Row:
+    unit = row["unit"]
+    ends = {"low": row.get("lower_limit"), "high": row.get("upper_limit")}
+    target = _measure(row.get("target"), unit)
+    return {
+        **row,
+        "name": NAMES.get(row["kpi"], row["kpi"]),
+        "shown": _measure(row["value"], unit),
+        "wanted": f"{row['direction'].replace('_', ' ')} {target}" if target else None,
+        **{key: _measure(value, unit) for key, value in ends.items()},
+    }
+
+
+def _measure(value: float | None, unit: str) -> str | None:
+    """A value in its unit, as tables write it."""
+    if value is None:
+        return None
+    kind = {"minutes": "minutes", "share": "share"}.get(unit, "number")
+    return FORMATS[kind](value)
