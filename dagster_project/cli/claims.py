@@ -68,7 +68,7 @@ def _sections(rows: Sequence[dict[str, Any]]) -> list[Section]:
                 row["stated"],
                 row["recomputed"] or "-",
                 row["verdict"],
-                row["reason"] + (f" [{row['formula']}]" if row["formula"] else ""),
+                " ".join(filter(None, (row["reason"], row["formula"] and f"[{row['formula']}]", row["note"]))),
             ]
             for row in own
         ]

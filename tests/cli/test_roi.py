@@ -9,6 +9,9 @@ from typer.testing import CliRunner
 from dagster_project.cli.app import app
 from dagster_project.policy.document import DocumentError
 from dagster_project.settings import ProjectNotFound
+from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
+from dagster_project.warehouse import generations
+from dagster_project.warehouse.connection import connect, migrate
 
 REPO = Path(__file__).parents[2]
 CONFIG = REPO / "data/roi.yml"
@@ -47,6 +50,27 @@ def test_every_table_as_json_and_another_seed(project):
 def test_an_estimate_whose_comparison_was_never_made_credits_nothing(project):
     done = run("--project", project, "--estimate", "measured-effect")
     assert "no comparison servicenow-p3-halves in the warehouse" in " ".join(done.output.split())
+
+
+def test_an_effect_is_that_of_the_current_generation(project):
+    with connect(project / "data/warehouse/hindcast.duckdb") as connection:
+        migrate(connection)
+        connection.execute("create schema if not exists marts")
+        connection.register("made", SIGNIFICANCE_SCHEMA.empty_table())
+        connection.execute("create or replace table marts.mart_significance as select * from made")
+        connection.execute(
+            "insert into marts.mart_significance (comparison_id, verdict, level, ratio, ratio_low, ratio_high)"
+            " values ('servicenow-p3-halves', 'IMPROVED', 0.05, 0.8, 0.7, 0.9)"
+        )
+        generations.publish(connection, project / "data/warehouse/generations")
+    done = run("--project", project, "--estimate", "measured-effect", "--format", "json")
+    (tables,) = json.loads(done.output)
+    # A fifth of two hours, at 60 an hour, on each of 1,000 incidents.
+    assert [row["amount"] for row in tables["lines"] if row["roi_line_id"].endswith("all_lines/labour/1")] == [
+        pytest.approx(0.2 * 2 * 60 * 1_000)
+    ]
+    effect = next(row for row in tables["tornado"] if row["driver_id"].startswith("effect."))
+    assert (effect["low"], effect["high"], effect["is_supported"]) == (0.7, 0.9, True)
 
 
 def test_an_effect_needs_a_project(tmp_path, monkeypatch):

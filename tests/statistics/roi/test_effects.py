@@ -3,6 +3,7 @@ import pytest
 
 from dagster_project.statistics.roi.effects import NOT_FOUND, found_effect, read_effects
 from dagster_project.statistics.roi.plan import Effect
+from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
 
 
 @pytest.fixture
@@ -20,20 +21,18 @@ def asking(estimate, number):
 def warehouse():
     with duckdb.connect() as connection:
         connection.execute("create schema marts")
-        connection.execute(
-            """
-            create table marts.mart_significance (
-                comparison_id text, verdict text, level double, ratio double, ratio_low double, ratio_high double,
-                rate_ratio double, rate_ratio_low double, rate_ratio_high double
-            )
-            """
-        )
+        connection.register("made", SIGNIFICANCE_SCHEMA.empty_table())
+        connection.execute("create table marts.mart_significance as select * from made")
         yield connection
 
 
 def insert(connection, verdict="IMPROVED", ratio=0.8, low=0.6, high=1.0 / 1.1, rate=(1.2, 0.9, 1.6)):
     connection.execute(
-        "insert into marts.mart_significance values (?, ?, 0.1, ?, ?, ?, ?, ?, ?)",
+        """
+        insert into marts.mart_significance (
+            comparison_id, verdict, level, ratio, ratio_low, ratio_high, rate_ratio, rate_ratio_low, rate_ratio_high
+        ) values (?, ?, 0.1, ?, ?, ?, ?, ?, ?)
+        """,
         ["a-change", verdict, ratio, low, high, *rate],
     )
 
