@@ -16,11 +16,10 @@ CHECKOUT = Path(__file__).parents[2]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     bench = typer.Typer(name="bench", help="Measure Hindcast on this machine, beside others.", no_args_is_help=True)
-    # A group of one command would become the command itself.
-    bench.callback()(lambda: None)
     bench.command(epilog="[bold]Example:[/] hindcast bench replay --spans 10000000 --work /tmp/bench --only sessions")(
         replay
     )
+    bench.command(epilog="[bold]Example:[/] hindcast bench compare --incidents 1000000")(compare)
     app.add_typer(bench)
 
 
@@ -34,12 +33,7 @@ def replay(
     only: Annotated[str, typer.Option(help="Lines whose name has this in it.")] = "",
 ) -> None:
     """Replay rules over generated telemetry; plain SQL, chdb and polars answer the same beside them."""
-    script = CHECKOUT / "tests" / "benchmarks" / "replay.py"
-    if not script.is_file():
-        raise FileNotFoundError(
-            f"{script} is missing: benchmarks come with the checkout, not with the installed package."
-            " Clone the repository and run `uv run hindcast bench replay` in it."
-        )
+    script = _script("replay")
     missing = [name for name in ("chdb", "polars") if importlib.util.find_spec(name) is None]
     if missing:
         raise FileNotFoundError(f"{' and '.join(missing)} missing: run `uv sync --group bench` first")
@@ -47,3 +41,22 @@ def replay(
     if work is not None:
         command += ["--work", str(work.resolve())]
     raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603
+
+
+def compare(
+    incidents: Annotated[int, typer.Option(help="How many incidents to generate.", min=1_000)] = 1_000_000,
+) -> None:
+    """Run the whole protocol of a comparison over generated incidents, twice, and show what each part takes."""
+    command = [sys.executable, str(_script("comparison")), "--incidents", str(incidents)]
+    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603
+
+
+def _script(name: str) -> Path:
+    """A benchmark of the checkout."""
+    script = CHECKOUT / "tests" / "benchmarks" / f"{name}.py"
+    if not script.is_file():
+        raise FileNotFoundError(
+            f"{script} is missing: benchmarks come with the checkout, not with the installed package."
+            " Clone the repository and run `uv run hindcast bench` in it."
+        )
+    return script

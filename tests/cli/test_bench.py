@@ -1,4 +1,4 @@
-"""`hindcast bench replay` runs the checkout's benchmark, and says so where there is none."""
+"""`hindcast bench` runs the checkout's benchmarks, and says so where there are none."""
 
 from __future__ import annotations
 
@@ -40,3 +40,17 @@ def test_it_hands_on_what_was_asked_and_how_it_ended(tmp_path: Path, monkeypatch
     (command,) = commands
     assert Path(command[0]).is_file()
     assert command[1:] == ["--spans", "1000000", "--repeats", "3", "--only", "order", "--work", str(tmp_path)]
+
+
+def test_a_comparison_is_measured_over_as_many_incidents_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command[1:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    assert CliRunner().invoke(app, ["bench", "compare", "--incidents", "5000"]).exit_code == 0
+    ((script, *options),) = commands
+    assert Path(script).is_file()
+    assert options == ["--incidents", "5000"]
