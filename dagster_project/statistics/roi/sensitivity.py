@@ -90,7 +90,7 @@ def _break_even_of_input(plan: RoiPlan, basis: Basis, effects: FoundEffects, nam
     at_none, at_one = (float(each) for each in _net(plan, basis, effects, {name: np.array([0.0, 1.0])}))
     if math.isclose(at_one, at_none, rel_tol=1e-12, abs_tol=1e-12):
         return None
-    found = -at_none / (at_one - at_none)
+    found = at_none / (at_none - at_one) + 0.0  # no minus before a zero
     if found < 0 or not math.isfinite(found) or (SHARES.search(name) and found > 1):
         return None
     return found

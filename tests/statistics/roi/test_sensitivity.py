@@ -36,6 +36,12 @@ def test_break_even_incidents_by_hand(estimate):
     assert break_even_incidents(estimate(), Basis.ALL_LINES, {}) == pytest.approx(COSTS / (600 * ANNUITY))
 
 
+def test_what_is_free_breaks_even_at_nothing(estimate, number):
+    free = estimate(costs=[{"id": "licence", "label": "Licence", "timing": "yearly", "amount": number(0)}])
+    assert f"{break_even_incidents(free, Basis.ALL_LINES, {})}" == "0.0"
+    assert break_even_share(free, Basis.ALL_LINES, {}) == 0
+
+
 def test_no_break_even_where_there_is_none(estimate, number):
     hours = {"hours_before": number(4, "hours"), "hours_after": number(10, "hours"), "hourly_cost": number(100)}
     worse = estimate(labour=hours)
