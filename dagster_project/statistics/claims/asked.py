@@ -1,6 +1,6 @@
 """What a claim gives each check, as it stands in a deck; every kind of check runs itself on it.
 
-The arithmetic is `checks.py` and `plausibility.py`.
+The arithmetic is `checks.py` and `plausibility.py`, what figures are is `figures.py`.
 """
 
 from __future__ import annotations
@@ -8,67 +8,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from dagster_project.policy.document import StrictModel
 from dagster_project.statistics.claims import arithmetic, checks, plausibility
+from dagster_project.statistics.claims.figures import (
+    MOST_PARTS,
+    SECONDS,
+    Arm,
+    CountOver,
+    Figure,
+    Figures,
+    Given,
+    Line,
+    Measured,
+    Moment,
+    Name,
+    Part,
+    Text,
+    told,
+)
 from dagster_project.statistics.claims.finding import Finding, Stated
-
-LARGEST = 1e15
-SECONDS = {"seconds": 1.0, "minutes": 60.0, "hours": 3_600.0, "days": 86_400.0, "weeks": 604_800.0}
-MOST_PARTS = 500
-
-Text = Annotated[str, Field(min_length=1, max_length=400)]
-Unit = Annotated[str, Field(min_length=1, max_length=40)]
-Line = Annotated[int, Field(ge=1, le=10_000_000)]
-SourceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,60}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-
-
-class Figure(StrictModel):
-    """A number that the document gives, and the line that gives it; null when the auditor adds it."""
-
-    value: float = Field(ge=-LARGEST, le=LARGEST)
-    unit: Unit
-    line: Line | None
-    source: SourceId | None = Field(default=None, description="Only when it is not the claim's.")
-
-    def within(self, unit: str) -> float:
-        """The value in another unit of time; any other unit is left as it is."""
-        if unit in SECONDS and self.unit in SECONDS:
-            return self.value * SECONDS[self.unit] / SECONDS[unit]
-        return self.value
-
-
-class Moment(StrictModel):
-    """Something that happened."""
-
-    label: Annotated[str, Field(min_length=1, max_length=80)]
-    at: AwareDatetime
-    line: Line
-
-
-class Part(StrictModel):
-    """A subgroup; `count` is how many cases its value is the mean of."""
-
-    label: Annotated[str, Field(min_length=1, max_length=80)]
-    value: Figure
-    count: Figure | None = None
-
-
-Figures = Annotated[tuple[Figure, ...], Field(min_length=1, max_length=MOST_PARTS)]
-
-
-class Given(NamedTuple):
-    """One thing that a check was given; `source` when it is another document than the claim's."""
-
-    name: str
-    value: str
-    unit: str
-    line: int | None
-    source: str | None = None
 
 
 class Asked(StrictModel, ABC):
@@ -87,7 +49,7 @@ class Asked(StrictModel, ABC):
     def given(self) -> Iterator[Given]:
         """What the check was given, in the order of the file."""
         for name, value in self:
-            yield from _given(name, value)
+            yield from told(name, value)
 
 
 class Subtotals(Asked):
@@ -181,13 +143,6 @@ class ServiceLevel(Asked):
         return checks.service_level(minutes, self.target_percent, self.period_days)
 
 
-class CountOver(StrictModel):
-    """A count, and the time that it was counted over."""
-
-    count: Figure
-    over: Figure
-
-
 class RateAgainstCount(Asked):
     """Two counts, over times of their own."""
 
@@ -252,14 +207,6 @@ class Grim(Asked):
         )
 
 
-class Arm(StrictModel):
-    """One side of a t test."""
-
-    mean: Figure
-    n: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    line: Line
-
-
 class TTest(Asked):
     """A t value with the means and counts beside it; the extremes are the first arm's."""
 
@@ -275,13 +222,6 @@ class TTest(Asked):
             extremes = (self.smallest.within(self.before.mean.unit), self.largest.within(self.before.mean.unit))
         means = (self.before.mean.value, self.after.mean.within(self.before.mean.unit))
         return plausibility.t_test(stated.value, means, (self.before.n, self.after.n), extremes=extremes)
-
-
-class Measured(StrictModel):
-    """What a figure measures, from which event to which, in a few words."""
-
-    measures: Annotated[str, Field(min_length=1, max_length=120)]
-    line: Line
 
 
 class Clocks(Asked):
@@ -332,34 +272,3 @@ Check = Annotated[
     | Unsupported,
     Field(discriminator="kind"),
 ]
-
-
-def _given(name: str, value: object) -> Iterator[Given]:
-    match value:
-        case Figure():
-            yield Given(name, f"{value.value:,.10g}", value.unit, value.line, value.source)
-        case Moment():
-            yield Given(value.label, f"{value.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "UTC", value.line)
-        case Measured():
-            yield Given(name, value.measures, "what it measures", value.line)
-        case tuple():
-            for place, each in enumerate(value, start=1):
-                yield from _given(f"{name} {place}", each)
-        case dict():
-            for key, each in value.items():
-                yield from _given(key, each)
-        case _:
-            yield from _given_of_groups(name, value)
-
-
-def _given_of_groups(name: str, value: object) -> Iterator[Given]:
-    match value:
-        case Part():
-            yield from _given(value.label, value.value)
-            yield from _given(f"{value.label}, count", value.count)
-        case Arm():
-            yield from _given(f"{name}.mean", value.mean)
-            yield Given(f"{name}.n", f"{value.n:,}", "cases", value.line)
-        case CountOver():
-            yield from _given(f"{name}.count", value.count)
-            yield from _given(f"{name}.over", value.over)

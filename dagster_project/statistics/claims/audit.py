@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dagster_project.statistics.claims.asked import SECONDS
 from dagster_project.statistics.claims.checks import duration
 from dagster_project.statistics.claims.deck import Claim, Deck, StatedFigure, load_deck
+from dagster_project.statistics.claims.figures import SECONDS
 from dagster_project.statistics.claims.finding import Finding, Stated, say
 from dagster_project.statistics.claims.schemas import CLAIMS_AUDIT_SCHEMA
 from dagster_project.statistics.columns import finite

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from dagster_project.policy.document import DocumentError, StrictModel, read_document
-from dagster_project.statistics.claims.asked import LARGEST, Check, Line, SourceId, Text, Unit
+from dagster_project.statistics.claims.asked import Check
+from dagster_project.statistics.claims.figures import LARGEST, Line, SourceId, Text, Unit
 
 LARGEST_FILE_BYTES = 2 * 2**20
 """A deck of a thousand claims has half of that; what is larger is no deck."""
