@@ -47,6 +47,9 @@
         when service_name is null then 'no service named'
         {%- endif %}
         when {{ it.start }} is null then '{{ it.without_start }}'
+        {%- if it.start != 'started_at' %}
+        when {{ it.start }} < started_at then 'ends before it begins'
+        {%- endif %}
         when {{ it.end }} < {{ it.start }} then '{{
             'the next began before its end' if clock == 'up_time' else 'ends before it begins'
         }}'
