@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         replay
     )
     bench.command(epilog="[bold]Example:[/] hindcast bench compare --incidents 1000000")(compare)
+    bench.command(epilog="[bold]Example:[/] hindcast bench incidents --incidents 1000000 --work /tmp/bench")(incidents)
     app.add_typer(bench)
 
 
@@ -48,6 +49,21 @@ def compare(
 ) -> None:
     """Run the whole protocol of a comparison over generated incidents, twice, and show what each part takes."""
     command = [sys.executable, str(_script("comparison")), "--incidents", str(incidents)]
+    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603
+
+
+def incidents(
+    incidents: Annotated[int, typer.Option(help="How many incidents to generate.", min=1_000)] = 1_000_000,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the generated data: 2 GB for a million.", show_default=False),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="The median of so many runs is shown.", min=1)] = 3,
+) -> None:
+    """Build the marts of incidents: clocks, baselines, targets, error budgets, KPIs."""
+    command = [sys.executable, str(_script("incident_marts")), "--incidents", str(incidents), "--repeats", str(repeats)]
+    if work is not None:
+        command += ["--work", str(work.resolve())]
     raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603
 
 

@@ -54,3 +54,20 @@ def test_a_comparison_is_measured_over_as_many_incidents_as_were_asked_for(monke
     ((script, *options),) = commands
     assert Path(script).is_file()
     assert options == ["--incidents", "5000"]
+
+
+def test_the_marts_are_measured_over_as_many_incidents_as_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command[1:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    asked = ["bench", "incidents", "--incidents", "5000", "--work", str(tmp_path)]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    ((script, *options),) = commands
+    assert Path(script).is_file()
+    assert options == ["--incidents", "5000", "--repeats", "3", "--work", str(tmp_path)]

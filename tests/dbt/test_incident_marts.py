@@ -124,7 +124,8 @@ def test_the_policy_sets_the_targets(shared_project, warehouse):
     levels = {"window_days": 7, "counted_severities": ["P1"], "services": {},
               "default": {"availability_percent": 100, "basis": "agreement", "source": "never down"}}  # fmt: skip
     build(
-        shared_project, warehouse, "mart_target_attainment", "mart_error_budget", "mart_kpi_alerts", response_targets=targets, service_levels=levels,
+        shared_project, warehouse, "mart_target_attainment", "mart_error_budget", "mart_kpi_alerts",
+        response_targets=targets, service_levels=levels,
     )  # fmt: skip
     assert warehouse.rows(
         "select clock, n_met, n, is_attained, target_source from marts.mart_target_attainment where slice = 'all'"
@@ -153,7 +154,9 @@ def test_a_year_of_tickets_beside_pandas(shared_project, warehouse):
         minutes = rows["minutes"].dropna()
         wanted = (len(rows), len(minutes), int(rows["minutes"].isna().sum()), minutes.median(), minutes.mean())
         assert tuple(found[severity]) == pytest.approx(wanted), severity
-    assert [round(found[severity][3] / 60) for severity in ("P1", "P4")] == [81, 5]
+    # The trap: the worst severity seems to take longest, because it is of another kind of work.
+    assert found["P1"][3] / 60 == pytest.approx(81, abs=1)
+    assert found["P4"][3] / 60 == pytest.approx(5, abs=0.5)
     ((met, n),) = warehouse.rows(
         "select n_met, n from marts.mart_target_attainment"
         " where slice = 'all' and severity = 'P3' and clock = 'resolve'"

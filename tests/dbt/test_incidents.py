@@ -79,8 +79,8 @@ def test_durations_are_measured_between_clocks_that_were_sent(shared_project, wa
         ("56", "56")
     ]
     assert warehouse.rows(
-        "select system, n_incidents, n, n_open, n_closed_unresolved, n_inconsistent from marts.mart_mttr_baseline"
-        " where slice = 'system' order by 1"
+        "select system, n_incidents, n, n_open, n_unrecorded, n_inconsistent from marts.mart_mttr_baseline"
+        " where slice = 'system' and clock = 'resolve' order by 1"
     ) == [("incidents", 4, 1, 1, 0, 2), ("servicenow", 2, 1, 0, 1, 0)]
 
 

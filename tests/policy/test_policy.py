@@ -54,6 +54,15 @@ def test_a_policy_without_statuses_leaves_them_to_the_models(tmp_path):
     assert "ticket_statuses" not in dbt_vars(load_policy(tmp_path / "policy.yml"))
 
 
+def test_a_policy_without_targets_leaves_them_to_the_models(tmp_path):
+    text = SHIPPED.read_text()
+    start, end = text.index("# Targets."), text.index("# Where a page of")
+    (tmp_path / "policy.yml").write_text(text[:start] + text[end:])
+    assert not {"response_targets", "service_levels", "kpis", "delivery"} & set(
+        dbt_vars(load_policy(tmp_path / "policy.yml"))
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -69,6 +78,20 @@ def test_a_policy_without_statuses_leaves_them_to_the_models(tmp_path):
         ("pagerduty]\n", "pagerdutty]\n", "telemetry_systems.1"),
         ("  lead_minutes: 2\n", "  lead_minutes: 2\n  lead_minutes: 3\n", "'lead_minutes' is given twice"),
         ("severities:\n", "severities: [\n", "policy.yml:"),
+        ("{acknowledge: 15, mitigate: 60", "{acknowledge: 0, mitigate: 60", "response_targets.minutes.P1.acknowledge"),
+        ("{acknowledge: 15, mitigate: 60", "{resolved: 15, mitigate: 60", "response_targets.minutes.P1.resolved"),
+        ("availability_percent: 99.9\n", "availability_percent: 999\n", "service_levels.default.availability_percent"),
+        (
+            "  services: {}",
+            "  services: {' ': {availability_percent: 9, basis: estimate, source: x}}",
+            "without a name",
+        ),
+        ("basis: published", "basis: rumour", "kpis.mttr.basis"),
+        ("    source: A first guess, to be replaced by a year of your own\n", "", "kpis.repeat_incidents.source"),
+        ("same: [service_name, category]", "same: [service]", "kpis.repeat_incidents.same.0"),
+        ("period: month", "period: day", "kpis.period"),
+        ("minimum_periods: 8", "minimum_periods: 13", "more than baseline_periods 12"),
+        ("bulk_rollback_services: 5", "bulk_rollback_services: 1", "delivery.bulk_rollback_services"),
         ("hours: 24", "hours: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
 )

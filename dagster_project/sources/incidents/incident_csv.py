@@ -14,14 +14,14 @@ from dagster_project.sources.decoding import csv_rows, json_objects
 from dagster_project.sources.decoding.json_objects import Entity, array, as_json, check_clock, identifier
 from dagster_project.sources.decoding.reading import ByteStream
 from dagster_project.sources.format import Format, ReadOptions, unknown_fields
-from dagster_project.sources.incidents.incidents import CLOCKS, COUNTS, TEXTS
+from dagster_project.sources.incidents.incidents import CLOCKS, COUNTS, SCORES, TEXTS
 from dagster_project.sources.otlp.otlp_values import Malformed
 from dagster_project.warehouse.batches import Batch
 from dagster_project.warehouse.quarantine import Reason, Refusal
 
 DATE_FORMAT = "date_format"  # in `fields`: no column, but how the columns write their times, as strptime has it
 TIMES = ("created_at", *CLOCKS)
-FIELDS = frozenset({"incident_id", *TIMES, *TEXTS, *COUNTS})
+FIELDS = frozenset({"incident_id", *TIMES, *TEXTS, *COUNTS, *SCORES})
 
 _CLOCK = r"(?:,?[T ]+(\d{1,2}):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?: ?([AaPp])\.?[Mm]\.?)?)?"
 _BY_NUMBER = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})" + _CLOCK, re.ASCII)

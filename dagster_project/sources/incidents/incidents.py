@@ -17,6 +17,7 @@ from dagster_project.warehouse.batches import Batch
 CLOCKS = ("started_at", "detected_at", "acknowledged_at", "mitigated_at", "resolved_at", "closed_at", "reopened_at")
 TEXTS = ("title", "severity", "service", "team", "category", "resolution_method")
 COUNTS = ("reopened_count", "escalation_count")
+SCORES = ("satisfaction",)
 
 
 def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
@@ -30,7 +31,7 @@ def _columns(incident: Mapping[str, Any]) -> dict[str, str]:
 _ENTITY = Entity(
     objects=listed_or_single("incidents", is_single=lambda value: "incident_id" in value),
     columns=_columns,
-    known=frozenset({"incident_id", "created_at", *CLOCKS, *TEXTS, *COUNTS}),
+    known=frozenset({"incident_id", "created_at", *CLOCKS, *TEXTS, *COUNTS, *SCORES}),
     arrays=("incidents",),
 )
 
