@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 from dagster_project.statistics.accelerated import AcceleratedFit
 from dagster_project.statistics.arms import Arm
@@ -12,7 +13,7 @@ from dagster_project.statistics.effects import RateEffect
 from dagster_project.statistics.evidence import Effects
 from dagster_project.statistics.frequency import dispersion
 from dagster_project.statistics.history import History
-from dagster_project.statistics.mix import StandardisedRatio
+from dagster_project.statistics.mix import MixSplit, StandardisedRatio
 from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.plan import ComparisonPlan, Estimand, SliceColumn
 from dagster_project.statistics.samples import Case
@@ -20,9 +21,21 @@ from dagster_project.statistics.verdict import Outcome, Verdict, counted
 
 MIX_WORTH_SAYING = 0.8
 BURSTS_WORTH_SAYING = 1.5
+PLURALS = {
+    SliceColumn.SEVERITY: "severities",
+    SliceColumn.SERVICE: "services",
+    SliceColumn.TEAM: "teams",
+    SliceColumn.CATEGORY: "categories",
+}
 
 
-def caveats(case: Case, effects: Effects | None, rate: RateEffect | None, history: History) -> Iterator[str]:
+def caveats(
+    case: Case,
+    effects: Effects | None,
+    rate: RateEffect | None,
+    history: History,
+    mixes: Mapping[SliceColumn, MixSplit],
+) -> Iterator[str]:
     """The analyst's own first, then what became of the plan, then what the data shows."""
     plan, arms = case.plan, (case.baseline.arm, case.candidate.arm)
     yield from plan.caveats
@@ -33,6 +46,7 @@ def caveats(case: Case, effects: Effects | None, rate: RateEffect | None, histor
     for arm in arms:
         yield from _arm(plan, arm)
     if effects is None:
+        yield from _explained(mixes)
         return
     yield "This is a difference, not a cause: nothing was assigned at random."
     if effects.permutation.p_value > case.level >= effects.ranks.p_value:
@@ -42,6 +56,19 @@ def caveats(case: Case, effects: Effects | None, rate: RateEffect | None, histor
         yield "Fewer than 5 days in an arm: whether incidents of one day move together cannot be seen."
     if rate is not None and rate.low is not None and rate.low > 1 and effects.ratio.ratio < 1:
         yield _more_often(rate, effects)
+
+
+def _explained(mixes: Mapping[SliceColumn, MixSplit]) -> Iterator[str]:
+    """What arms that may not be compared differ by: the column whose changed mix makes most of the ratio."""
+    others = {name: split for name, split in mixes.items() if name is not SliceColumn.SEVERITY}
+    if not others:
+        return
+    name, split = max(others.items(), key=lambda each: abs(each[1].mix_log))
+    yield (
+        f"Described, not tested: of the ratio {math.exp(split.change_log):.3g} of the geometric means, "
+        f"{math.exp(split.mix_log):.3g} comes of another mix of {PLURALS[name]} and {math.exp(split.within_log):.3g} "
+        f"lies within them."
+    )
 
 
 def _looks(plan: ComparisonPlan, history: History) -> Iterator[str]:

@@ -5,9 +5,11 @@ Nothing is computed here: `evidence.py` does; `verdict.py` judges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
 
 from dagster_project.statistics.durations import DurationSummary, Tier
 from dagster_project.statistics.effects import RateEffect
@@ -18,6 +20,7 @@ from dagster_project.statistics.mix import MixSplit
 from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.plan import SliceColumn
 from dagster_project.statistics.samples import Case
+from dagster_project.statistics.survival import kaplan_meier
 from dagster_project.statistics.verdict import Outcome, counted, spoken
 
 NAMES = (
@@ -111,7 +114,7 @@ def opening(settled: Settled) -> tuple[StepResult, StepResult, StepResult]:
     return (
         StepResult(0, Status.DONE, planned),
         StepResult(1, Status.DONE, gates),
-        StepResult(2, Status.DONE, _described(settled), tuple(_moments(settled))),
+        StepResult(2, Status.DONE, _described(settled), (*_moments(settled), *_within_targets(case))),
     )
 
 
@@ -136,11 +139,16 @@ def _described(settled: Settled) -> str:
             f"{summary.share_of_largest or 0:.0%} of all time"
             for arm, summary in zip(arms, settled.summaries, strict=True)
         )
+        + "".join(
+            f"; {estimate.label} {estimate.value:.0%}"
+            for estimate in _within_targets(settled.case)
+            if estimate.value is not None
+        )
         + "."
     )
 
 
-def _moments(settled: Settled) -> Iterable[Estimate]:
+def _moments(settled: Settled) -> Iterator[Estimate]:
     for side, summary in zip(("baseline", "candidate"), settled.summaries, strict=True):
         values = (summary.geometric_mean, summary.geometric_mean_low, summary.geometric_mean_high)
         value, low, high = (None if each is None else each / 60 for each in values)
@@ -148,6 +156,27 @@ def _moments(settled: Settled) -> Iterable[Estimate]:
         yield Estimate(
             f"{side}_geometric_mean", f"Geometric mean, {side}", "minutes", value, low, high, n=summary.n, note=note
         )
+
+
+def _within_targets(case: Case) -> Iterator[Estimate]:
+    """Share of incidents that ended within each target of the plan, open ones counted (Kaplan-Meier)."""
+    for side, sample in (("baseline", case.baseline), ("candidate", case.candidate)):
+        if not case.plan.targets or sample.tier is Tier.DOTS:
+            continue
+        curve = kaplan_meier(sample.lifetimes, confidence=case.confidence)
+        for number, target in enumerate(case.plan.targets, start=1):
+            place = int(np.searchsorted(curve.times, target.minutes * 60, side="right")) - 1
+            heights = (curve.survival, curve.high, curve.low)
+            share, low, high = (1 - float(height[place]) if place >= 0 else 0.0 for height in heights)
+            yield Estimate(
+                f"{side}_within_target_{number}",
+                f"Within {spoken(target.minutes * 60)} ({target.source}), {side}",
+                "share",
+                share,
+                low if place >= 0 else None,
+                high if place >= 0 else None,
+                n=sample.lifetimes.count,
+            )
 
 
 def closing(settled: Settled) -> StepResult:

@@ -169,7 +169,7 @@ def _concluded(computed: _Computed, holm_p: float | None, family_size: int) -> C
         verdict=outcome.verdict,
         reason=outcome.reason,
         sentence=text,
-        caveats=tuple(caveats.caveats(case, effects, computed.rate, asked.history)),
+        caveats=tuple(caveats.caveats(case, effects, computed.rate, asked.history, computed.mixes)),
         not_concluded=tuple(caveats.not_concluded(case, effects, outcome)),
         steps=(*protocol.opening(settled), *middle, protocol.closing(settled)),
         case=case,

@@ -13,6 +13,8 @@ from dagster_project.warehouse.connection import connect
 from tests.end_to_end.conftest import HINDCAST, hindcast
 
 DETERMINISTIC_SCHEMAS = ("staging", "intermediate", "violations", "marts")
+# When a plan of a comparison was stored differs between two states of one project, and must.
+TELLS_WHEN = "marts.mart_significance_plans"
 KILLS = int(os.environ.get("HINDCAST_TEST_KILLS", "1"))
 
 
@@ -24,7 +26,7 @@ def marts(project):
             " where list_contains(?, schema_name) order by 1",
             [list(DETERMINISTIC_SCHEMAS)],
         ).fetchall()
-        return generations.table_hashes(connection, [name for (name,) in tables])
+        return generations.table_hashes(connection, [name for (name,) in tables if name != TELLS_WHEN])
 
 
 def copied(project, target):
