@@ -27,7 +27,7 @@ CURVES_OF = "select * from marts.mart_clock_curves where clock = $clock order by
 BASELINES_OF = """
 select *, count(*) over () as in_all from marts.mart_mttr_baseline
 where slice = $slice and clock = $clock and n + n_open > 0
-order by n desc, baseline_id limit $most
+order by case when slice = 'severity' then severity end, n desc, baseline_id limit $most
 """
 BY_CLOCK = """
 select * from marts.mart_mttr_baseline
@@ -91,7 +91,7 @@ def by_clock(workshop: Workshop) -> Table | None:
     for row in rows:
         title, short = CLOCKS.get(row["clock"], (row["clock"].replace("_", " "), ""))
         row["title"] = f"{title} ({short})" if short else title
-    columns = (SYSTEM, Column("title", "Clock", "wide"), *NUMBERS)
+    columns = (SYSTEM, Column("title", "Clock"), *(one for one in NUMBERS if one.key != "longest_minutes"))
     csv = "csv/mttr-baseline.csv"
     return table("Every clock, all severities together", columns, rows, csv=csv, source=BASELINES) if rows else None
 

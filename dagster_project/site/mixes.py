@@ -54,7 +54,7 @@ class Mix:
 
 
 def of_comparison(workshop: Workshop, comparison_id: str, prefix: str = "mix") -> list[Mix]:
-    """A split a column by which kinds are told apart, where there is more than one kind."""
+    """A split a column by which kinds are told apart, where arms have a kind in common and others beside it."""
     if not workshop.has(SOURCE[0]):
         return []
     found = workshop.rows(MIX_OF, id=comparison_id)
@@ -68,7 +68,7 @@ def of_comparison(workshop: Workshop, comparison_id: str, prefix: str = "mix") -
             table(f"Kinds by {column}", _COLUMNS, mine[:MOST_KINDS], len(mine), csv, source=SOURCE),
         )
         for column, mine in kinds.items()
-        if len(mine) > 1
+        if len(mine) > 1 and any(one["is_in_both_arms"] for one in mine)
     ]
 
 

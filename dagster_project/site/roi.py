@@ -46,7 +46,7 @@ _RESULT = (
     Column("payback_months", "Months to pay back", "months"),
     Column("break_even_share", "Breaks even at this share of its effects", "share"),
     Column("break_even_incidents", "… or at incidents a year", "number"),
-    Column("unsupported", "Unsupported assumptions", "count"),
+    Column("unsupported_inputs", "Unsupported assumptions", "length"),
 )
 _DRAWN = (
     Column("basis", "Counted", "wide"),
@@ -112,7 +112,7 @@ def write(workshop: Workshop) -> None:
         files = {name: workshop.csv(name, query) for name, query in FILES.items() if workshop.has(_mart_of(name))}
         summaries = workshop.rows(FILES["roi-summary"])
         for row in summaries:
-            row |= {"unsupported": len(row["unsupported_inputs"] or []), "href": f"#{_anchor(row['estimate_id'])}"}
+            row["href"] = f"#{_anchor(row['estimate_id'])}"
         by_estimate = {row["estimate_id"]: [] for row in summaries}  # type: dict[str, list[Row]]
         for row in summaries:
             by_estimate[row["estimate_id"]].append(row)
@@ -134,7 +134,11 @@ def _overview(summaries: Sequence[Row], files: dict[str, str]) -> Table:
         Column("title", "Estimate", "wide", link="href"),
         Column("basis", "Counted"),
         Column("currency", "In"),
-        *(column for column in _RESULT if column.key in {"net_present_value", "roi", "payback_months", "unsupported"}),
+        *(
+            column
+            for column in _RESULT
+            if column.key in {"net_present_value", "roi", "payback_months", "unsupported_inputs"}
+        ),
     )
     rows = [{**row, "basis": row["basis"].replace("_", " ")} for row in summaries]
     return table("Every estimate, whole and by labour alone", columns, rows, csv=files["roi-summary"], source=SUMMARIES)

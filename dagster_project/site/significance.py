@@ -57,43 +57,44 @@ FILES = {
 # What a figure and a table show apart; the files have everything.
 MOST_POINTS_AN_ARM = 800
 MOST_SLICES = 20
+# Estimands that are ratios of durations, and so belong on the axis of the others.
+DURATIONS = frozenset({"geometric_mean_ratio", "restricted_mean"})
 ARM_COLOURS = {"baseline": "var(--series-7)", "candidate": "var(--series-1)"}
 
 _OVERVIEW = (
     Column("verdict", "Verdict", "verdict"),
     Column("comparison_id", "Comparison", "code", link="href"),
-    Column("baseline_n", "n, baseline", "count"),
-    Column("candidate_n", "n, candidate", "count"),
+    Column("baseline_n", "n", "count", hint="baseline"),
+    Column("candidate_n", "n", "count", hint="candidate"),
     Column("baseline_geometric_mean_minutes", "Baseline", "minutes", hint="geometric mean"),
     Column("candidate_geometric_mean_minutes", "Candidate", "minutes", hint="geometric mean"),
     Column("primary_ratio", "Ratio", "factor"),
     Column("primary_ratio_low", "from", "factor"),
     Column("primary_ratio_high", "to", "factor"),
-    Column("primary_p", "p", "p"),
-    Column("holm_p", "p, Holm", "p"),
-    Column("rate_ratio", "Frequency ratio", "factor"),
+    Column("holm_p", "p", "p", hint="two-sided, adjusted by Holm within the family"),
+    Column("rate_ratio", "Rate ratio", "factor", hint="incidents in 30 days, candidate over baseline"),
 )
 _STEPS = (
     Column("number", "Step", "count"),
     Column("name", "What"),
     Column("status", "Status", "state"),
     Column("finding", "Found", "sentences"),
-    Column("estimate", "Estimate", "factor"),
-    Column("low", "from", "factor"),
-    Column("high", "to", "factor"),
+    Column("estimate", "Estimate", "number"),
+    Column("low", "from", "number"),
+    Column("high", "to", "number"),
     Column("unit", "Unit"),
     Column("p_value", "p", "p"),
     Column("n", "n", "count"),
 )
 _ESTIMATES = (
     Column("label", "Estimate", "wide"),
-    Column("estimate", "Value", "factor"),
-    Column("low", "from", "factor"),
-    Column("high", "to", "factor"),
+    Column("estimate", "Value", "number"),
+    Column("low", "from", "number"),
+    Column("high", "to", "number"),
     Column("unit", "Unit"),
     Column("p_value", "p", "p"),
     Column("n", "n", "count"),
-    Column("note", "Note", "sentences"),
+    Column("note", "Note", "wide"),
 )
 _SLICES = (
     Column("column_name", "By"),
@@ -186,7 +187,9 @@ def _figures(
     """Forest, survival curves, points, placebo cut-overs: those for which there is something to draw."""
     name = slug(row["comparison_id"])
     figures = []
-    ratios = [one for one in estimates if one["is_duration_ratio"]]
+    wanted = "is_primary" if row["estimand"] in DURATIONS else "is_duration_ratio"
+    ratios = [one for one in estimates if one["is_duration_ratio"] or one[wanted]]
+    ratios.sort(key=lambda one: not one["is_primary"])
     if any(one["estimate"] for one in ratios):
         figures.append(charts.forest(f"forest-{name}", rows=ratios, csv=files["significance-estimates"]))
     if curves := _curves(rows(CURVES, CURVES_OF)):

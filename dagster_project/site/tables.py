@@ -19,7 +19,8 @@ DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 class Column:
     """A column: where its value is in a row, its heading, and how the value is written.
 
-    `link` names the entry of the row that holds the cell's address, `share` the one with a part of one for a bar.
+    `link` names the entry of the row that holds the cell's address, `share` the one with a part of one for a bar,
+    `unit` the one that says what a value of the kind "measure" is in.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Column:
     link: str | None = None
     share: str | None = None
     hint: str | None = None
+    unit: str | None = None
 
     @property
     def is_number(self) -> bool:
@@ -43,6 +45,7 @@ class Column:
             "money",
             "factor",
             "measure",
+            "length",
         }
 
 
@@ -114,10 +117,15 @@ def cell(column: Column, row: Row) -> Cell:
     value = row[column.key]
     href = row[column.link] if column.link else None
     share = row[column.share] if column.share else None
-    if value is None or value in ("", []):
+    if value is None or (value in ("", []) and column.kind != "length"):
         return Cell(DASH, "text", href, share)
-    text = FORMATS.get(column.kind, _text)(value)
+    text = measure(value, row[column.unit]) if column.unit else FORMATS.get(column.kind, _text)(value)
     return Cell(text, LOOKS.get(column.kind, column.kind), href, None if share is None else float(share))
+
+
+def measure(value: float, unit: str) -> str:
+    """A value in a unit that differs from row to row: minutes, share, or any other."""
+    return FORMATS[{"minutes": "minutes", "share": "share"}.get(unit, "number")](value)
 
 
 def _text(value: Any) -> str:
@@ -148,6 +156,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "factor": lambda value: f"{value:,.3g}",
     "support": lambda value: "supported" if value else "unsupported",
     "times": lambda value: f"{value:,.4g}x",
+    "length": lambda value: count(len(value)),
     "yes": lambda value: "yes" if value else "no",
     "met": lambda value: "yes" if value else "no",
     "p": _p,

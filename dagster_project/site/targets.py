@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.site import charts
-from dagster_project.site.tables import FORMATS, Column, Table, table
+from dagster_project.site.tables import DASH, Column, Table, measure, table
 from dagster_project.site.workshop import Row, Workshop
 from dagster_project.wording import counted, slug
 
@@ -56,9 +56,10 @@ _KPIS = (
     Column("name", "Indicator", "wide"),
     Column("system", "System"),
     Column("period_on", "Period from", "time"),
-    Column("shown", "Value", "measure"),
     Column("statistic", "Statistic"),
-    Column("wanted", "Target", "measure"),
+    Column("value", "Value", "measure", unit="unit"),
+    Column("direction", "Target"),
+    Column("target", "", "measure", unit="unit"),
     Column("is_met", "Met", "met"),
     Column("n", "n", "count"),
     Column("n_open", "Running", "count"),
@@ -70,9 +71,9 @@ _ALERTS = (
     Column("name", "Indicator", "wide"),
     Column("system", "System"),
     Column("period_on", "Period from", "time"),
-    Column("shown", "Value", "measure"),
-    Column("low", "Limit below", "measure"),
-    Column("high", "Limit above", "measure"),
+    Column("value", "Value", "measure", unit="unit"),
+    Column("lower_limit", "Limit below", "measure", unit="unit"),
+    Column("upper_limit", "Limit above", "measure", unit="unit"),
     Column("position", "Lies"),
     Column("n", "n", "count"),
 )
@@ -120,7 +121,7 @@ _DELIVERY = (
     Column("p90_restore_minutes", "90th percentile", "minutes"),
 )
 _DELIVERED_BY = {
-    "system": ("All services", (Column("system", "System"), Column("environment", "Environment"))),
+    "all": ("All services", (Column("system", "System"), Column("environment", "Environment"))),
     "month": ("By month", (Column("system", "System"), Column("month_on", "Month", "time"))),
     "service": ("By service", (Column("system", "System"), Column("service_name", "Service", "code"))),
 }
@@ -131,7 +132,7 @@ def indicators(workshop: Workshop) -> dict[str, Any] | None:
     if not workshop.has(KPIS[0]):
         return None
     csv = workshop.csv("kpis", "select * from marts.mart_kpis order by kpi, system, period_on")
-    rows = [_spelled(row) for row in workshop.rows(LATEST_KPIS, names=list(NAMES))]
+    rows = [_named(row) for row in workshop.rows(LATEST_KPIS, names=list(NAMES))]
     found = table("The newest period of each, against its target", _KPIS, rows, csv=csv, source=KPIS)
     return {"table": found, **_control(workshop)}
 
@@ -146,7 +147,7 @@ def _control(workshop: Workshop) -> dict[str, Any]:
     figures = [
         _chart([row for row in charted if (row["kpi"], row["system"]) == group], targets, csv) for group in groups
     ]
-    alerts = [_spelled(row) for row in workshop.rows(LEFT_LIMITS, most=MOST_ROWS)]
+    alerts = [_named(row) for row in workshop.rows(LEFT_LIMITS, most=MOST_ROWS)]
     total = workshop.row(ALERT_COUNT)["n"]
     listed = table("Periods outside of their limits, on the bad side", _ALERTS, alerts, total, csv, source=ALERTS)
     return {"charts": figures, "alerts": listed}
@@ -164,8 +165,7 @@ def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> chart
             "high": row["upper_limit"],
             "target": targets.get(row["kpi_id"]),
             "is_alert": bool(row["is_alert"]),
-            "text": f"{row['period']} of {row['period_on']}: {_measure(row['value'], row['unit'])}, n = {row['n']}"
-            + ("" if row["is_whole"] else ", not covered whole"),
+            "text": _said(row),
         }
         for row in rows
     ]
@@ -179,6 +179,12 @@ def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> chart
         f"control-{slug(first['kpi'])}-{slug(first['system'])}", title=title, rows=drawn, said=said, csv=csv,
         unit=first["unit"], is_logarithmic=bool(first["is_logarithmic"]),
     )  # fmt: skip
+
+
+def _said(row: Row) -> str:
+    value = DASH if row["value"] is None else measure(row["value"], row["unit"])
+    covered = "" if row["is_whole"] else ", not covered whole"
+    return f"{row['period']} of {row['period_on']}: {value}, n = {row['n']:,}{covered}"
 
 
 def attainment(workshop: Workshop, clocks: list[str]) -> Table | None:
@@ -213,22 +219,5 @@ def delivery(workshop: Workshop) -> list[Table]:
     return tables
 
 
-def _spelled(row: Row) -> Row:
-    unit = row["unit"]
-    ends = {"low": row.get("lower_limit"), "high": row.get("upper_limit")}
-    target = _measure(row.get("target"), unit)
-    return {
-        **row,
-        "name": NAMES.get(row["kpi"], row["kpi"]),
-        "shown": _measure(row["value"], unit),
-        "wanted": f"{row['direction'].replace('_', ' ')} {target}" if target else None,
-        **{key: _measure(value, unit) for key, value in ends.items()},
-    }
-
-
-def _measure(value: float | None, unit: str) -> str | None:
-    """A value in its unit, as tables write it."""
-    if value is None:
-        return None
-    kind = {"minutes": "minutes", "share": "share"}.get(unit, "number")
-    return FORMATS[kind](value)
+def _named(row: Row) -> Row:
+    return {**row, "name": NAMES.get(row["kpi"], row["kpi"])}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from dagster_project.facts import (
     ViolationChange,
     ViolationLine,
 )
+from tests.site import stand_in_marts
 
 STAND_IN = Path(__file__).with_name("stand_in_warehouse.sql")
 STAMP = Stamp("3f2a9c01bd77", datetime(2024, 3, 5, 2, 0, 5))
@@ -34,12 +37,19 @@ class Built:
 
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as made:
-        made.execute(STAND_IN.read_text(encoding="utf-8"))
+    with _stand_in() as made:
         yield made
 
 
-@pytest.fixture
+@contextmanager
+def _stand_in() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as made:
+        made.execute(STAND_IN.read_text(encoding="utf-8"))
+        stand_in_marts.fill(made)
+        yield made
+
+
+@pytest.fixture(scope="session")
 def night() -> NightSummary:
     line = ViolationLine("v1", "cart-needs-stock", "A <b>cart</b>", "high", "=1+1", datetime(2024, 3, 4, 10), ("cart",))
     return NightSummary(
@@ -61,9 +71,18 @@ def night() -> NightSummary:
     )
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, night: NightSummary) -> Built:
+    """A site for tests that only look at it; `own_site` is for those that change it."""
+    folder = tmp_path_factory.mktemp("built")
+    documents = folder / "post_mortems"
+    with _stand_in() as connection:
+        written = post_mortem.write(connection, documents, stamp=STAMP)
+        site.build(connection, folder / "site", STAMP, documents=written, night=night)
+    return Built(folder / "site", documents)
+
+
 @pytest.fixture
-def built(connection: duckdb.DuckDBPyConnection, tmp_path: Path, night: NightSummary) -> Built:
-    documents = tmp_path / "post_mortems"
-    written = post_mortem.write(connection, documents, stamp=STAMP)
-    site.build(connection, tmp_path / "site", STAMP, documents=written, night=night)
-    return Built(tmp_path / "site", documents)
+def own_site(built: Built, tmp_path: Path) -> Built:
+    shutil.copytree(built.folder.parent, tmp_path / "own")
+    return Built(tmp_path / "own/site", tmp_path / "own/post_mortems")

@@ -1,4 +1,5 @@
 -- A small warehouse with the columns that documents and pages read, for their tests. Not a sample of anything real.
+-- What Python infers from it (comparisons, estimates, claims) is `stand_in_marts.py`.
 -- Five incidents: a usual one, one without end, one whose clocks contradict each other and that has no telemetry,
 -- one with hostile text, and tickets of another system.
 create schema if not exists audit;
@@ -198,50 +199,86 @@ select * from (values
     ('../../<INC>-4', timestamp '2024-03-04 10:05:00', 'started', '<script>alert(2)</script> | pipe', 'incidents')
 ) as t (incident_id, "at", kind, text, source_ref);
 
-create table marts.mart_mttr_baseline as
+create table marts.mart_incident_clocks as
 select
-    case when grouping_id(severity, team) = 3 then 'system' when grouping_id(severity, team) = 1 then 'severity' when grouping_id(severity, team) = 2 then 'team' else 'severity and team' end as slice,
-    system, severity, null::varchar as service_name, team, 'resolve' as clock,
-    count(*) as n_incidents, count(time_to_resolve_seconds) as n, count(*) filter (is_open) as n_open,
-    count(*) filter (not is_open and time_to_resolve_seconds is null) as n_inconsistent, 0 as n_zero,
-    exp(avg(ln(time_to_resolve_seconds / 60))) as geometric_mean_minutes, avg(time_to_resolve_seconds / 60) as mean_minutes,
-    median(time_to_resolve_seconds / 60) as median_minutes,
-    quantile_cont(time_to_resolve_seconds / 60, 0.9) as p90_minutes, max(time_to_resolve_seconds / 60) as longest_minutes,
-    25.0 as observed_days, count(*) * 30 / 25.0 as incidents_per_30_days
-from marts.fct_incidents group by grouping sets ((system), (system, severity), (system, team), (system, severity, team));
+    incident_id, system, clock, 'incident started' as start_event, started_at as start_at, started_at_source as start_source,
+    clock as end_event, end_at, case when end_at is not null then system || '.' || clock end as end_source,
+    case when end_at >= started_at then epoch(end_at - started_at)::bigint end as seconds,
+    case when end_at is null and is_open then epoch(case when system = 'incidents' then timestamp '2024-03-05 02:00:00' else timestamp '2016-04-01 00:00:00' end - started_at)::bigint end as open_seconds,
+    case when end_at >= started_at then null when end_at < started_at then 'ends before it begins' when is_open then 'open' else 'not recorded' end as reason
+from (select incident_id, system, started_at, started_at_source, is_open, detected_at as detect, acknowledged_at as acknowledge, resolved_at as resolve from marts.fct_incidents) as incidents
+unpivot include nulls (end_at for clock in (detect, acknowledge, resolve));
+
+create table marts.mart_mttr_baseline as
+with lives as (
+    select c.system, c.clock, c.seconds / 60.0::double as minutes, c.open_seconds, c.reason, i.severity, i.team, i.service_name, i.category, i.resolution_method, date_trunc('month', i.started_at)::date as month_on
+    from marts.mart_incident_clocks as c inner join marts.fct_incidents as i using (system, incident_id)
+), sliced as (
+    select 'system' as slice, null::varchar as severity, null::varchar as team, null::varchar as service_name, null::varchar as category, null::varchar as resolution_method, null::date as month_on, system, clock, minutes, open_seconds, reason from lives
+    union all select 'severity', severity, null, null, null, null, null, system, clock, minutes, open_seconds, reason from lives where severity is not null
+    union all select 'team', null, team, null, null, null, null, system, clock, minutes, open_seconds, reason from lives where team is not null
+    union all select 'service', null, null, service_name, null, null, null, system, clock, minutes, open_seconds, reason from lives where service_name is not null
+    union all select 'type', null, null, null, category, null, null, system, clock, minutes, open_seconds, reason from lives where category is not null
+    union all select 'resolution method', null, null, null, null, resolution_method, null, system, clock, minutes, open_seconds, reason from lives where resolution_method is not null
+    union all select 'month', null, null, null, null, null, month_on, system, clock, minutes, open_seconds, reason from lives
+    union all select 'severity and team', severity, team, null, null, null, null, system, clock, minutes, open_seconds, reason from lives where severity is not null and team is not null
+)
+select
+    concat_ws('/', slice, system, severity, team, service_name, category, resolution_method, month_on::varchar, clock) as baseline_id,
+    slice, system, severity, service_name, team, category, resolution_method, month_on, clock,
+    count(*) as n_incidents, count(minutes) as n, count(open_seconds) as n_open, count(*) filter (reason = 'not recorded') as n_unrecorded,
+    count(*) filter (reason = 'ends before it begins') as n_inconsistent, count(*) filter (minutes = 0) as n_zero,
+    median(minutes) as median_minutes, quantile_cont(minutes, 0.4) as median_low_minutes, quantile_cont(minutes, 0.6) as median_high_minutes, quantile_cont(minutes, 0.9) as p90_minutes,
+    exp(avg(ln(nullif(minutes, 0)))) as geometric_mean_minutes, avg(minutes) as mean_minutes, max(minutes) as longest_minutes, max(open_seconds) / 60.0::double as longest_open_minutes,
+    timestamp '2024-03-05 02:00:00' as as_of_at, 25e0 as observed_days, count(*) * 30 / 25e0 as incidents_per_30_days
+from sliced group by all;
+
+create table marts.mart_kpis as
+select
+    kpi || '/servicenow/' || month_on as kpi_id, kpi, 'servicenow' as system, 'month' as period, month_on as period_on, place < 9 as is_whole,
+    statistic, unit, value, direction, target, 'convention' as target_basis, 'A source <b>of</b> a target' as target_source,
+    case when value is not null then (direction = 'at most') = (value <= target) end as is_met, case when value is null then 0 else 12 end as n,
+    case when unit = 'share' then 3 end as n_counted, 1 as n_open, case when value is null then 'no incident has this field' end as reason
+from (
+    select place, (date '2015-07-01' + to_months(place::int))::date as month_on, kpi, statistic, unit, direction, target, case when kpi = 'satisfaction' then null when place = 8 then 10 * base else base + place % 3 * base / 10 end as value
+    from range(10) as months (place),
+        (values ('mttr', 'median', 'minutes', 'at most', 60e0, 75e0), ('repeat_incidents', 'share', 'share', 'at most', 1e-1, 5e-2), ('satisfaction', 'mean', 'score', 'at least', 4e0, null)) as kpis (kpi, statistic, unit, direction, target, base)
+) as periods;
+
+create table marts.mart_kpi_alerts as
+select
+    'alert/' || kpi_id as alert_id, kpi_id, kpi, system, period, period_on, unit, direction, value, n, n_open, is_whole, period_on < date '2016-03-01' as is_baseline, 8 as n_baseline_periods,
+    unit = 'minutes' as is_logarithmic, case when unit = 'minutes' then 80e0 end as centre, case when unit = 'minutes' then 60e0 end as lower_limit, case when unit = 'minutes' then 110e0 end as upper_limit,
+    case when unit <> 'minutes' or value is null then null when value > 110 then 'above' else 'within' end as position, unit = 'minutes' and value > 110 as is_alert,
+    case when unit <> 'minutes' then 'fewer than 8 periods with a value' end as reason
+from marts.mart_kpis;
+
+create table marts.mart_target_attainment as
+select
+    'all/' || system || '/' || severity || '/resolve' as attainment_id, 'all' as slice, system, severity, null::date as month_on, 'resolve' as clock, 6e1 as target_minutes, 9e-1 as required_share,
+    'convention' as target_basis, 'Nobody in particular' as target_source, count(*) as n_incidents, count(*) as n, count(*) filter (time_to_resolve_seconds <= 3600) as n_met,
+    count(*) filter (time_to_resolve_seconds > 3600 or is_open) as n_missed, count(*) filter (is_open) as n_missed_open, 0 as n_not_due, 0 as n_unknown,
+    count(*) filter (time_to_resolve_seconds <= 3600) / count(*) as share_met, count(*) filter (time_to_resolve_seconds <= 3600) / count(*) >= 0.9 as is_attained
+from marts.fct_incidents where severity is not null group by system, severity;
+
+create table marts.mart_error_budget as
+select
+    system || '/' || service_name || '/1' as budget_id, system, service_name, timestamp '2024-02-04 00:00:00' as window_from_at, timestamp '2024-03-05 00:00:00' as window_until_at, 30 as window_days,
+    true as is_latest, true as is_whole, 99.9e0 as availability_percent, 'convention' as target_basis, 'Three nines' as target_source, 1 as n_incidents, 1 as n_outages, 0 as n_unknown,
+    43.2e0 as allowed_minutes, downtime_minutes, 43.2e0 - downtime_minutes as remaining_minutes, downtime_minutes / 43.2e0 as spent_share, 100 - downtime_minutes / 432e0 as measured_availability_percent, downtime_minutes <= 43.2 as is_attained
+from (values ('incidents', 'front', 1e1), ('incidents', '<b>pay</b>', 6e1)) as budgets (system, service_name, downtime_minutes);
+
+create table marts.mart_delivery_performance as
+select
+    slice || '/deploys' as delivery_id, slice, 'deploys' as system, 'production' as environment, case when slice = 'service' then 'cart' end as service_name, case when slice = 'month' then date '2024-03-01' end as month_on,
+    31 as observed_days, 62 as n_deploys, 20 as n_days_with_deploys, 2e0 as deploys_per_day, 50 as n_lead_times, 300e0 as median_lead_minutes, 5 as n_rollbacks, 3 as n_bulk_rollbacks, 1 as n_bulk_days,
+    3 as n_rollback_causes, 5 / 62e0 as change_failure_share, 3 / 62e0 as change_failure_share_by_cause, 3 as n_restores, 45e0 as median_restore_minutes, 90e0 as p90_restore_minutes, 44e0 as median_restore_minutes_each
+from (values ('all'), ('month'), ('service')) as slices (slice);
 
 create table marts.mart_load_summary as
 select * exclude (started_at, finished_at, code_version, rows_expired), rows_expired as records_expired,
     [{'reason': 'not_json', 'records': 1}] as rejected_by_reason, case when load_id = 1 then 5 else 0 end as records_repeated, 0 as records_repeated_with_other_content
 from audit.loads;
-
-create table marts.mart_significance as
-select *, 'resolve' as clock, 'full' as tier, 0.05 as alpha, 0.1 as smallest_effect, repeat('e', 64) as plan_sha256, null::timestamp as cut_over_at,
-    ['A caveat <i>from outside</i>.'] as caveats, 'first' as baseline_label, 'second' as candidate_label,
-    0 as baseline_open_count, 0 as candidate_open_count, 20 as baseline_incident_count, 22 as candidate_incident_count,
-    ratio as adjusted_ratio, ratio_low as adjusted_ratio_low, ratio_high as adjusted_ratio_high, welch_p as permutation_p, welch_p as mann_whitney_p
-from (values
-    ('tickets-p1-p4', 'Are P1 tickets slower?', 'WORSE', 'interval_above_one', 'P1 takes longer.', 30, 28, 3e2, 4.8e3, 16e0, 12e0, 21e0, 1e-5),
-    ('incidents-halves', 'Were later incidents shorter?', 'NOT_COMPARABLE', 'too_few', 'Fewer than two different durations an arm.', 1, 1, null, null, null, null, null, null)
-) as t (comparison_id, question, verdict, reason, sentence, baseline_n, candidate_n, baseline_geometric_mean_minutes, candidate_geometric_mean_minutes, ratio, ratio_low, ratio_high, welch_p);
-
-create table marts.mart_roi_lines as
-select 'shop' as estimate_id, 'all_lines' as basis, *, amount as present_value, 'EUR' as currency, kind <> 'transfer' as is_credited,
-    ['labour.hours']::varchar[] as inputs, []::varchar[] as unsupported_inputs
-from (values
-    (1, 'licence', 'cost', 'Licence', '400 EUR', 1, 4e2), (1, 'licence', 'cost', 'Licence', '400 EUR', 2, 4e2),
-    (2, 'labour', 'benefit', '=Hours <saved>', '10 hours x 60 EUR', 1, 6e2), (3, 'refunds', 'transfer', 'Refunds', '90 EUR', 1, 9e1)
-) as t (position, line_id, kind, label, formula, year, amount);
-
-create table marts.mart_roi_summary as
-select 'shop' as estimate_id, 'The shop <i>' as title, 'all_lines' as basis, repeat('f', 64) as plan_sha256, 'EUR' as currency, 2 as years, 1e-1 as discount_rate,
-    8e2 as present_costs, 6e2 as present_benefits, -2e2 as net_present_value, -25e-2 as roi, 75e-2 as benefit_cost_ratio, null::double as irr,
-    null::double as payback_months, null::double as stated_ratio, 9e1 as transfers_not_credited, 3 as input_count,
-    ['labour.hours']::varchar[] as unsupported_inputs, 'It costs more than it brings.' as sentence, ['A caveat.']::varchar[] as caveats;
-
-create table marts.mart_roi_inputs as
-select 'shop' as estimate_id, 'labour.hours' as input_id, 1e1 as value, 'hours' as unit, null::double as low, null::double as high,
-    'a guess' as source, null::date as dated_on, 'unsupported' as confidence, false as is_supported;
 
 create table marts.mart_evidence as
 select 1 as seq, 'c0ffee00-0000-5000-8000-000000000000' as id, 'post_mortem' as type, 'Post-mortem of INC-1 (md)' as name, ['SOC2:CC7.4']::varchar[] as controls,

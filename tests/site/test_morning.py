@@ -34,10 +34,10 @@ def test_messages_of_failed_steps_are_text(built):
     assert "&lt;i&gt;broken&lt;/i&gt;.gz" in page
 
 
-def test_a_later_build_keeps_it(built, connection):
-    before = (built.folder / "morning.html").read_bytes()
-    site.build(connection, built.folder, Stamp("next", None))
-    assert (built.folder / "morning.html").read_bytes() == before
+def test_a_later_build_keeps_it(own_site, connection):
+    before = (own_site.folder / "morning.html").read_bytes()
+    site.build(connection, own_site.folder, Stamp("next", None))
+    assert (own_site.folder / "morning.html").read_bytes() == before
 
 
 def test_a_night_that_failed_before_the_site_was_built_has_a_page_that_can_be_read(tmp_path, night):

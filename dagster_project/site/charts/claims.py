@@ -58,7 +58,7 @@ def verdicts_by_source(name: str, *, rows: Sequence[Values], csv: str) -> Figure
             margin={"l": 8, "r": 12, "t": 30, "b": 40},
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
             xaxis=axis(title={"text": "claims"}, tickformat=",d", nticks=8),
-            yaxis=axis(automargin=True, autorange="reversed", showgrid=False, ticklen=0),
+            yaxis=axis(type="category", automargin=True, autorange="reversed", showgrid=False, ticklen=0),
             meta={"narrow": {"yaxis.tickfont.size": 10}, "extra": 19 * len(present)},
         ),
     }

@@ -6,10 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dagster_project.site.charts.figure import Figure, Values, axis, label, layout, moment
+from dagster_project.site.charts.figure import TURNED, Figure, Values, axis, label, layout, moment
 from dagster_project.wording import duration
 
-RATIO_TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100]
+# Ticks of a ratio, by the decades that an axis spans: the more of them, the fewer.
+RATIO_TICKS = (
+    (1.0, (0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5)),
+    (2.2, (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)),
+    (9.0, (0.001, 0.01, 0.1, 1, 10, 100, 1000)),
+)
 # A ratio further from 1 than this is no longer read off an axis; it keeps its number in the table.
 FURTHEST = 1000.0
 LONGEST_NAME = 44
@@ -92,13 +97,7 @@ def _ratio_figure(
         showgrid=False,
         ticklen=0,
     )
-    x_axis = axis(
-        type="log",
-        range=_log_range(intervals),
-        tickvals=RATIO_TICKS,
-        ticktext=[f"{one:g}" for one in RATIO_TICKS],
-        title={"text": "candidate ÷ baseline"},
-    )
+    x_axis = _ratio_axis(_log_range(intervals), title={"text": "candidate ÷ baseline"})
     return {
         "data": data,
         "layout": layout(
@@ -107,7 +106,7 @@ def _ratio_figure(
             shapes=[no_change],
             xaxis=x_axis,
             yaxis=y_axis,
-            meta={"narrow": {"yaxis.tickfont.size": 10, "xaxis.tickangle": -50}},
+            meta={"narrow": {"yaxis.tickfont.size": 10, **TURNED}},
         ),
     }
 
@@ -123,6 +122,16 @@ def _log_range(intervals: Sequence[tuple[float, float | None, float | None]]) ->
     room = 0.08 * (math.log10(high) - math.log10(low) or 1)
     # An interval that hugs 1 would otherwise be drawn as wide as one that says nothing.
     return [min(math.log10(low) - room, math.log10(0.75)), max(math.log10(high) + room, math.log10(1.34))]
+
+
+def _ratio_axis(ends: list[float], **more: Any) -> dict[str, Any]:
+    """A logarithmic axis from and to these logarithms to the base of ten."""
+    ticks = _ticks(ends[1] - ends[0])
+    return axis(type="log", range=ends, tickvals=list(ticks), ticktext=[f"{one:g}" for one in ticks], **more)
+
+
+def _ticks(decades: float) -> tuple[float, ...]:
+    return next((ticks for most, ticks in RATIO_TICKS if decades <= most), RATIO_TICKS[-1][1])
 
 
 def placebos(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
@@ -154,10 +163,7 @@ def placebos(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
             margin={"l": 52, "r": 12, "t": 12, "b": 40},
             shapes=[no_change],
             xaxis=axis(type="date", showgrid=False),
-            yaxis=axis(
-                type="log", range=_log_range(ends), tickvals=RATIO_TICKS,
-                ticktext=[f"{one:g}" for one in RATIO_TICKS], title={"text": "after ÷ before", "standoff": 6},
-            ),
+            yaxis=_ratio_axis(_log_range(ends), title={"text": "after ÷ before", "standoff": 6}),
             meta={"narrow": {"xaxis.nticks": 4, "yaxis.title.text": ""}},
         ),
     }  # fmt: skip
@@ -173,7 +179,10 @@ def placebos(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
 
 def mix(name: str, *, rows: Sequence[Values], total: Sequence[Values], csv: str) -> Figure:
     """What each kind of incident adds to the change: by its changed share, and by its own; `total` has all kinds."""
-    names = [_short(label(one["kind"])) + ("" if one["is_in_both_arms"] else " (one arm only)") for one in rows]
+    names = [
+        _short(label(f"{one['column_name']} {one['kind']}")) + ("" if one["is_in_both_arms"] else " (one arm only)")
+        for one in rows
+    ]
     parts = (
         ("its share changed (mix)", "mix_log", "var(--series-5)", "/"),
         ("it changed itself (within)", "within_log", "var(--series-1)", ""),
@@ -201,7 +210,8 @@ def mix(name: str, *, rows: Sequence[Values], total: Sequence[Values], csv: str)
         }
         for what, column, colour, shape in parts
     ]
-    ticks = [math.log(one) for one in RATIO_TICKS]
+    ends = _around_zero(rows)
+    ticks = _ticks((ends[1] - ends[0]) / math.log(10))
     mixed, within = (math.exp(sum(one[column] for one in total)) for column in ("mix_log", "within_log"))
     spec = {
         "data": data,
@@ -210,11 +220,11 @@ def mix(name: str, *, rows: Sequence[Values], total: Sequence[Values], csv: str)
             bargap=0.35,
             margin={"l": 8, "r": 16, "t": 30, "b": 44},
             xaxis=axis(
-                tickvals=ticks, ticktext=[f"x {one:g}" for one in RATIO_TICKS], zeroline=True,
-                zerolinecolor="var(--ink)", title={"text": "factor of the ratio"}, range=_around_zero(rows),
+                tickvals=[math.log(one) for one in ticks], ticktext=[f"x {one:g}" for one in ticks], zeroline=True,
+                zerolinecolor="var(--ink)", title={"text": "factor of the ratio"}, range=ends,
             ),
-            yaxis=axis(automargin=True, autorange="reversed", showgrid=False, ticklen=0),
-            meta={"narrow": {"yaxis.tickfont.size": 10, "xaxis.tickangle": -50}},
+            yaxis=axis(type="category", automargin=True, autorange="reversed", showgrid=False, ticklen=0),
+            meta={"narrow": {"yaxis.tickfont.size": 10, **TURNED}},
         ),
     }  # fmt: skip
     said = f"The ratio is a factor {mixed:.3g} of mix times a factor {within:.3g} within kinds."

@@ -23,6 +23,9 @@ SEVERITY_SYMBOLS = {"P1": "triangle-up", "P2": "diamond", "P3": "circle", "P4": 
 MINUTES = (1 / 60, 1, 10, 60, 360, 1440, 10_080, 43_200, 129_600, 525_600)
 MINUTE_NAMES = ("1 s", "1 min", "10 min", "1 h", "6 h", "1 d", "1 week", "30 d", "90 d", "1 year")
 
+# A telephone turns the names of ticks, and the title of their axis must make way.
+TURNED = {"xaxis.tickangle": -50, "xaxis.title.standoff": 26, "margin.b": 84}
+
 Values = Mapping[str, Any]
 
 

@@ -117,7 +117,7 @@ def tornado(name: str, *, rows: Sequence[Values], net_present_value: float, csv:
                 title={"text": f"net present value, {currency}"}, tickformat=SHORT, nticks=7,
                 range=with_room([*ends, net_present_value], 0.06),
             ),
-            yaxis=axis(automargin=True, autorange="reversed", showgrid=False, ticklen=0),
+            yaxis=axis(type="category", automargin=True, autorange="reversed", showgrid=False, ticklen=0),
             meta={"narrow": {"yaxis.tickfont.size": 10, "xaxis.nticks": 4}},
         ),
     }  # fmt: skip

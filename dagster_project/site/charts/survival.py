@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dagster_project.site.charts.figure import Figure, Values, axis, label, layout, minutes_axis
+from dagster_project.site.charts.figure import TURNED, Figure, Values, axis, label, layout, minutes_axis
 from dagster_project.wording import duration
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -38,7 +38,7 @@ def survival(name: str, *, curves: Sequence[Curve], said: str, what: str, csv: s
             yaxis=axis(
                 tickformat=".0%", range=[0, 1.02], title={"text": "not over yet", "standoff": 6}, dtick=0.25
             ),
-            meta={"narrow": {"xaxis.tickangle": -50, "margin.l": 44, "yaxis.title.text": ""},
+            meta={"narrow": {**TURNED, "margin.l": 44, "yaxis.title.text": ""},
                   "extra": 19 * max(0, len(lines) - 2)},
         ),
     }  # fmt: skip
