@@ -130,20 +130,6 @@ def censored_quantile(ended: Floats, open_ages: Floats, share: float) -> float |
     return float(times[first] if below.size == 0 else (times[first] + times[below[0]]) / 2)
 
 
-def censored_log_mean(ended: Floats, open_ages: Floats) -> float:
-    """Mean of the log duration, open incidents counted as lasting at least their age.
-
-    Maximum likelihood of a log-normal with right-censoring (scipy). Equals the plain mean when none is open.
-    """
-    logs = np.log(ended)
-    usable = open_ages[open_ages > 0]
-    if usable.size == 0:
-        return float(logs.mean())
-    data = stats.CensoredData(uncensored=logs, right=np.log(usable))
-    centre, _ = stats.norm.fit(data, loc=float(logs.mean()), scale=float(logs.std(ddof=1)))
-    return float(centre)
-
-
 def _with_flags(ended: Floats, open_ages: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     values = np.concatenate([ended, open_ages])
     return values, np.arange(values.size) >= ended.size

@@ -77,30 +77,6 @@ def ratio_of(test: WelchTest) -> RatioEffect:
     return RatioEffect(math.exp(test.difference), math.exp(test.low), math.exp(test.high))
 
 
-def adjusted_log_difference(
-    baseline: Floats, candidate: Floats, baseline_strata: Labels, candidate_strata: Labels, *, confidence: float = 0.95
-) -> tuple[float, float, float] | None:
-    """Difference of mean logs within strata, weighted by the baseline's mix (direct standardisation).
-
-    Returns
-    -------
-    (difference, low, high) or None
-        None when a stratum of the baseline has fewer than two incidents in either arm: there is no overlap to
-        adjust within. The interval is normal, on the sum of the strata's variances.
-    """
-    names, counts = np.unique(baseline_strata, return_counts=True)
-    difference = variance = 0.0
-    for name, count in zip(names, counts, strict=True):
-        first, second = baseline[baseline_strata == name], candidate[candidate_strata == name]
-        if min(first.size, second.size) < 2:
-            return None
-        weight = count / baseline.size
-        difference += weight * float(second.mean() - first.mean())
-        variance += weight**2 * float(first.var(ddof=1) / first.size + second.var(ddof=1) / second.size)
-    half = float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(variance)
-    return difference, difference - half, difference + half
-
-
 def mann_whitney(baseline: Floats, candidate: Floats) -> RankTest:
     """Mann-Whitney U with Cliff's delta (Cliff 1993); asks whether one arm tends to be longer, not by how much."""
     result = stats.mannwhitneyu(candidate, baseline, alternative="two-sided")

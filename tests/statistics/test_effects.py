@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_project.statistics.effects import (
-    adjusted_log_difference,
     clustered_log_difference,
     mann_whitney,
     ratio_of,
@@ -42,21 +41,6 @@ def test_swapping_arms_inverts_the_ratio(baseline, candidate):
 def test_welch_needs_variation():
     with pytest.raises(ValueError, match="some variation"):
         welch(np.ones(5), np.ones(5))
-
-
-def test_adjusting_takes_a_changed_mix_out():
-    generator = np.random.default_rng(4)
-    low, high = generator.normal(0, 1, 200), generator.normal(5, 1, 200)
-    baseline = np.concatenate([low[:150], high[:50]])
-    candidate = np.concatenate([low[150:], high[50:]])
-    labels = [np.repeat(["P3", "P1"], counts) for counts in ((150, 50), (50, 150))]
-    difference, low_end, high_end = adjusted_log_difference(baseline, candidate, *labels)
-    assert low_end < 0 < high_end
-    assert abs(difference) < 0.3
-
-
-def test_no_adjustment_without_overlap():
-    assert adjusted_log_difference(np.ones(3), np.ones(3), np.full(3, "P1"), np.full(3, "P4")) is None
 
 
 @given(LOGS, LOGS)
