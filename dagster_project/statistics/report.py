@@ -6,6 +6,7 @@ The page is `site/`; nothing is computed here.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from dagster_project.statistics.marts import Judged, Unanswered, tables
 from dagster_project.statistics.protocol import Estimate, StepResult
 from dagster_project.statistics.significance import Comparison
+
+WIDTH = 120
+"""Columns of the table of steps in text, whatever the terminal: a file and a pipe get the same."""
 
 IN_JSON = (
     "mart_significance_steps",
@@ -71,7 +75,8 @@ def _text(each: Comparison | Unanswered) -> Iterator[str]:
     yield ""
     yield f"{'Step':<20} {'Status':<16} Finding"
     for step in each.steps:
-        yield f"{step.number:>2} {step.name:<17} {step.status.value:<16} {step.finding}"
+        head = f"{step.number:>2} {step.name:<17} {step.status.value:<16} "
+        yield textwrap.fill(step.finding, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     yield ""
     yield "What may not be concluded:"
     yield from (f"  - {text}" for text in each.not_concluded)
