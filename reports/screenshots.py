@@ -53,6 +53,8 @@ SHOTS = (
     Shot("morning.html", "morning", height=1040),
     Shot("mttr.html", "time-to-resolve", height=1040),
     Shot("significance.html", "significance", height=1040),
+    Shot("roi.html", "return", height=1500),
+    Shot("claims.html", "claims", height=1240),
 )
 
 

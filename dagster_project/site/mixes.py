@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dagster_project.site import charts
@@ -46,30 +47,46 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Mix:
-    """The split by one column: kinds that add most first."""
+    """The split by one column, kinds that add most first: `ratio` is `mixed` times `within`."""
 
     column: str
+    ratio: float
+    mixed: float
+    within: float
     figure: charts.Figure
     table: Table
 
 
-def of_comparison(workshop: Workshop, comparison_id: str, prefix: str = "mix") -> list[Mix]:
-    """A split a column by which kinds are told apart, where arms have a kind in common and others beside it."""
+def of_comparison(workshop: Workshop, comparison_id: str) -> list[Mix]:
+    """A split a column by which kinds are told apart, where arms have a kind in common and others beside it.
+
+    The one that explains most comes first: it leaves least within kinds.
+    """
     if not workshop.has(SOURCE[0]):
         return []
     found = workshop.rows(MIX_OF, id=comparison_id)
     csv = workshop.csv("significance-mix", FILE)
     columns = dict.fromkeys(one["column_name"] for one in found)
     kinds = {column: [one for one in found if one["column_name"] == column] for column in columns}
-    return [
-        Mix(
-            column,
-            charts.mix(f"{prefix}-{slug(column)}-{slug(comparison_id)}", rows=mine[:MOST_KINDS], total=mine, csv=csv),
-            table(f"Kinds by {column}", _COLUMNS, mine[:MOST_KINDS], len(mine), csv, source=SOURCE),
-        )
+    splits = [
+        _split(column, mine, f"{slug(column)}-{slug(comparison_id)}", csv)
         for column, mine in kinds.items()
         if len(mine) > 1 and any(one["is_in_both_arms"] for one in mine)
     ]
+    return sorted(splits, key=lambda one: abs(math.log(one.within)))
+
+
+def _split(column: str, mine: list[Row], name: str, csv: str) -> Mix:
+    mixed, within = (sum(one[part] for one in mine) for part in ("mix_log", "within_log"))
+    shown = mine[:MOST_KINDS]
+    return Mix(
+        column,
+        math.exp(mixed + within),
+        math.exp(mixed),
+        math.exp(within),
+        charts.mix(f"mix-{name}", rows=shown, total=mine, csv=csv),
+        table(f"Kinds by {column}", _COLUMNS, shown, len(mine), csv, source=SOURCE),
+    )
 
 
 def between_severities(workshop: Workshop) -> list[Row]:

@@ -7,6 +7,7 @@ from dagster_project.site.recorded import Recorded
 from dagster_project.site.rules import RULE_COLUMNS, rule_rows
 from dagster_project.site.tables import Column, Table, table
 from dagster_project.site.workshop import Row, Workshop
+from dagster_project.wording import counted
 
 MOST_INCIDENTS = 12
 
@@ -42,6 +43,11 @@ MINUTES_CSV = (
 )
 
 
+JUDGED = "select lower(replace(verdict, '_', ' ')) as said, count(*) as n from marts.mart_significance group by said"
+ESTIMATED = "select count(distinct estimate_id) as n from marts.mart_roi_summary"
+CLAIMED = "select count(*) filter (where verdict = 'OK') as held, count(*) as n from marts.claims_audit"
+
+
 def write(workshop: Workshop, recorded: Recorded) -> None:
     """The page itself; its charts and tables are capped, each with the whole of it as a file."""
     totals = workshop.row(TOTALS)
@@ -56,7 +62,23 @@ def write(workshop: Workshop, recorded: Recorded) -> None:
         rule_table=table("Rules by violations", RULE_COLUMNS, rule_rows(workshop)),
         resolve=resolve_times.figure(workshop),
         medians=resolve_times.medians(workshop),
+        answers=_answers(workshop),
     )
+
+
+def _answers(workshop: Workshop) -> list[dict[str, str]]:
+    """What other pages answer, each in a line, of those whose mart holds anything."""
+    found = []
+    if workshop.has("marts.mart_significance") and (rows := workshop.rows(f"{JUDGED} order by n desc, said")):
+        said = ", ".join(f"{row['n']:,} {row['said']}" for row in rows)
+        found.append({"href": "significance.html", "name": "Is it really better?", "said": f"Comparisons: {said}."})
+    if workshop.has("marts.mart_roi_summary") and (n := workshop.row(ESTIMATED)["n"]):
+        said = f"{counted(n, 'estimate')} of return, with what each rests on."
+        found.append({"href": "roi.html", "name": "What is it worth?", "said": said})
+    if workshop.has("marts.claims_audit") and (row := workshop.row(CLAIMED))["n"]:
+        said = f"{row['held']:,} of {row['n']:,} numeric claims hold when they are computed again."
+        found.append({"href": "claims.html", "name": "What is claimed?", "said": said})
+    return found
 
 
 def _incident_table(incidents: list[Row]) -> Table:

@@ -5,6 +5,7 @@ Targets come from the policy; every row names the one that it used, and whose it
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.site import charts
@@ -18,6 +19,7 @@ ATTAINMENT = ("marts.mart_target_attainment", "attainment_id")
 BUDGETS = ("marts.mart_error_budget", "budget_id")
 DELIVERY = ("marts.mart_delivery_performance", "delivery_id")
 MOST_ROWS = 60
+MOST_SERVICES = 20
 # Charts drawn on the page; the table below has every indicator.
 MOST_CHARTS = 8
 NAMES = {
@@ -90,8 +92,6 @@ _ATTAINMENT = (
     Column("share_met", "In time", "share", share="share_met"),
     Column("required_share", "Required", "share"),
     Column("is_attained", "Attained", "met"),
-    Column("target_basis", "Target is"),
-    Column("target_source", "Whose target", "sentences"),
 )
 _BUDGETS = (
     Column("service_name", "Service", "code"),
@@ -105,7 +105,6 @@ _BUDGETS = (
     Column("is_attained", "Held", "met"),
     Column("n_incidents", "Incidents", "count"),
     Column("n_unknown", "End unknown", "count"),
-    Column("target_source", "Whose target", "sentences"),
 )
 _DELIVERY = (
     Column("n_deploys", "Deploys", "count"),
@@ -171,7 +170,8 @@ def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> chart
     ]
     outside = sum(one["is_alert"] for one in drawn)
     if first["centre"] is None and all(row["centre"] is None for row in rows):
-        said = f"No limits: {next((row['reason'] for row in rows if row['reason']), 'too few periods')}."
+        why = next((row["reason"] for row in reversed(rows) if row["is_whole"] and row["reason"]), "too few periods")
+        said = f"No limits: {why}."
     else:
         baseline = counted(max(row["n_baseline_periods"] for row in rows), "period")
         said = f"Limits are set by the first {baseline}. {counted(outside, 'period')} outside, on the bad side."
@@ -187,23 +187,44 @@ def _said(row: Row) -> str:
     return f"{row['period']} of {row['period_on']}: {value}, n = {row['n']:,}{covered}"
 
 
-def attainment(workshop: Workshop, clocks: list[str]) -> Table | None:
+@dataclass(frozen=True)
+class Aimed:
+    """A table against targets, and beside it whose targets they are: who, target_basis, target_source."""
+
+    table: Table
+    sources: list[Row]
+
+
+def attainment(workshop: Workshop, clocks: list[str]) -> Aimed | None:
     """Share of incidents in time, by severity and clock."""
     if not workshop.has(ATTAINMENT[0]):
         return None
     csv = workshop.csv("target-attainment", "select * from marts.mart_target_attainment order by attainment_id")
     rows = workshop.rows(ATTAINED, clocks=clocks)
-    return table("In time, by severity and clock", _ATTAINMENT, rows, csv=csv, source=ATTAINMENT)
+    found = table("In time, by severity and clock", _ATTAINMENT, rows, csv=csv, source=ATTAINMENT)
+    return Aimed(found, _sources(rows, "severity"))
 
 
-def budgets(workshop: Workshop) -> Table | None:
+def budgets(workshop: Workshop) -> Aimed | None:
     """Error budgets in the newest window, the most spent first."""
     if not workshop.has(BUDGETS[0]):
         return None
     csv = workshop.csv("error-budget", "select * from marts.mart_error_budget order by budget_id")
-    rows = workshop.rows(LATEST_BUDGETS, most=MOST_ROWS)
+    rows = workshop.rows(LATEST_BUDGETS, most=MOST_SERVICES)
     total = rows[0]["in_all"] if rows else 0
-    return table("The newest window of each service, the most spent first", _BUDGETS, rows, total, csv, source=BUDGETS)
+    caption = "The newest window of each service, the most spent first"
+    return Aimed(table(caption, _BUDGETS, rows, total, csv, source=BUDGETS), _sources(rows, "service_name"))
+
+
+def _sources(rows: list[Row], who: str) -> list[Row]:
+    """Each source of a target once, with those that it is for where there are several."""
+    sources = dict.fromkeys((row["target_source"], row["target_basis"]) for row in rows)
+    found = []
+    for source, basis in sources:
+        whose = sorted({str(row[who]) for row in rows if row["target_source"] == source})
+        name = ", ".join(whose) if len(sources) > 1 else "all of them"
+        found.append({"who": name, "target_source": source, "target_basis": basis})
+    return found
 
 
 def delivery(workshop: Workshop) -> list[Table]:

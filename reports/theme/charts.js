@@ -29,6 +29,10 @@
     if (isNarrow && meta.narrow) {
       for (const [path, value] of Object.entries(meta.narrow)) assign(spec.layout, path, value);
     }
+    if (root.classList.contains("on-paper")) {
+      // Nothing is measured again once the paper is laid out.
+      Object.assign(spec.layout, { width: target.clientWidth, height: target.clientHeight });
+    }
     target.style.height = isNarrow && meta.extra ? `calc(var(--height) + ${meta.extra}px)` : "";
     const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
     window.Plotly.react(target, spec.data, spec.layout, config);

@@ -14,16 +14,16 @@ def control_chart(
     name: str, *, title: str, unit: str, rows: Sequence[Values], is_logarithmic: bool, said: str, csv: str
 ) -> Figure:
     """An indicator over its periods. `rows`: period_at, value, centre, low, high, target, is_alert, text; in order."""
-    known = [one for one in rows if one["value"] is not None]
-    x = [moment(one["period_at"]) for one in known]
-    alerts = [one["is_alert"] for one in known]
+    # A period without a value is a gap: a line across it would say that something was measured there.
+    x = [moment(one["period_at"]) for one in rows]
+    alerts = [one["is_alert"] for one in rows]
     line = {
         "type": "scatter",
         "mode": "lines+markers",
         "name": label(title),
         "x": x,
-        "y": [one["value"] for one in known],
-        "text": [label(one["text"]) for one in known],
+        "y": [one["value"] for one in rows],
+        "text": [label(one["text"]) for one in rows],
         "hovertemplate": "%{text}<extra></extra>",
         "line": {"color": QUIET, "width": 1.5},
         "marker": {
@@ -39,7 +39,7 @@ def control_chart(
         _level(rows, "target", "target", "var(--good)", "dot"),
     ]
     ticks = {"tickformat": ".0%"} if unit == "share" else {}
-    named = {"title": {"text": label(title), "standoff": 6}}
+    named = {"title": {"text": "duration" if is_logarithmic else label(unit), "standoff": 6}}
     y_axis = minutes_axis(**named) if is_logarithmic else axis(rangemode="tozero", **ticks, **named)
     spec = {
         "data": [line, *(level for level in levels if level)],
@@ -54,7 +54,7 @@ def control_chart(
         "Individuals and moving ranges: limits are the centre and 2.66 mean moving ranges either way. A diamond lies "
         f"outside of them. {said}"
     )
-    return Figure(name, f"{title} by period. {said}", caption, csv, spec, "17rem")
+    return Figure(name, f"{title} by period. {said}", caption, csv, spec, "20rem")
 
 
 def _level(
