@@ -27,7 +27,7 @@ CURVES_OF = "select * from marts.mart_clock_curves where clock = $clock order by
 BASELINES_OF = """
 select *, count(*) over () as in_all from marts.mart_mttr_baseline
 where slice = $slice and clock = $clock and n + n_open > 0
-order by case when slice = 'severity' then severity end, n desc, baseline_id limit $most
+order by case when slice = 'severity' then concat_ws('/', system, severity) end, n desc, baseline_id limit $most
 """
 BY_CLOCK = """
 select * from marts.mart_mttr_baseline

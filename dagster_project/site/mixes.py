@@ -11,12 +11,18 @@ from dagster_project.site.workshop import Row, Workshop
 from dagster_project.wording import slug
 
 SOURCE = ("marts.mart_significance_mix", "mix_id")
+ESTIMATES = "marts.mart_significance_estimates"
 # What a figure shows apart; the file has every kind.
 MOST_KINDS = 12
 FILE = "select * from marts.mart_significance_mix order by comparison_id, mix_id"
 MIX_OF = """
 select * from marts.mart_significance_mix where comparison_id = $id
 order by column_name <> 'severity', column_name, abs(mix_log) + abs(within_log) desc, kind
+"""
+PARTS = """
+select * from marts.mart_significance_estimates
+where comparison_id = $id and list_contains($names, name) and estimate > 0
+order by list_position($names, name)
 """
 # Severities are what such a comparison compares: no kind of the column `severity` is in both of its arms.
 BETWEEN_SEVERITIES = """
@@ -47,12 +53,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Mix:
-    """The split by one column, kinds that add most first: `ratio` is `mixed` times `within`."""
+    """The split by one column, kinds that add most first; `parts` are what the mix makes and what is left within."""
 
     column: str
-    ratio: float
-    mixed: float
-    within: float
+    parts: tuple[Row, Row]
     figure: charts.Figure
     table: Table
 
@@ -62,28 +66,25 @@ def of_comparison(workshop: Workshop, comparison_id: str) -> list[Mix]:
 
     The one that explains most comes first: it leaves least within kinds.
     """
-    if not workshop.has(SOURCE[0]):
+    if not all(map(workshop.has, (SOURCE[0], ESTIMATES))):
         return []
     found = workshop.rows(MIX_OF, id=comparison_id)
     csv = workshop.csv("significance-mix", FILE)
     columns = dict.fromkeys(one["column_name"] for one in found)
     kinds = {column: [one for one in found if one["column_name"] == column] for column in columns}
-    splits = [
-        _split(column, mine, f"{slug(column)}-{slug(comparison_id)}", csv)
-        for column, mine in kinds.items()
-        if len(mine) > 1 and any(one["is_in_both_arms"] for one in mine)
-    ]
-    return sorted(splits, key=lambda one: abs(math.log(one.within)))
+    splits = []
+    for column, mine in kinds.items():
+        parts = workshop.rows(PARTS, id=comparison_id, names=[f"mix_{column}", f"within_{column}"])
+        if any(one["is_in_both_arms"] for one in mine) and len(mine) > 1 and len(parts) == 2:
+            splits.append(_split(column, mine, (parts[0], parts[1]), f"{slug(column)}-{slug(comparison_id)}", csv))
+    return sorted(splits, key=lambda one: abs(math.log(one.parts[1]["estimate"])))
 
 
-def _split(column: str, mine: list[Row], name: str, csv: str) -> Mix:
-    mixed, within = (sum(one[part] for one in mine) for part in ("mix_log", "within_log"))
+def _split(column: str, mine: list[Row], parts: tuple[Row, Row], name: str, csv: str) -> Mix:
     shown = mine[:MOST_KINDS]
     return Mix(
         column,
-        math.exp(mixed + within),
-        math.exp(mixed),
-        math.exp(within),
+        parts,
         charts.mix(f"mix-{name}", rows=shown, total=mine, csv=csv),
         table(f"Kinds by {column}", _COLUMNS, shown, len(mine), csv, source=SOURCE),
     )

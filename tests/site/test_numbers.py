@@ -77,7 +77,7 @@ class Numbers(HTMLParser):
         elif tag == "td":
             self._place.cell += 1
             self._open = self._of_cell(given)
-        elif tag == "dd" and "data-id" in given:
+        elif tag in {"dd", "span"} and "data-id" in given:
             self._open = Number("", given["data-mart"], [given["data-id"]], given["data-key"])
 
     def _of_cell(self, given: dict[str, str]) -> Number | None:
@@ -88,7 +88,7 @@ class Numbers(HTMLParser):
         return Number("", self._place.mart, ids, given.get("data-key") or self._place.keys[self._place.cell])
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in {"td", "dd"} and self._open:
+        if tag in {"td", "dd", "span"} and self._open:
             self.found.append(self._open)
             self._open = None
 

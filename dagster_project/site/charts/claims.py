@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from dagster_project.site.charts.figure import Figure, Values, axis, label, layout
+from dagster_project.wording import visible
 
+LINE = 26  # letters of a title beside a bar, before a new line
 # The worst first. Hatches tell apart what colours do not.
 VERDICTS = {
     "IMPOSSIBLE": ("var(--series-9)", "x"),
@@ -22,7 +25,7 @@ def verdicts_by_source(name: str, *, rows: Sequence[Values], csv: str) -> Figure
     """A bar a document, a piece a verdict. `rows`: source, verdict, claims."""
     sources = list(dict.fromkeys(one["source"] for one in rows))
     counts = {(one["source"], one["verdict"]): one["claims"] for one in rows}
-    names = [label(source) for source in sources]
+    names = ["<br>".join(map(label, textwrap.wrap(visible(source), LINE))) for source in sources]
     present = [verdict for verdict in VERDICTS if any((source, verdict) in counts for source in sources)]
     data = [
         {
@@ -59,7 +62,7 @@ def verdicts_by_source(name: str, *, rows: Sequence[Values], csv: str) -> Figure
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
             xaxis=axis(title={"text": "claims"}, tickformat=",d", nticks=8),
             yaxis=axis(type="category", automargin=True, autorange="reversed", showgrid=False, ticklen=0),
-            meta={"narrow": {"yaxis.tickfont.size": 10}, "extra": 19 * len(present)},
+            meta={"narrow": {"yaxis.tickfont.size": 10, "xaxis.nticks": 4}, "extra": 19 * len(present)},
         ),
     }
     summary = "; ".join(f"{one['source']}: {one['claims']} {one['verdict']}" for one in rows)

@@ -51,17 +51,19 @@ def survival(name: str, *, curves: Sequence[Curve], said: str, what: str, csv: s
 
 
 def _line(curve: Curve, dash: str) -> dict[str, Any]:
+    # All are still open until the first has ended; without that a curve of one step would be a point.
+    points = [{**curve.points[0], "survival": 1.0, "low": None, "high": None}, *curve.points]
     return {
         "type": "scatter",
         "mode": "lines",
         "name": label(curve.name),
-        "x": [one["minutes"] for one in curve.points],
-        "y": [one["survival"] for one in curve.points],
+        "x": [one["minutes"] for one in points],
+        "y": [one["survival"] for one in points],
         "text": [
             f"{label(curve.name)}: {one['survival']:.0%} not over after {duration(one['minutes'] * 60)}"
             + (f"<br>{one['low']:.0%} to {one['high']:.0%}" if one["low"] is not None else "")
             + f"; {one['at_risk']:,} at risk"
-            for one in curve.points
+            for one in points
         ],
         "hovertemplate": "%{text}<extra></extra>",
         "line": {"shape": "hv", "width": 2, "color": curve.colour, "dash": dash},
