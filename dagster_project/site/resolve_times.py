@@ -8,6 +8,8 @@ from __future__ import annotations
 from dagster_project.site import baselines, charts, mixes, targets
 from dagster_project.site.workshop import Row, Workshop
 
+# More dots than that no screen shows apart, and no telephone loads.
+MOST_POINTS = 50_000
 # Three decimals of a minute: more cannot be seen on a logarithmic axis, and telephones load 25,000 points too.
 POINTS = """
 select
@@ -15,8 +17,10 @@ select
     round((('0x' || left(md5(incident_id), 6))::bigint / 16777215.0)::double, 3) as jitter
 from marts.fct_incidents
 where time_to_resolve_seconds > 0
+qualify row_number() over (order by md5(incident_id), system) <= $most
 order by system, severity, incident_id
 """
+DRAWN = "select count(*) as n from marts.fct_incidents where time_to_resolve_seconds > 0"
 GROUPS = """
 select system, severity, n, n_open, median_minutes, p90_minutes
 from marts.mart_mttr_baseline
@@ -46,14 +50,14 @@ from marts.fct_incidents order by system, started_at, incident_id
 def figure(workshop: Workshop) -> charts.Figure | None:
     """The distribution with every resolved incident as a point; None when none was resolved."""
     groups = workshop.rows(GROUPS)
-    points = workshop.rows(POINTS)
+    points = workshop.rows(POINTS, most=MOST_POINTS)
     if not groups or not points:
         return None
     for point in points:
         point["href"] = ""
     return charts.resolve_times(
         "time-to-resolve", points=points, groups=groups, csv=workshop.csv("time-to-resolve", ALL_POINTS),
-        left_out=_left_out(workshop.row(LEFT_OUT)),
+        left_out=_left_out(workshop.row(LEFT_OUT), len(points), workshop.row(DRAWN)["n"]),
     )  # fmt: skip
 
 
@@ -79,8 +83,9 @@ def write(workshop: Workshop) -> None:
     )
 
 
-def _left_out(counts: Row) -> str:
+def _left_out(counts: Row, drawn: int, total: int) -> str:
     parts = [
+        f"{total - drawn:,} of {total:,}, taken at random" if drawn < total else "",
         f"{counts['open']:,} still open" if counts["open"] else "",
         f"{counts['never_resolved']:,} closed without a time of resolution" if counts["never_resolved"] else "",
         f"{counts['contradict']:,} whose clocks contradict each other" if counts["contradict"] else "",

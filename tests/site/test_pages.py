@@ -18,6 +18,7 @@ import pytest
 
 from dagster_project import post_mortem, site
 from dagster_project.facts import Stamp
+from dagster_project.site import resolve_times
 from tests.site import stand_in_marts
 
 PAGES = {
@@ -296,3 +297,72 @@ def test_bars_add_up_to_the_violations(built, connection):
     figure = Elements(built.folder / "index.html").figures[0]
     bars = sum(sum(trace["y"]) for trace in figure["data"] if trace["type"] == "bar" and trace.get("yaxis") is None)
     assert connection.execute("select count(*) from violations.fct_violations").fetchall() == [(bars,)]
+
+
+def test_no_figure_holds_what_json_does_not_know(built):
+    """NaN and Infinity, at which a browser stops drawing."""
+    seen = 0
+    for page in built.pages():
+        for script in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text("utf-8"), re.DOTALL):
+            assert not re.search(r"[:\[,]\s*-?(?:NaN|Infinity)\b", script), page
+            seen += 1
+    assert seen >= 20
+
+
+def test_of_very_many_incidents_some_are_drawn_and_the_caption_says_so(connection, tmp_path, monkeypatch):
+    monkeypatch.setattr(resolve_times, "MOST_POINTS", 50)
+    site.build(connection, tmp_path / "site", Stamp("g", None))
+    page = (tmp_path / "site/mttr.html").read_text(encoding="utf-8")
+    figure = Elements(tmp_path / "site/mttr.html").figures[0]
+    assert sum(len(one["x"]) for one in figure["data"] if one["name"] not in {"median", "90th percentile"}) == 50
+    assert "taken at random" in page
+
+
+def test_open_incidents_stay_apart_from_ended_ones(connection, tmp_path):
+    ((open_points,),) = connection.execute(
+        "select count(*) from marts.mart_significance_points where is_open and comparison_id = 'tickets-halves'"
+    ).fetchall()
+    site.build(connection, tmp_path / "site", Stamp("g", None))
+    figure = _figure(tmp_path / "site/significance.html", "points-tickets-halves")
+    drawn = [one for one in figure["data"] if one["name"] == "open"]
+    assert sum(len(one["x"]) for one in drawn) == open_points > 0
+    assert {one["marker"]["symbol"] for one in drawn} == {"circle-open"}
+
+
+def test_the_sentence_comes_before_what_may_not_be_concluded_and_that_before_figures(built, connection):
+    page = (built.folder / "significance.html").read_text(encoding="utf-8")
+    for (name,) in connection.execute("select comparison_id from marts.mart_significance").fetchall():
+        section = page[page.index(f'<section class="block comparison" id="{name}"') :]
+        places = [section.index(part) for part in ('class="lead"', "What this may not conclude", "The protocol, step")]
+        assert places == sorted(places), name
+        assert section.index("What this may not conclude") < section.index("<h3>The arms")
+
+
+def test_labour_alone_always_stands_beside_the_whole(built, connection):
+    page = (built.folder / "roi.html").read_text(encoding="utf-8")
+    estimates = connection.execute("select distinct estimate_id from marts.mart_roi_summary").fetchall()
+    for (name,) in estimates:
+        section = page.split(f'id="estimate-{name}"')[1].split("<section")[0]
+        assert "by labour alone" in section
+        assert "labour only: saved hours, nothing prevented" in section
+    assert len(estimates) == 2
+
+
+def test_what_nothing_supports_is_marked_by_a_word_as_well(built):
+    page = (built.folder / "roi.html").read_text(encoding="utf-8")
+    row = page.split('data-id="shop/labour.hours_before"')[1].split("</tr>")[0]
+    assert '<span class="support" data-support="unsupported">unsupported</span>' in row
+
+
+def test_without_ranges_nothing_is_drawn_and_the_page_says_so(built):
+    page = (built.folder / "roi.html").read_text(encoding="utf-8")
+    assert "npv-fixed" not in page
+    assert "npv-shop" in page
+    assert "no assumption has a range" in page.split('id="estimate-fixed"')[1]
+
+
+def _figure(page: Path, name: str) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8")
+    start = text.index('<script type="application/json">', text.index(f'<figure class="chart" id="{name}">'))
+    figure: dict[str, Any] = json.loads(text[text.index(">", start) + 1 : text.index("</script>", start)])
+    return figure
