@@ -227,17 +227,26 @@ def _sources(rows: list[Row], who: str) -> list[Row]:
     return found
 
 
-def delivery(workshop: Workshop) -> list[Table]:
-    """DORA's measures as far as deploys say them, whole, by month and by service."""
+def delivery(workshop: Workshop) -> dict[str, Any] | None:
+    """DORA's measures as far as deploys say them: a figure a system, tables whole, by month and by service."""
     if not workshop.has(DELIVERY[0]):
-        return []
+        return None
     csv = workshop.csv("delivery-performance", "select * from marts.mart_delivery_performance order by delivery_id")
-    tables = []
-    for name, (caption, columns) in _DELIVERED_BY.items():
-        rows = workshop.rows(DELIVERED, slice=name, most=MOST_ROWS)
-        if rows:
-            tables.append(table(caption, (*columns, *_DELIVERY), rows, rows[0]["in_all"], csv, source=DELIVERY))
-    return tables
+    found = {name: workshop.rows(DELIVERED, slice=name, most=MOST_ROWS) for name in _DELIVERED_BY}
+    tables = [
+        table(caption, (*columns, *_DELIVERY), found[name], found[name][0]["in_all"], csv, source=DELIVERY)
+        for name, (caption, columns) in _DELIVERED_BY.items()
+        if found[name]
+    ]
+    months: dict[tuple[str, str | None], list[Row]] = {}
+    for row in found["month"]:
+        months.setdefault((row["system"], row["environment"]), []).append(row)
+    drawn = [
+        charts.delivery(f"delivery-{place}", rows=rows, csv=csv)
+        for place, rows in enumerate(months.values(), start=1)
+        if len(rows) > 1
+    ]
+    return {"charts": drawn, "tables": tables} if tables else None
 
 
 def _named(row: Row) -> Row:

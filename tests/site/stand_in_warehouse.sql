@@ -270,10 +270,10 @@ from (values ('incidents', 'front', 1e1), ('incidents', '<b>pay</b>', 6e1)) as b
 
 create table marts.mart_delivery_performance as
 select
-    slice || '/deploys' as delivery_id, slice, 'deploys' as system, 'production' as environment, case when slice = 'service' then 'cart' end as service_name, case when slice = 'month' then date '2024-03-01' end as month_on,
+    slice || '/deploys/' || place as delivery_id, slice, 'deploys' as system, 'production' as environment, case when slice = 'service' then 'cart' end as service_name, case when slice = 'month' then date '2024-02-01' + to_months(place) end::date as month_on,
     31 as observed_days, 62 as n_deploys, 20 as n_days_with_deploys, 2e0 as deploys_per_day, 50 as n_lead_times, 300e0 as median_lead_minutes, 5 as n_rollbacks, 3 as n_bulk_rollbacks, 1 as n_bulk_days,
     3 as n_rollback_causes, 5 / 62e0 as change_failure_share, 3 / 62e0 as change_failure_share_by_cause, 3 as n_restores, 45e0 as median_restore_minutes, 90e0 as p90_restore_minutes, 44e0 as median_restore_minutes_each
-from (values ('all'), ('month'), ('service')) as slices (slice);
+from (values ('all', 0), ('month', 0), ('month', 1), ('service', 0)) as slices (slice, place);
 
 create table marts.mart_load_summary as
 select * exclude (started_at, finished_at, code_version, rows_expired), rows_expired as records_expired,
