@@ -64,7 +64,6 @@ _KPIS = (
     Column("target", "", "measure", unit="unit"),
     Column("is_met", "Met", "met"),
     Column("n", "n", "count"),
-    Column("n_open", "Running", "count"),
     Column("target_basis", "Target is"),
     Column("target_source", "Whose target", "sentences"),
     Column("reason", "Why no value", "wide"),
@@ -132,7 +131,9 @@ def indicators(workshop: Workshop) -> dict[str, Any] | None:
         return None
     csv = workshop.csv("kpis", "select * from marts.mart_kpis order by kpi, system, period_on")
     rows = [_named(row) for row in workshop.rows(LATEST_KPIS, names=list(NAMES))]
-    found = table("The newest period of each, against its target", _KPIS, rows, csv=csv, source=KPIS)
+    # Most projects measure most of them, and the table is wide.
+    columns = [one for one in _KPIS if one.key != "reason" or any(row["reason"] for row in rows)]
+    found = table("The newest period of each, against its target", columns, rows, csv=csv, source=KPIS)
     return {"table": found, **_control(workshop)}
 
 
@@ -155,13 +156,15 @@ def _control(workshop: Workshop) -> dict[str, Any]:
 def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> charts.Figure:
     first = rows[0]
     title = f"{NAMES.get(first['kpi'], first['kpi'])}, {first['system']}"
+    # Limits from too few periods judge nothing, and are not drawn either.
+    is_judged = any(row["position"] for row in rows)
     drawn = [
         {
             "period_at": row["period_on"],
             "value": row["value"],
-            "centre": row["centre"],
-            "low": row["lower_limit"],
-            "high": row["upper_limit"],
+            "centre": row["centre"] if is_judged else None,
+            "low": row["lower_limit"] if is_judged else None,
+            "high": row["upper_limit"] if is_judged else None,
             "target": targets.get(row["kpi_id"]),
             "is_alert": bool(row["is_alert"]),
             "text": _said(row),
@@ -169,7 +172,7 @@ def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> chart
         for row in rows
     ]
     outside = sum(one["is_alert"] for one in drawn)
-    if first["centre"] is None and all(row["centre"] is None for row in rows):
+    if not is_judged:
         why = next((row["reason"] for row in reversed(rows) if row["is_whole"] and row["reason"]), "too few periods")
         said = f"No limits: {why}."
     else:

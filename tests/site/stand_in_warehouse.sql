@@ -248,7 +248,7 @@ from (
 create table marts.mart_kpi_alerts as
 select
     'alert/' || kpi_id as alert_id, kpi_id, kpi, system, period, period_on, unit, direction, value, n, n_open, is_whole, period_on < date '2016-03-01' as is_baseline, 8 as n_baseline_periods,
-    unit = 'minutes' as is_logarithmic, case when unit = 'minutes' then 80e0 end as centre, case when unit = 'minutes' then 60e0 end as lower_limit, case when unit = 'minutes' then 110e0 end as upper_limit,
+    unit = 'minutes' as is_logarithmic, 80e0 as centre, 60e0 as lower_limit, 110e0 as upper_limit,
     case when unit <> 'minutes' or value is null then null when value > 110 then 'above' else 'within' end as position, unit = 'minutes' and value > 110 as is_alert,
     case when unit <> 'minutes' then 'fewer than 8 periods with a value' end as reason
 from marts.mart_kpis;

@@ -361,6 +361,15 @@ def test_without_ranges_nothing_is_drawn_and_the_page_says_so(built):
     assert "no assumption has a range" in page.split('id="estimate-fixed"')[1]
 
 
+def test_limits_are_drawn_only_where_they_judge(built, connection):
+    page = built.folder / "mttr.html"
+    drawn = {one["name"] for one in _figure(page, "control-mttr-servicenow")["data"]}
+    assert {"control limits", "centre", "target"} <= drawn
+    few = {one["name"] for one in _figure(page, "control-repeat_incidents-servicenow")["data"]}
+    assert few == {"Repeat incidents, servicenow", "target"}
+    assert "No limits: fewer than 8 periods with a value" in page.read_text(encoding="utf-8")
+
+
 def _figure(page: Path, name: str) -> dict[str, Any]:
     text = page.read_text(encoding="utf-8")
     start = text.index('<script type="application/json">', text.index(f'<figure class="chart" id="{name}">'))
