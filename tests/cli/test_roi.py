@@ -59,8 +59,9 @@ def test_an_effect_is_that_of_the_current_generation(project):
         connection.register("made", SIGNIFICANCE_SCHEMA.empty_table())
         connection.execute("create or replace table marts.mart_significance as select * from made")
         connection.execute(
-            "insert into marts.mart_significance (comparison_id, verdict, level, ratio, ratio_low, ratio_high)"
-            " values ('servicenow-p3-halves', 'IMPROVED', 0.05, 0.8, 0.7, 0.9)"
+            "insert into marts.mart_significance (comparison_id, verdict, estimand, level, primary_ratio,"
+            " primary_ratio_low, primary_ratio_high)"
+            " values ('servicenow-p3-halves', 'IMPROVED', 'geometric_mean_ratio', 0.05, 0.8, 0.7, 0.9)"
         )
         generations.publish(connection, project / "data/warehouse/generations")
     done = run("--project", project, "--estimate", "measured-effect", "--format", "json")

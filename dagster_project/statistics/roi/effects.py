@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 from scipy import stats
 
+from dagster_project.statistics.plan import Estimand
 from dagster_project.statistics.roi.plan import Effect, RoiPlan
 
 NOT_FOUND = "NOT_FOUND"
@@ -21,6 +23,8 @@ NOT_FOUND = "NOT_FOUND"
 @dataclass(frozen=True)
 class FoundEffect:
     """A ratio, candidate over baseline, as a comparison found it.
+
+    `is_judged`: the verdict is about this measure. A verdict on durations says nothing of frequency, nor the reverse.
 
     A comparison that is INCONCLUSIVE or UNDERPOWERED is drawn from its interval like any other, for the interval then
     holds losses, too; its inputs count as unsupported. One that is NOT_COMPARABLE or missing, or that has no
@@ -33,11 +37,12 @@ class FoundEffect:
     high: float | None = None
     level: float = 0.05
     refused: str | None = None
+    is_judged: bool = True
 
     @property
     def is_shown(self) -> bool:
-        """Whether the data shows an effect: the verdict says so and the interval leaves out 1."""
-        if self.low is None or self.high is None or self.verdict not in {"IMPROVED", "WORSE"}:
+        """Whether the data shows an effect: the verdict says so of this measure and the interval leaves out 1."""
+        if self.low is None or self.high is None or not self.is_judged or self.verdict not in {"IMPROVED", "WORSE"}:
             return False
         return self.high < 1 or self.low > 1
 
@@ -54,6 +59,17 @@ FoundEffects = Mapping[str, FoundEffect]
 """By `Effect.id`."""
 
 NO_EFFECTS: FoundEffects = {}
+
+_MEASURES: Mapping[str, str] = {
+    Estimand.GEOMETRIC_MEAN_RATIO: "duration",
+    Estimand.RESTRICTED_MEAN: "duration",
+    Estimand.FREQUENCY: "frequency",
+}
+_RATIOS = ("primary_ratio", "ratio", "rate_ratio", "overdispersed_rate_ratio")
+_COLUMNS = (
+    "comparison_id", "verdict", "estimand", "level",
+    *(f"{name}{end}" for name in _RATIOS for end in ("", "_low", "_high")),
+)  # fmt: skip
 
 
 def wanted_effects(plans: Iterable[RoiPlan]) -> dict[str, Effect]:
@@ -86,14 +102,10 @@ def read_effects(connection: duckdb.DuckDBPyConnection, plans: Iterable[RoiPlan]
     if not wanted or not _has_mart(connection):
         return {name: refused(NOT_FOUND, "no comparison was made yet") for name in wanted}
     rows = connection.execute(
-        """
-        select
-            comparison_id, verdict, level, ratio, ratio_low, ratio_high, rate_ratio, rate_ratio_low, rate_ratio_high
-        from marts.mart_significance where list_contains($ids, comparison_id)
-        """,
+        f"select {', '.join(_COLUMNS)} from marts.mart_significance where list_contains($ids, comparison_id)",  # noqa: S608 - names of columns
         {"ids": sorted({effect.comparison for effect in wanted.values()})},
     ).fetchall()
-    by_comparison = {row[0]: row[1:] for row in rows}
+    by_comparison = {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
     return {
         name: _judged(effect, by_comparison[effect.comparison])
         for name, effect in wanted.items()
@@ -102,22 +114,34 @@ def read_effects(connection: duckdb.DuckDBPyConnection, plans: Iterable[RoiPlan]
 
 
 def _has_mart(connection: duckdb.DuckDBPyConnection) -> bool:
-    # A generation of an older version has comparisons without the level of their intervals.
+    # A generation of an older version has comparisons without some of the columns.
     found = connection.execute(
         """
-        select 1 from information_schema.columns
-        where table_schema = 'marts' and table_name = 'mart_significance' and column_name = 'level'
+        select column_name from information_schema.columns
+        where table_schema = 'marts' and table_name = 'mart_significance'
         """
     ).fetchall()
-    return bool(found)
+    return {name for (name,) in found}.issuperset(_COLUMNS)
 
 
-def _judged(effect: Effect, row: tuple[str, float, *tuple[float | None, ...]]) -> FoundEffect:
-    verdict, level, *numbers = row
-    ratio, low, high = numbers[:3] if effect.measure == "duration" else numbers[3:]
+def _judged(effect: Effect, row: Mapping[str, Any]) -> FoundEffect:
+    verdict = row["verdict"]
     if verdict == "NOT_COMPARABLE":
         return refused(verdict, f"comparison {effect.comparison} is NOT_COMPARABLE")
+    is_judged = _MEASURES.get(row["estimand"]) == effect.measure
+    ratio, low, high = _interval(row, "primary_ratio" if is_judged else _unjudged(effect, row))
     if any(each is None or not 0 < each < math.inf for each in (ratio, low, high)):
         return refused(verdict, f"comparison {effect.comparison} has no interval of its {effect.measure}")
-    assert ratio is not None  # noqa: S101 - seen above, which mypy cannot follow
-    return FoundEffect(ratio, verdict, low, high, level)
+    return FoundEffect(ratio, verdict, low, high, row["level"], is_judged=is_judged)
+
+
+def _unjudged(effect: Effect, row: Mapping[str, Any]) -> str:
+    """The ratio of a measure that is not the comparison's estimand: the one that allows for bursts if any."""
+    if effect.measure == "duration":
+        return "ratio"
+    has_bursts = None not in _interval(row, "overdispersed_rate_ratio")
+    return "overdispersed_rate_ratio" if has_bursts else "rate_ratio"
+
+
+def _interval(row: Mapping[str, Any], name: str) -> tuple[Any, Any, Any]:
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]

@@ -202,7 +202,8 @@ def _own_caveats(plan: RoiPlan, basis: Basis, effects: FoundEffects) -> list[str
             caveats.append(f"The effect is refused, so that no benefit comes of it: {found.refused}.")
         elif not found.is_shown:
             caveats.append(
-                f"Comparison {effect.comparison} is {found.verdict}: its {effect.measure} ratio {found.ratio:.2f} "
+                f"Comparison {effect.comparison} is {found.verdict}{'' if found.is_judged else ' by another measure'}: "
+                f"its {effect.measure} ratio {found.ratio:.2f} "
                 f"({found.low:.2f} to {found.high:.2f}) is drawn with all that it leaves open and shows no effect."
             )
     downtime = plan.avoided_downtime

@@ -65,6 +65,7 @@ def test_claims_and_missing_sources_are_flagged_where_they_are_used(estimate, nu
     [
         (FoundEffect(0.5, "IMPROVED", 0.4, 0.6), 0.5, True, None),
         (FoundEffect(0.9, "INCONCLUSIVE", 0.7, 1.2), 0.9, False, "is INCONCLUSIVE: its duration ratio 0.90 (0.70 to"),
+        (FoundEffect(0.5, "IMPROVED", 0.4, 0.6, is_judged=False), 0.5, False, "by another measure: its dur"),
         (refused("NOT_COMPARABLE", "comparison a-change is NOT_COMPARABLE"), 1, False, "refused"),
         (None, 1, False, "no comparison a-change"),
     ],
