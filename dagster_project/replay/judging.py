@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
-from sqlglot import exp
 
 from dagster_project.replay.temporary import TemporaryTables
 from dagster_project.replay.window import LATEST, before
@@ -123,11 +122,7 @@ class _Steps:
                 kind = None
         screening = ScreeningSql(self.rule, self.source, settled_until)
         if screening.scan.made.needs_candidates:
-            # Roots are looked up among all traces.
-            beside = screening.scan.relations.reads_beside
-            self.temporary.make(
-                "candidates", candidates_query(self.rule, self.source if beside else self._of_incomplete())
-            )
+            self.temporary.make("candidates", candidates_query(self.rule, self._with_incomplete()))
             self.source = replace(self.source, given=self.source.given | {"candidates"})
             if self._rows("candidates") <= few_scopes:
                 kind = None
@@ -174,20 +169,13 @@ class _Steps:
         if grouped:
             ((first,),) = self.connection.execute(f"select min(started_at)::timestamp from {INCOMPLETE}").fetchall()  # noqa: S608
             self.temporary.make(
-                "lost", lost_query(self.rule, replace(self._of_incomplete(), lost_since=first or LATEST))
+                "lost", lost_query(self.rule, replace(self._with_incomplete(), lost_since=first or LATEST))
             )
             self.source = replace(self.source, given=self.source.given | {"lost"})
 
-    def _of_incomplete(self) -> Source:
-        """Where only incomplete traces are asked for, the table that has no others."""
-        table_of = self.source.table
-
-        def table(name: str, alias: str | None) -> exp.Expression:
-            if name == "traces":
-                return exp.table_(INCOMPLETE, quoted=True, alias=alias)
-            return table_of(name, alias)
-
-        return replace(self.source, table=table)
+    def _with_incomplete(self) -> Source:
+        """Where losses alone are sought, the table that has no whole traces; what an item's own trace is, all say."""
+        return replace(self.source, incomplete=INCOMPLETE)
 
     def _rows(self, name: str) -> int:
         return int(self.connection.execute(f'select count(*) from "{name}"').fetchall()[0][0])  # noqa: S608

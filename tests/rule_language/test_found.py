@@ -37,6 +37,7 @@ def verdicts(connection, world, one):
     engine.load(connection, world)
     judge = Judge(one, world)
     assert engine.disagreement(connection, one, judge) is None
+    assert engine.replay_disagreement(connection, one, judge) is None
     return {(verdict.key, verdict.verdict) for verdict in judge.verdicts()}
 
 
@@ -126,6 +127,26 @@ AGREED = {
         ),
         Rule(let=(("s0", parse("span()", "definition")),), always=parse("all(s0 where a == root.a)")),
         {("1", "violated"), ("2", "inconclusive")},
+    ),
+    "a rule that applies by the depth of a span, and depths are known of whole traces alone": (
+        World(
+            spans=[
+                a_span(duration=9),
+                a_span(number=2, parent=1, start=1, duration=9),
+                a_span(number=3, parent=2, start=2, duration=5),
+                a_span(trace=2, duration=9),
+                a_span(trace=2, number=2, parent=1, start=1, duration=9),
+                a_span(trace=2, number=3, parent=2, start=2, duration=1),
+                *(a_span(trace=number) for number in range(3, 30)),  # so many that the few are sought first
+            ]
+        ),
+        Rule(
+            let=(("s0", parse("span(depth >= 2)", "definition")),),
+            when=parse("any(s0)"),
+            never=parse("sum(s0.duration) > 3ns"),
+            report=(("first", parse("first(span().name)", "report")),),
+        ),
+        {("1", "violated"), ("2", "satisfied")},
     ),
 }
 

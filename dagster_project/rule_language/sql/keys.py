@@ -124,7 +124,7 @@ class KeysSql:
         alias = CARRIER if self.lifted else ALIASES["span"]
         rows = table(CARRIED, CARRIER) if self.lifted else self.source.table("spans", alias)
         query = select(*named, column("trace_id", alias), *bounds).from_(rows, copy=False)
-        query = joined(query, "INNER", self.source.table("traces", "p"), same(alias, "p", "trace_id"))
+        query = joined(query, "INNER", self.source.incomplete_traces("p"), same(alias, "p", "trace_id"))
         sought = [] if self.lifted else [*self.sought(values), *self._since()]
         query = query.where(exp.Not(this=column("is_complete", "p")), *sought, copy=False)
         return query.group_by(*values, column("trace_id", alias), copy=False)

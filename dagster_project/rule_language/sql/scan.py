@@ -286,7 +286,7 @@ class Scan:
         if self.grouped and self.can_lose:
             unions.append(select(*(column(name) for name in self.keys)).from_(table("lost"), copy=False))
         elif self.can_lose:
-            traces = select(column("trace_id", TRACE)).from_(self.source.table("traces", TRACE), copy=False)
+            traces = select(column("trace_id", TRACE)).from_(self.source.incomplete_traces(TRACE), copy=False)
             unions.append(traces.where(exp.Not(this=column("is_complete", TRACE)), copy=False))
         # Each scope once: the engine then sees that few scopes are sought among many items, and builds on the few.
         together = exp.Subquery(this=union_all(unions), alias=exp.TableAlias(this=exp.to_identifier("sought")))

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from dagster_project.rule_language.planning.estimates import Statistics
 from dagster_project.rule_language.sql.entity import schema_table
+from dagster_project.rule_language.sql.nodes import table
 from dagster_project.rule_language.text.syntax import Entity
 
 
@@ -43,6 +44,8 @@ class Source:
         Whether `int_trace_shape` says what its spans are called; in tables of older generations it does not.
     lost_since
         When the first trace that lost something began; None: not known.
+    incomplete
+        A table with the incomplete traces that can touch the window; None: they are sought among all traces.
     suspects
         A table with the scopes that are to be judged, among them all that a loss touches; None: all scopes.
     """
@@ -60,4 +63,9 @@ class Source:
     given: Set[str] = frozenset()
     shapes_have_names: bool = True
     lost_since: datetime | None = None
+    incomplete: str | None = None
     suspects: str | None = None
+
+    def incomplete_traces(self, alias: str) -> exp.Expression:
+        """The table in which incomplete traces are sought; it may hold whole ones, too."""
+        return table(self.incomplete, alias) if self.incomplete else self.table("traces", alias)
