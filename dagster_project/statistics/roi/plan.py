@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from dagster_project.policy.document import StrictModel, read_document
+from dagster_project.statistics.roi import units
 
 LARGEST = 1e15
 """No amount, count or hour of a company is larger; products of a handful of such numbers are still finite."""
@@ -50,7 +51,9 @@ class Input(StrictModel):
     """One number and where it comes from."""
 
     value: float = Field(ge=0, le=LARGEST, description="With an effect: what the effect acts on.")
-    unit: str = Field(min_length=1, max_length=60, description='"USD/year", "hours/incident", "share", ...')
+    unit: str = Field(
+        min_length=1, max_length=60, description='"USD/year", "hours/incident", "share", ...; none is converted.'
+    )
     source: str = Field(min_length=1)
     date: Date | None = Field(description="Day the figure is of; null when its source gives none.")
     confidence: Confidence
@@ -215,6 +218,18 @@ class RoiPlan(StrictModel):
             if MONEY.search(name) and not found:
                 raise ValueError(f"{name} is money: begin its unit with {self.currency} (found {each.unit!r})")
         return self
+
+    @model_validator(mode="after")
+    def _units_are_those_of_the_arithmetic(self) -> RoiPlan:
+        paid_once = {f"{group}.{each.id}.amount" for group, each in self._amounts() if each.timing == "one_time"}
+        for name, each in self.inputs():
+            if problem := units.problem_of(name, each.unit, self.currency, is_once=name in paid_once):
+                raise ValueError(problem)
+        return self
+
+    def _amounts(self) -> Iterator[tuple[str, Amount]]:
+        yield from (("costs", each) for each in self.costs)
+        yield from (("transfers", each) for each in self.transfers)
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> RoiPlan:
