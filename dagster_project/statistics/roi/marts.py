@@ -12,9 +12,15 @@ from dagster_project.statistics.columns import finite
 from dagster_project.statistics.roi import schemas
 from dagster_project.statistics.roi.appraisal import Appraisal, appraise
 from dagster_project.statistics.roi.draws import Simulation, histogram, quantiles, simulate, used_inputs
-from dagster_project.statistics.roi.effects import NO_EFFECTS, FoundEffects, found_effect, wanted_effects
+from dagster_project.statistics.roi.effects import (
+    NO_EFFECTS,
+    FoundEffect,
+    FoundEffects,
+    found_effect,
+    wanted_effects,
+)
 from dagster_project.statistics.roi.lines import Basis, Line, effective_value, lines_of, total
-from dagster_project.statistics.roi.plan import Confidence, DowntimePerUser, Input, RoiPlan
+from dagster_project.statistics.roi.plan import Confidence, DowntimePerUser, Effect, Input, RoiPlan
 from dagster_project.statistics.roi.sensitivity import break_even_incidents, break_even_share, tornado
 from dagster_project.statistics.roi.stated import stated_return
 
@@ -156,7 +162,7 @@ def _summary(plan: RoiPlan, basis: Basis, effects: FoundEffects) -> Row:
         "transfers_not_credited": math.fsum(total(lines, "transfer", plan.years).tolist()),
         "input_count": len(used),
         "unsupported_inputs": unsupported,
-        "sentence": _sentence(plan, basis, result, len(used), unsupported),
+        "sentence": _said(plan, basis, effects, _sentence(plan, basis, result, len(used), unsupported)),
         "caveats": [*plan.caveats, *_own_caveats(plan, basis, effects)],
     }
 
@@ -174,12 +180,34 @@ def _sentence(plan: RoiPlan, basis: Basis, result: Appraisal, input_count: int, 
     unshown = len(unsupported) - claimed - without
     roi = "no ROI without costs" if result.roi is None else f"ROI {result.roi:,.0%}"
     return (
-        f"Over {plan.years} years at {plan.discount_rate:.0%} a year {counted} {plan.currency} "
+        f"over {plan.years} years at {plan.discount_rate:.0%} a year {counted} {plan.currency} "
         f"{result.present_benefits:,.0f} for {plan.currency} {result.present_costs:,.0f} "
         f"(NPV {result.net_present_value:,.0f}, {roi}, {_payback(result.payback_months)}); of {input_count} inputs "
         f"{claimed} are only claimed{f', {unshown} take an effect that is not shown' if unshown else ''} and "
         f"{without} have no source."
     )
+
+
+def _said(plan: RoiPlan, basis: Basis, effects: FoundEffects, figures: str) -> str:
+    """A sentence of figures after what must be known first: which effect the data does not show."""
+    used = _used_effects(plan, basis, effects)
+    refusals = [found.refused for _, found in used if found.refused]
+    unshown = [_judged(effect, found) for effect, found in used if not found.refused and not found.is_shown]
+    said = [f"An effect counts as none: {why}." for why in refusals]
+    said += [f"The effect is not shown: {why}." for why in unshown]
+    figures = f"If it held all the same, {figures}" if unshown else f"{figures[0].upper()}{figures[1:]}"
+    return " ".join([*said, figures])
+
+
+def _judged(effect: Effect, found: FoundEffect) -> str:
+    return f"comparison {effect.comparison} is {found.verdict}{'' if found.is_judged else ' by another measure'}"
+
+
+def _used_effects(plan: RoiPlan, basis: Basis, effects: FoundEffects) -> list[tuple[Effect, FoundEffect]]:
+    """The effects that the result on this basis rests on, by id."""
+    inputs = dict(plan.inputs())
+    used = {effect.id for name in used_inputs(lines_of(plan, basis, effects)) if (effect := inputs[name].effect)}
+    return [(effect, found_effect(effects, effect)) for name, effect in wanted_effects([plan]).items() if name in used]
 
 
 def _payback(months: float | None) -> str:
@@ -191,20 +219,13 @@ def _payback(months: float | None) -> str:
 def _own_caveats(plan: RoiPlan, basis: Basis, effects: FoundEffects) -> list[str]:
     """What the plan itself makes necessary to know, whoever wrote it."""
     caveats = []
-    used = used_inputs(lines_of(plan, basis, effects))
-    inputs = dict(plan.inputs())
-    effects_used = {effect.id for name in used if (effect := inputs[name].effect) is not None}
-    for name, effect in wanted_effects([plan]).items():
-        found = found_effect(effects, effect)
-        if name not in effects_used:
-            continue
+    for effect, found in _used_effects(plan, basis, effects):
         if found.refused:
             caveats.append(f"The effect is refused, so that no benefit comes of it: {found.refused}.")
         elif not found.is_shown:
             caveats.append(
-                f"Comparison {effect.comparison} is {found.verdict}{'' if found.is_judged else ' by another measure'}: "
-                f"its {effect.measure} ratio {found.ratio:.2f} "
-                f"({found.low:.2f} to {found.high:.2f}) is drawn with all that it leaves open and shows no effect."
+                f"The effect is not shown: {_judged(effect, found)}; its {effect.measure} ratio "
+                f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f}) is drawn with all that it leaves open."
             )
     downtime = plan.avoided_downtime
     if basis is Basis.ALL_LINES and isinstance(downtime, DowntimePerUser) and downtime.gross_margin is None:
@@ -236,19 +257,19 @@ def _distribution(plan: RoiPlan, basis: Basis, effects: FoundEffects) -> Row:
         "roi_p95": roi_high,
         "probability_npv_negative": negative,
         "probability_roi_negative": float((roi < 0).mean()) if roi is not None and is_drawn else None,
-        "sentence": _spread(plan, drawn, (low, middle, high), negative),
+        "sentence": _said(plan, basis, effects, _spread(plan, drawn, (low, middle, high), negative)),
     }
 
 
 def _spread(plan: RoiPlan, drawn: Simulation, percentiles: tuple[float, float, float], negative: float | None) -> str:
     if negative is None:
         return (
-            f"None of the {len(drawn.fixed)} inputs has a range, so that every draw is the estimate itself and says "
+            f"none of the {len(drawn.fixed)} inputs has a range, so that every draw is the estimate itself and says "
             "nothing of its uncertainty: give `low` and `high`, or an effect."
         )
     low, middle, high = percentiles
     return (
-        f"Of {plan.draws:,} draws 90 % bring an NPV between {plan.currency} {low:,.0f} and {high:,.0f} (median "
+        f"of {plan.draws:,} draws 90 % bring an NPV between {plan.currency} {low:,.0f} and {high:,.0f} (median "
         f"{middle:,.0f}); {negative:.1%} bring a loss. Drawn: {len(drawn.drawn)}; held at their value because nobody "
         f"gave a range: {len(drawn.fixed)} inputs, so that the true spread is wider."
     )

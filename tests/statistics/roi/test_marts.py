@@ -64,8 +64,8 @@ def test_claims_and_missing_sources_are_flagged_where_they_are_used(estimate, nu
     ("found", "ratio", "is_supported", "caveat"),
     [
         (FoundEffect(0.5, "IMPROVED", 0.4, 0.6), 0.5, True, None),
-        (FoundEffect(0.9, "INCONCLUSIVE", 0.7, 1.2), 0.9, False, "is INCONCLUSIVE: its duration ratio 0.90 (0.70 to"),
-        (FoundEffect(0.5, "IMPROVED", 0.4, 0.6, is_judged=False), 0.5, False, "by another measure: its dur"),
+        (FoundEffect(0.9, "INCONCLUSIVE", 0.7, 1.2), 0.9, False, "is INCONCLUSIVE; its duration ratio 0.90 (0.70 to"),
+        (FoundEffect(0.5, "IMPROVED", 0.4, 0.6, is_judged=False), 0.5, False, "by another measure; its dur"),
         (refused("NOT_COMPARABLE", "comparison a-change is NOT_COMPARABLE"), 1, False, "refused"),
         (None, 1, False, "no comparison a-change"),
     ],
@@ -82,6 +82,22 @@ def test_an_effect_says_how_far_it_is_shown(estimate, number, found, ratio, is_s
     )
     assert ("labour.hours_after" in summary["unsupported_inputs"]) is not is_supported
     assert (caveat is None and not summary["caveats"]) or caveat in summary["caveats"][0]
+    # Who reads the sentence alone reads that first, with the comparison and its verdict.
+    for said in (summary["sentence"], roi.roi_draws([plan], effects).to_pylist()[0]["sentence"]):
+        if is_supported:
+            assert said.startswith(("Over 3 years", "Of 10,000 draws"))
+        else:
+            assert said.startswith(("The effect is not shown: comparison a-change is", "An effect counts as none: "))
+            assert "a-change" in said.partition(". ")[0]
+            assert ratio == 1 or ". If it held all the same, o" in said
+
+
+def test_an_effect_that_no_line_rests_on_is_not_told(estimate, number):
+    share = number(1, "share", effect={"comparison": "a-change", "measure": "frequency"})
+    plan = estimate(avoided_incidents={"share_avoided": share, "cost_per_incident": number(1)})
+    everything, labour = roi.roi_summary([plan]).to_pylist()
+    assert everything["sentence"].startswith("An effect counts as none: ")
+    assert labour["sentence"].startswith("Over 3 years")
 
 
 def test_a_cost_of_zero_has_no_roi_and_no_nan(estimate, number):
