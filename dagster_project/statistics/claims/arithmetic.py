@@ -71,7 +71,9 @@ def spelled(tree: ast.expr, inputs: Mapping[str, float]) -> str:
             right = f"({right})"
         return f"{left} {_SIGNS[type(tree.op)]} {right}"
     if isinstance(tree, ast.UnaryOp):
-        return f"-{spelled(tree.operand, inputs)}"
+        operand = spelled(tree.operand, inputs)
+        is_whole = not isinstance(tree.operand, ast.BinOp) and not operand.startswith("-")
+        return f"-{operand}" if is_whole else f"-({operand})"
     return say(_value(tree, inputs))
 
 

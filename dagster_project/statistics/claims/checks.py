@@ -83,8 +83,9 @@ def computed(stated: Stated, formula: str, inputs: Mapping[str, float]) -> Findi
 def percentage_change(stated: Stated, before: float, after: float) -> Finding:
     """Whether a change from `before` to `after` is the stated percentage of `before`.
 
-    Knows what such percentages are confused with: percentage points (of two shares), the share that is left, and a
-    change on the base of the result.
+    Knows what such percentages are confused with: percentage points (of two shares), the share that is left, a change
+    on the base of the result, and one divided by a base below 0 with its sign. A base below 0, such as a loss, counts
+    by its size: what rises from it has risen.
     """
     points, signs = after - before, f"({say(after)} - {say(before)})"
     if abs(before) <= NOTHING:
@@ -92,14 +93,15 @@ def percentage_change(stated: Stated, before: float, after: float) -> Finding:
             reason = f"From 0 there is no percentage: {say(points)} are percentage points."
             return Finding(Verdict.MISLABELLED, reason, f"{say(after)} - 0", points, "percentage points")
         return Finding(Verdict.IMPOSSIBLE, "There is no percentage of 0.", f"{signs} / 0")
-    change = points / before * 100
-    formula = f"{signs} / {say(before)} x 100"
+    change = points / abs(before) * 100
+    formula = f"{signs} / {say(before) if before > 0 else f'|{say(before)}|'} x 100"
     if stated.agrees(change):
         return Finding(Verdict.OK, "The change is the stated percentage.", formula, change)
     confusions = (
         (points, Verdict.MISLABELLED, "is the difference in percentage points"),
         (after / before * 100, Verdict.WRONG, "is the result as a share of the base, not a change"),
-        (change * before / after if after else math.inf, Verdict.WRONG, "takes the result as its base"),
+        (points / abs(after) * 100 if after else math.inf, Verdict.WRONG, "takes the result as its base"),
+        (points / before * 100, Verdict.WRONG, "divides by the base with its sign, which turns the change round"),
     )
     for other, verdict, why in confusions:
         if math.isfinite(other) and stated.agrees(other):

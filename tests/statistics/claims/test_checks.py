@@ -36,6 +36,10 @@ def test_a_sum_of_subgroups_and_a_mean_of_none():
         ("a - (b - c)", -77, "1 - (80 - 2)"),
         ("b / (a * c)", 40, "80 / (1 x 2)"),
         ("-a + b", 79, "-1 + 80"),
+        ("-(a + b)", -81, "-(1 + 80)"),
+        ("-(a - b)", 79, "-(1 - 80)"),
+        ("b * -(a - c)", 80, "80 x -(1 - 2)"),
+        ("--a", 1, "-(-1)"),
     ],
 )
 def test_formulas_are_computed_and_spelled(formula, value, text):
@@ -44,6 +48,23 @@ def test_formulas_are_computed_and_spelled(formula, value, text):
     assert spelled(parse(formula), inputs) == text
     assert checks.computed(Stated(value, 0), formula, inputs).verdict is Verdict.OK
     assert checks.computed(Stated(value + 1, 0.5), formula, inputs).verdict is Verdict.WRONG
+
+
+formulas = st.recursive(
+    st.sampled_from("abc"),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda made: f"({' '.join(made)})"),
+        inner.map(lambda operand: f"(-{operand})"),
+    ),
+    max_leaves=6,
+)
+
+
+@given(formulas)
+def test_what_is_printed_is_what_is_computed(formula):
+    inputs = {"a": 1, "b": -80, "c": 2}
+    printed = spelled(parse(formula), inputs).replace(" x ", " * ").replace(",", "")
+    assert evaluate(parse(printed), {}) == evaluate(parse(formula), inputs)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +97,25 @@ def test_a_division_by_zero_is_named():
         (-100, 0.5, 200, 100, Verdict.MISLABELLED, "percentage points"),
         (25, 0.5, 90, 120, Verdict.WRONG, "takes the result as its base"),
         (3, 0.5, 10, 90, Verdict.WRONG, "The change is 800 %"),
+        # A base below 0, such as a loss: what rises from it rises.
+        (50, 0.5, -100, -50, Verdict.OK, "is the stated percentage"),
+        (-50, 0.5, -100, -150, Verdict.OK, "is the stated percentage"),
+        (150, 0.5, -100, 50, Verdict.OK, "is the stated percentage"),
+        (-50, 0.5, -100, -50, Verdict.WRONG, "divides by the base with its sign"),
+        (25, 0.5, -80, -60, Verdict.OK, "is the stated percentage"),
+        (20, 0.5, -100, -80, Verdict.OK, "is the stated percentage"),
+        (33.3, 0.1, -80, -60, Verdict.WRONG, "takes the result as its base"),
     ],
 )
 def test_percentages_and_their_bases(stated, tolerance, before, after, verdict, why):
     found = checks.percentage_change(Stated(stated, tolerance), before, after)
     assert found.verdict is verdict
     assert why in found.reason
+
+
+def test_a_base_below_nothing_is_divided_by_as_a_size():
+    found = checks.percentage_change(Stated(50, 0.5), -100, -50)
+    assert (found.value, found.formula) == (50, "(-50 - -100) / |-100| x 100")
 
 
 def test_a_ratio_called_a_return():
