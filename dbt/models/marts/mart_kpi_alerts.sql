@@ -67,13 +67,14 @@ bounded as (
     left join limits on placed.kpi = limits.kpi and placed.system = limits.system
 ),
 
+-- A billionth is what rounding may do: a KPI that never moves would lie beside its own centre.
 judged as (
     select
         *,
         case
             when not is_usable or centre is null then null
-            when charted > upper_limit then 'above'
-            when charted < lower_limit then 'below'
+            when charted > upper_limit + 1e-9 then 'above'
+            when charted < lower_limit - 1e-9 then 'below'
             else 'within'
         end as position
     from bounded
