@@ -23,16 +23,27 @@ commits as (
     group by sha
 ),
 
--- What a rollback takes back: the last deploy of the service before it that was none itself.
+-- What a rollback takes back: the last deploy of the service before it that was none itself. Another rollback of the
+-- same deploy restores nothing that the first had not.
 ordered as (
     select
         deploys.*,
-        last_value(case when not deploys.is_rollback then deploys.deployed_at end ignore nulls) over (
+        last_value(case when not deploys.is_rollback then deploys.deploy_id end ignore nulls) over so_far
+            as undone_deploy_id,
+        case
+            when not lag(deploys.is_rollback) over in_order then lag(deploys.deployed_at) over in_order
+        end as undone_deployed_at
+    from deploys
+    window
+        in_order as (
+            partition by deploys.system, deploys.environment, deploys.service_name
+            order by deploys.deployed_at, deploys.deploy_id
+        ),
+        so_far as (
             partition by deploys.system, deploys.environment, deploys.service_name
             order by deploys.deployed_at, deploys.deploy_id
             rows between unbounded preceding and 1 preceding
-        ) as undone_deployed_at
-    from deploys
+        )
 ),
 
 bulk_days as (
@@ -52,7 +63,7 @@ explained as (
         bulk_days.deployed_on is not null as is_bulk,
         case
             when bulk_days.deployed_on is not null then 'day ' || cast(ordered.deployed_on as varchar)
-            when ordered.is_rollback then ordered.deploy_id
+            when ordered.is_rollback then coalesce('deploy ' || ordered.undone_deploy_id, ordered.deploy_id)
         end as cause,
         case
             when ordered.is_rollback then {{ seconds_between('ordered.undone_deployed_at', 'ordered.deployed_at') }}
@@ -73,6 +84,20 @@ explained as (
             and ordered.environment is not distinct from bulk_days.environment
             and ordered.deployed_on = bulk_days.deployed_on
     left join commits on ordered.commit_sha = commits.sha
+),
+
+-- A deploy has failed once, however often it was taken back.
+followed as (
+    select
+        *,
+        case
+            when not is_rollback
+                then lead(cause) over (
+                    partition by system, environment, service_name
+                    order by deployed_at, deploy_id
+                )
+        end as taken_back_by_cause
+    from explained
 ),
 
 observed as (
@@ -97,9 +122,10 @@ sliced as (
         is_rollback,
         is_bulk,
         cause,
+        taken_back_by_cause,
         restore_seconds,
         lead_seconds
-    from explained
+    from followed
     where {{ are_present(columns) }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -114,6 +140,8 @@ counted as (
         month_on,
         count(*) filter (where not is_rollback) as n_deploys,
         count(distinct case when not is_rollback then deployed_on end) as n_days_with_deploys,
+        count(taken_back_by_cause) as n_taken_back,
+        count(distinct taken_back_by_cause) as n_failure_causes,
         count(*) filter (where is_rollback) as n_rollbacks,
         count(*) filter (where is_bulk) as n_bulk_rollbacks,
         count(distinct case when is_bulk then deployed_on end) as n_bulk_days,
@@ -176,12 +204,13 @@ final as (
         counted.n_days_with_deploys,
         counted.n_lead_times,
         cast(counted.median_lead_minutes as double) as median_lead_minutes,
+        counted.n_taken_back,
         counted.n_rollbacks,
         counted.n_bulk_rollbacks,
         counted.n_bulk_days,
         coalesce(caused.n_causes, 0) as n_rollback_causes,
-        cast(counted.n_rollbacks as double) / nullif(counted.n_deploys, 0) as change_failure_share,
-        cast(coalesce(caused.n_causes, 0) as double) / nullif(counted.n_deploys, 0) as change_failure_share_by_cause,
+        cast(counted.n_taken_back as double) / nullif(counted.n_deploys, 0) as change_failure_share,
+        cast(counted.n_failure_causes as double) / nullif(counted.n_deploys, 0) as change_failure_share_by_cause,
         coalesce(caused.n_restores, 0) as n_restores,
         cast(caused.median_restore_minutes as double) as median_restore_minutes,
         cast(caused.p90_restore_minutes as double) as p90_restore_minutes,
@@ -211,6 +240,7 @@ select
     n_deploys / cast(observed_days as double) as deploys_per_day,
     n_lead_times,
     median_lead_minutes,
+    n_taken_back,
     n_rollbacks,
     n_bulk_rollbacks,
     n_bulk_days,
