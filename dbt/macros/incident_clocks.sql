@@ -61,3 +61,10 @@
         else 'not recorded'
     end
 {%- endmacro %}
+
+{# Whether an incident of `int_incidents` says from when until when its system is watched. One whose clocks contradict each other
+   does not: one typing error in a year would stretch every rate and age any open incident. A missing end contradicts
+   nothing. #}
+{% macro has_consistent_clocks(clock_problem) -%}
+    coalesce({{ clock_problem }}, '') in ('', 'closed, never resolved', 'over, no time of it')
+{%- endmacro %}

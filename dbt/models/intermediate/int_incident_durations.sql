@@ -5,23 +5,23 @@ with incidents as (
         *,
         case when mitigated_at >= started_at then mitigated_at else resolved_at end as impact_ended_at,
         case when mitigated_at >= started_at then mitigated_at_source else resolved_at_source end
-            as impact_ended_at_source
+            as impact_ended_at_source,
+        {{ has_consistent_clocks('clock_problem') }} as is_consistent
     from {{ ref('int_incidents') }}
 ),
 
--- What a system has said last is how far its data goes. Incidents whose clocks contradict each other do not move that:
--- one typing error would age every open incident.
+-- From when until when a system is watched, and what it has said last: how far its data goes.
 systems as (
     select
         system,
         coalesce(
             max(greatest(
                 started_at, detected_at, acknowledged_at, mitigated_at, resolved_at, closed_at, reopened_at
-            )) filter (
-                where coalesce(clock_problem, '') in ('', 'closed, never resolved', 'over, no time of it')
-            ),
+            )) filter (where is_consistent),
             max(started_at)
         ) as as_of_at,
+        coalesce(min(started_at) filter (where is_consistent), min(started_at)) as observed_from_at,
+        coalesce(max(started_at) filter (where is_consistent), max(started_at)) as observed_until_at,
         count(detected_at) > 0 as records_detected_at,
         count(acknowledged_at) > 0 as records_acknowledged_at,
         count(mitigated_at) > 0 as records_mitigated_at,
@@ -34,6 +34,8 @@ followed as (
     select
         incidents.*,
         systems.as_of_at,
+        systems.observed_from_at,
+        systems.observed_until_at,
         systems.records_detected_at,
         systems.records_acknowledged_at,
         systems.records_mitigated_at,
@@ -91,7 +93,9 @@ final as (
         end as {{ clock }}_open_seconds,
         {{ clock }}_reason,
         {%- endfor %}
-        as_of_at
+        as_of_at,
+        observed_from_at,
+        observed_until_at
     from explained
 )
 

@@ -2,6 +2,10 @@ with incidents as (
     select * from {{ ref('stg_incidents') }}
 ),
 
+loads as (
+    select * from {{ source('audit', 'loads') }}
+),
+
 pagerduty as (
     select * from {{ ref('stg_pagerduty__incidents') }}
 ),
@@ -239,18 +243,27 @@ named as (
 
 final as (
     select
-        *,
+        named.*,
         case
-            when started_at is null then 'no start'
-            when resolved_at < started_at then 'resolved before created'
-            when detected_at < started_at then 'detected before created'
-            when acknowledged_at < started_at then 'acknowledged before created'
-            when mitigated_at < started_at then 'mitigated before created'
-            when closed_at < resolved_at then 'closed before resolved'
-            when resolved_at is null and closed_at is not null then 'closed, never resolved'
-            when resolved_at is null and not is_open then 'over, no time of it'
+            when named.started_at is null then 'no start'
+            when named.resolved_at < named.started_at then 'resolved before created'
+            when named.detected_at < named.started_at then 'detected before created'
+            when named.acknowledged_at < named.started_at then 'acknowledged before created'
+            when named.mitigated_at < named.started_at then 'mitigated before created'
+            when named.closed_at < named.resolved_at then 'closed before resolved'
+            when named.closed_at < named.started_at then 'closed before created'
+            -- A day, because local times may be read as UTC.
+            when
+                greatest(
+                    named.started_at, named.detected_at, named.acknowledged_at, named.mitigated_at, named.resolved_at,
+                    named.closed_at, named.reopened_at
+                ) > loads.started_at + interval 1 day
+                then 'dated after its load'
+            when named.resolved_at is null and named.closed_at is not null then 'closed, never resolved'
+            when named.resolved_at is null and not named.is_open then 'over, no time of it'
         end as clock_problem
     from named
+    left join loads on named.load_id = loads.load_id
 )
 
 select *

@@ -35,6 +35,7 @@ final as (
         incidents.escalation_count,
         incidents.is_open,
         incidents.clock_problem,
+        {{ has_consistent_clocks('incidents.clock_problem') }} as has_consistent_clocks,
         {% for clock in ['detect', 'acknowledge', 'mitigate', 'resolve'] %}
         {%- set at = 'incidents.' ~ {
             'detect': 'detected_at', 'acknowledge': 'acknowledged_at',

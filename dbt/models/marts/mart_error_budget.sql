@@ -10,7 +10,7 @@ systems as (
     select
         system,
         cast(cast(max(as_of_at) as date) + interval 1 day as timestamp) as observed_until_at,
-        min(started_at) as observed_from_at
+        min(observed_from_at) as observed_from_at
     from incidents
     group by system
 ),
@@ -44,7 +44,8 @@ windows as (
 ),
 
 -- What counts as downtime: the severities that the policy names, from start to the end of the effect, and to the end of
--- the data while nothing says that it ended. Of one that is over without a time of it nobody knows how long it lasted.
+-- the data while nothing says that it ended; one that begins behind that lasts for nothing. Of one that is over without
+-- a time of it nobody knows how long it lasted.
 outages as (
     select
         system,
@@ -52,7 +53,7 @@ outages as (
         started_at,
         case
             when impact_seconds is not null then impact_ended_at
-            when impact_reason = 'open' then as_of_at
+            when impact_reason = 'open' then greatest(as_of_at, started_at)
         end as ended_at
     from incidents
     where

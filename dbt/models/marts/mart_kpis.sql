@@ -13,7 +13,7 @@ with incidents as (
 systems as (
     select
         system,
-        min(started_at) as observed_from_at,
+        min(observed_from_at) as observed_from_at,
         max(as_of_at) as as_of_at
     from incidents
     group by system

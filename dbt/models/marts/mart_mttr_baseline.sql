@@ -20,10 +20,8 @@ with incidents as (
 observed as (
     select
         system,
-        min(started_at) as observed_from_at,
-        greatest(
-            max(started_at), min(started_at) + interval 1 day
-        ) as observed_until_at,
+        min(observed_from_at) as observed_from_at,
+        greatest(max(observed_until_at), min(observed_from_at) + interval 1 day) as observed_until_at,
         max(as_of_at) as as_of_at
     from incidents
     group by system
@@ -181,15 +179,24 @@ joined as (
         measured.longest_minutes,
         measured.longest_open_minutes,
         observed.as_of_at,
-        -- Of a month only what lies within the observation.
-        greatest(
-            {{ seconds_between(
-                'greatest(observed.observed_from_at, coalesce(cast(numbered.month_on as timestamp), observed.observed_from_at))',
-                "least(observed.observed_until_at, coalesce(cast(numbered.month_on as timestamp) + interval 1 month, "
-                ~ "observed.observed_until_at))"
-            ) }} / 86400.0,
-            1.0
-        ) as observed_days
+        -- Of a month only what lies within the observation; one outside of it was not watched.
+        case
+            when
+                numbered.month_on is null
+                or (
+                    cast(numbered.month_on as timestamp) <= observed.observed_until_at
+                    and cast(numbered.month_on as timestamp) + interval 1 month > observed.observed_from_at
+                )
+                then greatest(
+                    {{ seconds_between(
+                        'greatest(observed.observed_from_at, coalesce(cast(numbered.month_on as timestamp), '
+                        ~ 'observed.observed_from_at))',
+                        'least(observed.observed_until_at, coalesce(cast(numbered.month_on as timestamp) '
+                        ~ '+ interval 1 month, observed.observed_until_at))'
+                    ) }} / 86400.0,
+                    1.0
+                )
+        end as observed_days
     from numbered
     cross join clock_names
     inner join observed on numbered.system = observed.system
