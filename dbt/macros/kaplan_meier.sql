@@ -10,7 +10,9 @@
 
    Where a curve is flat exactly at the height, the middle of the flat piece is taken, as R's survfit does; null where it
    does not come down so far. The interval turns the complementary log-log transformed Greenwood interval at the median
-   back through the curve (Brookmeyer and Crowley, Biometrics 38, 1982, with the variance taken at the median). #}
+   back through the curve (Brookmeyer and Crowley, Biometrics 38, 1982, with the variance taken at the median). Within ends of
+   the same length that is the place at which one after another would bring the curve to the half: the variance behind all of
+   them belongs to a lower height, and with the half's logarithm would make intervals too wide. #}
 {% macro kaplan_meier(relation) -%}
     -- One number for the sort: an end goes before one that still runs and is as long.
     ranked as (
