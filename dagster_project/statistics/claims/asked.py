@@ -16,7 +16,6 @@ from dagster_project.policy.document import StrictModel
 from dagster_project.statistics.claims import arithmetic, checks, plausibility
 from dagster_project.statistics.claims.figures import (
     MOST_PARTS,
-    SECONDS,
     Arm,
     CountOver,
     Figure,
@@ -28,6 +27,7 @@ from dagster_project.statistics.claims.figures import (
     Name,
     Part,
     Text,
+    conversion,
     told,
 )
 from dagster_project.statistics.claims.finding import Finding, Stated
@@ -44,7 +44,13 @@ class Asked(StrictModel, ABC):
 
     @abstractmethod
     def find(self, stated: Stated, unit: str) -> Finding:
-        """Run the check; figures of time come to the stated unit first."""
+        """Run the check; figures that are held against each other come to one unit of time first.
+
+        Raises
+        ------
+        ValueError
+            When they cannot.
+        """
 
     def given(self) -> Iterator[Given]:
         """What the check was given, in the order of the file."""
@@ -75,7 +81,7 @@ class Subtotals(Asked):
 
 
 class Computed(Asked):
-    """Any arithmetic of named inputs."""
+    """Any arithmetic of named inputs, each in its own unit: what has to be converted, the formula converts."""
 
     kind: Literal["computed"]
     formula: Annotated[str, Field(min_length=1, max_length=arithmetic.LONGEST)]
@@ -110,7 +116,7 @@ class RatioOrReturn(Asked):
     costs: Figure
 
     def find(self, stated: Stated, _unit: str) -> Finding:
-        return checks.ratio_or_return(stated, self.benefits.value, self.costs.value)
+        return checks.ratio_or_return(stated, self.benefits.value, self.costs.within(self.benefits.unit))
 
 
 class RecurringCost(Asked):
@@ -120,10 +126,13 @@ class RecurringCost(Asked):
     recurring: Annotated[tuple[Figure, ...], Field(max_length=MOST_PARTS)]
     one_time: Annotated[tuple[Figure, ...], Field(max_length=MOST_PARTS)] = ()
 
-    def find(self, stated: Stated, _unit: str) -> Finding:
-        return checks.recurring_cost(
-            stated, [each.value for each in self.recurring], [each.value for each in self.one_time]
+    def find(self, stated: Stated, unit: str) -> Finding:
+        # What is paid once is of no time.
+        recurring, one_time = (
+            [each.within(wanted) for each in figures]
+            for figures, wanted in ((self.recurring, unit), (self.one_time, unit.partition("/")[0]))
         )
+        return checks.recurring_cost(stated, recurring, one_time)
 
 
 class ServiceLevel(Asked):
@@ -139,7 +148,7 @@ class ServiceLevel(Asked):
         yield Given("period_days", f"{self.period_days:g}", "days", None)
 
     def find(self, stated: Stated, unit: str) -> Finding:
-        minutes = stated.value * SECONDS.get(unit, 60.0) / 60
+        minutes = stated.value * conversion(unit, "minutes")
         return checks.service_level(minutes, self.target_percent, self.period_days)
 
 
@@ -151,7 +160,7 @@ class RateAgainstCount(Asked):
     after: CountOver
 
     def find(self, stated: Stated, unit: str) -> Finding:
-        before, after = ((each.count.value, each.over.within("days")) for each in (self.before, self.after))
+        before, after = ((each.count.value, each.days) for each in (self.before, self.after))
         return checks.rate_against_count(stated, before, after, is_percentage=unit.startswith("%"))
 
 
@@ -167,9 +176,10 @@ class Timeline(Asked):
 
     def find(self, stated: Stated | None, unit: str) -> Finding:
         events = [checks.Event(each.label, each.at.astimezone(UTC)) for each in self.events]
-        step = SECONDS.get(unit, 1.0)
-        seconds = None if stated is None else Stated(stated.value * step, stated.tolerance * step)
-        return checks.timeline(seconds, events)
+        if stated is None:
+            return checks.timeline(None, events)
+        step = conversion(unit, "seconds")
+        return checks.timeline(Stated(stated.value * step, stated.tolerance * step), events)
 
 
 class Agreement(Asked):
@@ -217,11 +227,15 @@ class TTest(Asked):
     largest: Figure | None = None
 
     def find(self, stated: Stated, _unit: str) -> Finding:
-        extremes = None
+        unit, extremes = self.before.mean.unit, None
         if self.smallest is not None and self.largest is not None:
-            extremes = (self.smallest.within(self.before.mean.unit), self.largest.within(self.before.mean.unit))
-        means = (self.before.mean.value, self.after.mean.within(self.before.mean.unit))
-        return plausibility.t_test(stated.value, means, (self.before.n, self.after.n), extremes=extremes)
+            extremes = (self.smallest.within(unit), self.largest.within(unit))
+        after = self.after.mean
+        means = (self.before.mean.value, after.within(unit))
+        rounding = (stated.tolerance, self.before.mean.rounding + after.rounding * conversion(after.unit, unit))
+        return plausibility.t_test(
+            stated.value, means, (self.before.n, self.after.n), extremes=extremes, rounding=rounding
+        )
 
 
 class Clocks(Asked):

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from dagster_project.statistics.claims.checks import duration
 from dagster_project.statistics.claims.deck import Claim, Deck, StatedFigure, load_deck
-from dagster_project.statistics.claims.figures import SECONDS
-from dagster_project.statistics.claims.finding import Finding, Stated, say
+from dagster_project.statistics.claims.figures import seconds_in
+from dagster_project.statistics.claims.finding import say
 from dagster_project.statistics.claims.schemas import CLAIMS_AUDIT_SCHEMA
 from dagster_project.statistics.columns import finite
 
@@ -37,19 +37,11 @@ def claims_audit(decks: Mapping[str, Deck]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CLAIMS_AUDIT_SCHEMA)
 
 
-def find(claim: Claim) -> Finding:
-    """What the claim's check makes of it."""
-    figure = claim.stated
-    # The model refuses a deck in which a check that compares with a number gets none.
-    stated: Any = None if figure.value is None else Stated(figure.value, figure.rounding)
-    return claim.check.find(stated, figure.unit)
-
-
 def _row(deck: str, position: int, claim: Claim, titles: Mapping[str, str]) -> dict[str, Any]:
-    found, figure = find(claim), claim.stated
+    found, figure = claim.finding(), claim.stated
     unit, value = found.unit or figure.unit, found.value
-    if value is not None and unit == "seconds" and figure.unit in SECONDS:
-        unit, value = figure.unit, value / SECONDS[figure.unit]
+    if value is not None and unit == "seconds" and (seconds := seconds_in(figure.unit)):
+        unit, value = figure.unit, value / seconds
     return {
         "claim_id": f"{deck}/{claim.id}",
         "deck_id": deck,
@@ -82,6 +74,8 @@ def _stated(figure: StatedFigure) -> str:
 
 
 def _shown(value: float, unit: str) -> str:
-    if unit not in SECONDS:
+    seconds = seconds_in(unit)
+    if seconds is None or seconds < 1:
         return f"{say(value)} {unit}"
-    return f"{say(round(value, 2))} {unit}{f' ({duration(value * SECONDS[unit])})' if unit != 'days' else ''}"
+    is_days = seconds == 86_400
+    return f"{say(round(value, 2))} {unit}{'' if is_days else f' ({duration(value * seconds)})'}"

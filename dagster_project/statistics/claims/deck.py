@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from dagster_project.policy.document import DocumentError, StrictModel, read_document
 from dagster_project.statistics.claims.asked import Check
-from dagster_project.statistics.claims.figures import LARGEST, Line, SourceId, Text, Unit
+from dagster_project.statistics.claims.figures import LARGEST, Line, SourceId, Text, Unit, half_a_digit
+from dagster_project.statistics.claims.finding import Finding, Stated
 
 LARGEST_FILE_BYTES = 2 * 2**20
 """A deck of a thousand claims has half of that; what is larger is no deck."""
@@ -41,10 +42,7 @@ class StatedFigure(StrictModel):
         """The tolerance, given or by the value's last digit."""
         if self.tolerance is not None or self.value is None:
             return self.tolerance or 0.0
-        # repr has the fewest digits that give the number: those that the deck writes, but for zeros at the end.
-        mantissa, _, exponent = repr(self.value).partition("e")
-        decimals = mantissa.partition(".")[2]
-        return 0.5 * 10.0 ** (int(exponent or 0) - len("" if decimals == "0" else decimals))
+        return half_a_digit(self.value)
 
 
 class Claim(StrictModel):
@@ -62,7 +60,22 @@ class Claim(StrictModel):
     def _has_the_number_that_its_check_needs(self) -> Claim:
         if self.check.needs_number and self.stated.value is None:
             raise ValueError(f"the check {self.check.kind} compares with a number: give stated.value")
+        # A deck whose units do not meet is refused when it is read, with its line, and not in the middle of the checks.
+        self.finding()
         return self
+
+    def finding(self) -> Finding:
+        """What the claim's check makes of it.
+
+        Raises
+        ------
+        ValueError
+            When its figures cannot be brought to one unit; a claim that was read has none such.
+        """
+        figure = self.stated
+        # Refused above: a check that compares with a number and gets none.
+        stated: Any = None if figure.value is None else Stated(figure.value, figure.rounding)
+        return self.check.find(stated, figure.unit)
 
 
 class Deck(StrictModel):

@@ -11,7 +11,17 @@ from pydantic import AwareDatetime, Field
 from dagster_project.policy.document import StrictModel
 
 LARGEST = 1e15
-SECONDS = {"seconds": 1.0, "minutes": 60.0, "hours": 3_600.0, "days": 86_400.0, "weeks": 604_800.0}
+_SECONDS = {
+    0.001: ("ms", "millisecond", "milliseconds"),
+    1.0: ("s", "sec", "secs", "second", "seconds"),
+    60.0: ("min", "mins", "minute", "minutes"),
+    3_600.0: ("h", "hr", "hrs", "hour", "hours"),
+    86_400.0: ("d", "day", "days"),
+    604_800.0: ("wk", "wks", "week", "weeks"),
+}
+_OF_TIME = {name: seconds for seconds, names in _SECONDS.items() for name in names}
+_NOT_ALIKE = {"mo", "month", "months", "quarter", "quarters", "yr", "yrs", "year", "years", "annum"}
+"""Times that are not always as long: nothing converts them."""
 MOST_PARTS = 500
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
@@ -30,10 +40,64 @@ class Figure(StrictModel):
     source: SourceId | None = Field(default=None, description="Only when it is not the claim's.")
 
     def within(self, unit: str) -> float:
-        """The value in another unit of time; any other unit is left as it is."""
-        if unit in SECONDS and self.unit in SECONDS:
-            return self.value * SECONDS[self.unit] / SECONDS[unit]
-        return self.value
+        """The value in another unit of time; what is of no time stays as it is.
+
+        Raises
+        ------
+        ValueError
+            When one of the units is of time and the other is no such time, or is not always as long.
+        """
+        return self.value * conversion(self.unit, unit)
+
+    @property
+    def rounding(self) -> float:
+        """How far the true value may lie from the printed one: half of its last digit."""
+        return half_a_digit(self.value)
+
+
+def half_a_digit(value: float) -> float:
+    """Half a unit of a number's last digit, as a deck writes it."""
+    # repr has the fewest digits that give the number: those that the deck writes, but for zeros at the end.
+    mantissa, _, exponent = repr(value).partition("e")
+    decimals = mantissa.partition(".")[2]
+    return float(0.5 * 10.0 ** (int(exponent or 0) - len("" if decimals == "0" else decimals)))
+
+
+def seconds_in(unit: str) -> float | None:
+    """Seconds in a unit of time, singular or plural; None for any other unit, and for months and years."""
+    return _OF_TIME.get(unit.strip().casefold())
+
+
+def conversion(unit: str, wanted: str) -> float:
+    """What a value in one unit is multiplied by to be in another: `hours/year` to `minutes/year` is 60.
+
+    Raises
+    ------
+    ValueError
+        When one of them is of time and they cannot be converted; units of no time are the document's own affair.
+    """
+    (one, per), (other, other_per) = _halves(unit), _halves(wanted)
+    seconds, other_seconds = seconds_in(one), seconds_in(other)
+    if per == other_per and one != other and seconds is not None and other_seconds is not None:
+        return seconds / other_seconds
+    for half, other_half in ((one, other), (per, other_per)):
+        if _name(half) != _name(other_half) and (_is_time(half) or _is_time(other_half)):
+            raise ValueError(f"{unit!r} cannot be converted into {wanted!r}: give the figure in {wanted!r}")
+    return 1.0
+
+
+def _halves(unit: str) -> tuple[str, str]:
+    counted, _, per = unit.strip().casefold().partition("/")
+    return counted.strip(), per.strip()
+
+
+def _name(half: str) -> object:
+    """One name for all spellings of a time."""
+    return seconds_in(half) or half.removesuffix("s")
+
+
+def _is_time(half: str) -> bool:
+    return half in _NOT_ALIKE or seconds_in(half) is not None
 
 
 class Moment(StrictModel):
@@ -57,6 +121,11 @@ class CountOver(StrictModel):
 
     count: Figure
     over: Figure
+
+    @property
+    def days(self) -> float:
+        """The time that it was counted over."""
+        return self.over.within("days")
 
 
 class Arm(StrictModel):

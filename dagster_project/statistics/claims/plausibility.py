@@ -53,11 +53,13 @@ def t_test(
     counts: tuple[int, int],
     *,
     extremes: tuple[float, float] | None = None,
+    rounding: tuple[float, float] = (0.0, 0.0),
     least_variation: float = LEAST_VARIATION,
 ) -> Finding:
     """Whether a t value fits the means and counts beside it, by the standard deviation that it implies.
 
-    Student's t with one standard deviation: SD = |m1 - m2| / (|t| x sqrt(1/n1 + 1/n2)).
+    Student's t with one standard deviation: SD = |m1 - m2| / (|t| x sqrt(1/n1 + 1/n2)). Nothing is called impossible
+    that unlike arms, Welch's t or rounding explains.
 
     Parameters
     ----------
@@ -67,23 +69,55 @@ def t_test(
         Of both arms, the first one the larger when `extremes` are its own.
     extremes
         Smallest and largest value of the first arm: they alone need a standard deviation of some size.
+    rounding
+        How far the true t and the true difference of the means may lie from what is printed.
     least_variation
         Smallest believable standard deviation as a share of the larger mean.
     """
-    if statistic == 0 or min(counts) < 2 or max(map(abs, means)) == 0:
-        return Finding(Verdict.IMPOSSIBLE, "A t of 0, an arm below 2 or means of 0 imply no standard deviation.")
-    spread = math.sqrt(1 / counts[0] + 1 / counts[1])
-    deviation = abs(means[0] - means[1]) / (abs(statistic) * spread)
-    formula = f"|{say(means[0])} - {say(means[1])}| / ({say(abs(statistic))} x sqrt(1 / {counts[0]} + 1 / {counts[1]}))"
-    if extremes is not None and deviation < (needed := _needed_by(extremes, means[0], counts[0])):
-        reason = f"The t implies a standard deviation of {say(deviation)}; the extremes alone need {say(needed)}."
+    if min(counts) < 1 or sum(counts) < 3:
+        return Finding(Verdict.IMPOSSIBLE, "There is no t of fewer than three cases, nor of an arm of none.")
+    difference, size, spread = abs(means[0] - means[1]), abs(statistic), math.sqrt(1 / counts[0] + 1 / counts[1])
+    t_rounding, mean_rounding = rounding
+    if size == 0 or difference == 0:
+        return _of_nothing(difference, size, rounding)
+    deviation = difference / (size * spread)
+    formula = f"|{say(means[0])} - {say(means[1])}| / ({say(size)} x sqrt(1 / {counts[0]} + 1 / {counts[1]}))"
+    # Rounded figures may stand for a smaller t of a larger difference.
+    most = (difference + mean_rounding) / ((size - t_rounding) * spread) if size > t_rounding else math.inf
+    largest = most * _share_of_one_arm(counts)
+    needed = 0.0 if extremes is None or counts[0] < 2 else _needed_by(extremes, means[0], counts[0]) - 2 * mean_rounding
+    if largest * (1 + 1e-9) < needed:
+        reason = (
+            f"The t implies a standard deviation of {say(deviation)}, and at most {say(largest)} of one arm alone; "
+            f"the extremes need {say(needed)}."
+        )
         return Finding(Verdict.IMPOSSIBLE, reason, formula, deviation, "standard deviation")
     variation = deviation / max(map(abs, means))
     told = f"The t implies a standard deviation of {say(round(deviation, 2))}, {variation:.0%} of the larger mean"
-    if variation < least_variation:
+    if most / max(map(abs, means)) < least_variation:
         reason = f"{told}; durations of incidents vary by {least_variation:.0%} and more."
         return Finding(Verdict.INCONSISTENT, reason, formula, deviation, "standard deviation")
     return Finding(Verdict.OK, f"{told}, which is believable.", formula, deviation, "standard deviation")
+
+
+def _of_nothing(difference: float, size: float, rounding: tuple[float, float]) -> Finding:
+    """A t of 0, or means that do not differ: each is what the other gives, and neither implies a deviation."""
+    t_rounding, mean_rounding = rounding
+    if t_rounding == 0 and difference > mean_rounding:
+        return Finding(Verdict.IMPOSSIBLE, "A t of 0 is of equal means, and these differ.")
+    if mean_rounding == 0 and size > t_rounding:
+        return Finding(Verdict.IMPOSSIBLE, "Equal means give a t of 0, whatever the data.")
+    return Finding(Verdict.OK, "As printed, t and means may belong together; no standard deviation follows from them.")
+
+
+def _share_of_one_arm(counts: tuple[int, int]) -> float:
+    """How much larger than the implied deviation the first arm's own may be, when the second does not vary at all.
+
+    Student pools squares over degrees of freedom, Welch over cases; which of both a document means, it rarely says.
+    """
+    first, second = counts
+    student = math.sqrt((first + second - 2) / (first - 1)) if first > 1 else math.inf
+    return max(student, math.sqrt(1 + first / second))
 
 
 def _needed_by(extremes: tuple[float, float], mean: float, count: int) -> float:

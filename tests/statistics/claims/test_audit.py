@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,21 @@ def test_a_tolerance_is_half_of_the_last_digit(value, rounding):
         ("at: 2024-01-15T14:23:00Z", "at: 2024-01-15T14:23:00", "timezone"),
         ("line: 14\n", "line: 0\n", "greater than or equal to 1"),
         ("count: {value: 3,", "count: {value: -3,", "none below 0"),
+        # Units that do not meet.
+        ("value: {value: 8, unit: minutes", "value: {value: 8, unit: months", "'months' cannot be converted into"),
+        ("value: {value: 8, unit: minutes", "value: {value: 8, unit: USD", "'USD' cannot be converted into 'minutes'"),
+        ("over: {value: 360, unit: days", "over: {value: 12, unit: months", "'months' cannot be converted into 'days'"),
+        (
+            "stated: {value: 30, unit: minutes}\n    check: {kind: service",
+            "stated: {value: 30, unit: clicks}\n    check: {kind: service",
+            "'clicks' cannot be converted into 'minutes'",
+        ),
+        ("stated: {value: 45, unit: minutes}", "stated: {value: 45, unit: month}", "converted into 'seconds'"),
+        ("costs: {value: 10, unit: USD,", "costs: {value: 10, unit: USD/month,", "'USD/month' cannot be converted"),
+        ("recurring: [{value: 48000, unit: USD/year", "recurring: [{value: 4000, unit: USD/month", "into 'USD/year'"),
+        ("one_time: [{value: 12000, unit: USD,", "one_time: [{value: 12000, unit: USD/year,", "into 'USD'"),
+        ("elsewhere: [{value: 0.5, unit: hours", "elsewhere: [{value: 0.5, unit: users", "'users' cannot"),
+        ("after: {mean: {value: 30, unit: minutes", "after: {mean: {value: 30, unit: years", "'years' cannot"),
     ],
 )
 def test_a_mistake_names_the_file_and_what_is_wrong(tmp_path, old, new, message):
@@ -111,8 +127,30 @@ def test_a_mistake_names_the_file_and_what_is_wrong(tmp_path, old, new, message)
     file.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         decks.load_deck(file)
-    assert f"{file}:" in str(caught.value)
+    assert re.match(rf"{re.escape(str(file))}:\d+: ", str(caught.value))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("stated: {value: 30, unit: minutes}\n    check: {kind: service", "stated: {value: 0.5, unit: hour}\n"
+         "    check: {kind: service"),
+        ("stated: {value: 45, unit: minutes}", "stated: {value: 0.75, unit: h}"),
+        ("value: {value: 8, unit: minutes", "value: {value: 480, unit: s"),
+        ("over: {value: 360, unit: days", "over: {value: 8640, unit: Hours"),
+        ("elsewhere: [{value: 0.5, unit: hours", "elsewhere: [{value: 0.5, unit: hour"),
+        ("elsewhere: [{value: 0.5, unit: hours", "elsewhere: [{value: 1800000, unit: ms"),
+        ("costs: {value: 10, unit: USD,", "costs: {value: 10, unit: usd,"),
+    ],
+)  # fmt: skip
+def test_the_same_in_another_unit_or_spelling_is_the_same(tmp_path, old, new):
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert old in text
+    file = tmp_path / "deck.yml"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    rows = claims_audit(load_decks(tmp_path)).to_pylist()
+    assert [row["verdict"] for row in rows if row["verdict"] != "OK"] == ["UNSUPPORTED"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -47,21 +46,61 @@ def test_the_implied_deviation_gives_the_t_back():
 
 def test_a_deviation_below_what_its_extremes_need_is_impossible():
     assert t_test(18.47, (94, 12.3), (156, 23), extremes=(35, 240)).verdict is Verdict.INCONSISTENT
-    assert t_test(40, (94, 12.3), (156, 23), extremes=(35, 240)).verdict is Verdict.IMPOSSIBLE
+    assert t_test(90, (94, 12.3), (156, 23), extremes=(35, 240)).verdict is Verdict.IMPOSSIBLE
 
 
-@given(st.lists(st.floats(1, 1e4), min_size=3, max_size=30))
-def test_data_that_exist_are_never_called_impossible(values):
-    arm = np.array(values)
-    deviation, mean = arm.std(ddof=1), arm.mean()
-    if deviation < 1e-6 * mean:
+@pytest.mark.filterwarnings("ignore:Precision loss")
+def test_one_arm_alone_may_hold_all_of_the_deviation():
+    # Sixteen values from 35 to 240, and an arm in which every value is the same.
+    arm, still = np.array([35.0, 240.0, *[94.0] * 14]), np.full(60, 12.3)
+    for is_pooled in (True, False):
+        t = stats.ttest_ind(arm, still, equal_var=is_pooled).statistic
+        found = t_test(t, (arm.mean(), 12.3), (16, 60), extremes=(35, 240))
+        assert found.verdict is not Verdict.IMPOSSIBLE
+
+
+arms = st.lists(st.integers(0, 300).map(float), min_size=2, max_size=30)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")
+@given(arms, arms, st.booleans(), st.integers(0, 2), st.integers(0, 2))
+def test_data_that_exist_are_never_called_impossible(one, other, is_pooled, t_digits, mean_digits):
+    first, second = np.array(one), np.array(other)
+    if first.std() + second.std() == 0:
         return
-    t = (mean / 2) / (deviation * math.sqrt(2 / arm.size))
-    found = t_test(t * (1 - 1e-9), (mean, mean / 2), (arm.size, arm.size), extremes=(arm.min(), arm.max()))
-    assert found.verdict is not Verdict.IMPOSSIBLE
+    t = stats.ttest_ind(first, second, equal_var=is_pooled).statistic
+    extremes = (first.min(), first.max())
+    exact = t_test(t, (first.mean(), second.mean()), (first.size, second.size), extremes=extremes)
+    assert exact.verdict is not Verdict.IMPOSSIBLE
+    printed = t_test(
+        round(t, t_digits),
+        (round(first.mean(), mean_digits), round(second.mean(), mean_digits)),
+        (first.size, second.size),
+        extremes=extremes,
+        rounding=(0.5 * 10**-t_digits, 10**-mean_digits),
+    )
+    assert printed.verdict is not Verdict.IMPOSSIBLE
 
 
-@pytest.mark.parametrize(("t", "means", "counts"), [(0, (1, 2), (5, 5)), (2, (1, 2), (1, 5)), (2, (0, 0), (5, 5))])
-def test_what_implies_nothing_is_named(t, means, counts):
-    found = t_test(t, means, counts)
-    assert (found.verdict, found.value) == (Verdict.IMPOSSIBLE, None)
+@pytest.mark.parametrize(
+    ("t", "means", "counts", "rounding", "verdict", "why"),
+    [
+        (0, (12, 12), (20, 20), (0, 0), Verdict.OK, "may belong together"),
+        (0, (0, 0), (5, 5), (0, 0), Verdict.OK, "may belong together"),
+        (0, (1, 2), (5, 5), (0, 0), Verdict.IMPOSSIBLE, "A t of 0 is of equal means"),
+        (0, (1, 2), (5, 5), (0.05, 0), Verdict.OK, "may belong together"),
+        (2, (0, 0), (5, 5), (0.5, 0), Verdict.IMPOSSIBLE, "Equal means give a t of 0"),
+        (2, (1, 1), (5, 5), (0.5, 1), Verdict.OK, "may belong together"),
+        (2, (1, 2), (1, 1), (0, 0), Verdict.IMPOSSIBLE, "fewer than three cases"),
+    ],
+)
+def test_what_implies_no_deviation_is_told_apart(t, means, counts, rounding, verdict, why):
+    found = t_test(t, means, counts, rounding=rounding)
+    assert (found.verdict, found.value) == (verdict, None)
+    assert why in found.reason
+
+
+def test_an_arm_of_one_case_has_a_t():
+    # Student's t pools: the other arm alone gives the deviation.
+    t = stats.ttest_ind([9.0], [1.0, 2.0, 6.0], equal_var=True).statistic
+    assert t_test(t, (9, 3), (1, 3)).value == pytest.approx(np.std([1, 2, 6], ddof=1))
