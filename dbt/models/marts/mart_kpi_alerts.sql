@@ -100,7 +100,7 @@ final as (
         {% for bound in ['centre', 'lower_limit', 'upper_limit'] -%}
         case
             when is_logarithmic then exp({{ bound }})
-            when unit = 'share' then least(greatest({{ bound }}, 0), 1)
+            when unit = 'share' and {{ bound }} is not null then least(greatest({{ bound }}, 0), 1)
             else {{ bound }}
         end as {{ bound }},
         {% endfor -%}

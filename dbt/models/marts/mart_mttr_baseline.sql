@@ -182,10 +182,10 @@ joined as (
         -- Of a month only what lies within the observation; one outside of it was not watched.
         case
             when
-                numbered.month_on is null
-                or (
-                    cast(numbered.month_on as timestamp) <= observed.observed_until_at
-                    and cast(numbered.month_on as timestamp) + interval 1 month > observed.observed_from_at
+                observed.observed_from_at is not null
+                and coalesce(cast(numbered.month_on as timestamp) <= observed.observed_until_at, true)
+                and coalesce(
+                    cast(numbered.month_on as timestamp) + interval 1 month > observed.observed_from_at, true
                 )
                 then greatest(
                     {{ seconds_between(
