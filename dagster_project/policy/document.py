@@ -5,7 +5,7 @@ No model of a particular file lives here.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,8 @@ class StrictModel(BaseModel):
 
 MAX_DEPTH = 50
 """How deep a document may be nested: far beyond any model, and far below where Python's own stack ends."""
+MOST_MERGED = 20_000
+"""Keys that merging (`<<`) may copy in one document: each level of `<<: [*a, *b]` may hold all levels below it."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,6 +44,11 @@ class _Loader(yaml.SafeLoader):
     """
 
     depth = 0
+    merged = merge_depth = 0
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._flattened: set[int] = set()
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
@@ -53,17 +60,25 @@ class _Loader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _wrong(key_node, "a key is a word, not a list or a mapping")
-            if key_node.tag.rsplit(":", 1)[-1] not in {"str", "merge"}:
-                raise _wrong(key_node, f"the key {key_node.value!r} is no word to YAML: quote it")
-            if key_node.value in seen:
-                raise _wrong(key_node, f"the key {key_node.value!r} is given twice: keep one")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Copy what is merged into a mapping: once, within bounds, and after its own keys were looked at."""
+        if id(node) in self._flattened:
+            return
+        self._flattened.add(id(node))
+        _require_words_once(node)
+        merges = [value for key, value in node.value if key.tag.endswith(":merge")]
+        for value in merges:
+            sources = [id(each) for each in value.value] if isinstance(value, yaml.SequenceNode) else []
+            if len(sources) != len(set(sources)):
+                raise _wrong(value, "the same mapping is merged twice: name it once")
+        self.merge_depth += 1
+        if self.merge_depth > MAX_DEPTH:
+            raise _wrong(node, f"merged over more than {MAX_DEPTH} mappings: no setting is")
+        super().flatten_mapping(node)
+        self.merge_depth -= 1
+        self.merged += len(node.value) if merges else 0
+        if self.merged > MOST_MERGED:
+            raise _wrong(node, f"merging copies more than {MOST_MERGED:,} keys: write them out")
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -71,6 +86,18 @@ class _Loader(yaml.SafeLoader):
         except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             kind = node.tag.rsplit(":", 1)[-1]
             raise _wrong(node, f"{str(node.value)[:60]!r} is no {kind} ({error}): mend it, or quote it") from None
+
+
+def _require_words_once(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _wrong(key_node, "a key is a word, not a list or a mapping")
+        if key_node.tag.rsplit(":", 1)[-1] not in {"str", "merge"}:
+            raise _wrong(key_node, f"the key {key_node.value!r} is no word to YAML: quote it")
+        if key_node.value in seen:
+            raise _wrong(key_node, f"the key {key_node.value!r} is given twice: keep one")
+        seen.add(key_node.value)
 
 
 def _wrong(node: yaml.Node, problem: str) -> yaml.constructor.ConstructorError:
