@@ -235,7 +235,10 @@ final as (
         cast(longest_open_minutes as double) as longest_open_minutes,
         as_of_at,
         cast(observed_days as double) as observed_days,
-        cast(n_incidents * 30.0 / observed_days as double) as incidents_per_30_days
+        -- Of less than a week nobody knows what its other days are like.
+        cast(
+            case when observed_days >= 7 then n_incidents * 30.0 / observed_days end as double
+        ) as incidents_per_30_days
     from joined
 )
 
