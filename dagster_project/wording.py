@@ -1,6 +1,6 @@
 """How times, durations, counts and text from outside are written for people, the same everywhere.
 
-No HTML, no Markdown and no SQL: whoever renders escapes.
+No HTML and no SQL: whoever renders escapes. Of Markdown only how text from outside is written in it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ FORMULA = (
 # Begins like one, and is none.
 NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _FORMULA, _NUMBER = re.compile(FORMULA), re.compile(NUMBER)
+
+
+LONGEST_CELL = 2_000
+_MARKS = re.compile(r"[\\`*_{}\[\]<>|#~&$!]")
+
+
+def markdown_cell(text: str) -> str:
+    """Text from outside on one line of Markdown: no mark-up, no HTML, no picture, no new column, nothing unseen."""
+    return _MARKS.sub(r"\\\g<0>", visible(text, LONGEST_CELL))
 
 
 def inert(cell: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -12,6 +13,7 @@ from dagster_project.wording import (
     clock,
     counted,
     duration,
+    markdown_cell,
     percent,
     quantity,
     revealed,
@@ -49,6 +51,29 @@ def test_nothing_hidden_is_left_in_visible_text(text):
     shown = visible(text)
     assert not {unicodedata.category(sign) for sign in shown} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
     assert visible(shown) == shown or len(shown) > LONGEST_TEXT
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![x](http://a/b.png)", r"\!\[x\](http://a/b.png)"),
+        ("a | <b> `c` **d** _e_", r"a \| \<b\> \`c\` \*\*d\*\* \_e\_"),
+        ("# one\n\n- two", r"\# one - two"),
+        ("&lt;b> \\| ~~x~~ $y$", r"\&lt;b\> \\\| \~\~x\~\~ \$y\$"),
+        ("a\u202eb\x00\x1b[31m", "a⟨U+202E⟩b⟨U+0000⟩⟨U+001B⟩\\[31m"),
+        ("12.5 % of 3,117,000 (50.95x)", "12.5 % of 3,117,000 (50.95x)"),
+    ],
+)
+def test_text_from_outside_is_no_markdown(text, shown):
+    assert markdown_cell(text) == shown
+
+
+@given(st.text())
+def test_a_cell_of_markdown_ends_nowhere_inside(text):
+    cell = markdown_cell(text)
+    assert not {unicodedata.category(sign) for sign in cell} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    # What is left when every escaped sign is taken out marks nothing up.
+    assert not set(re.sub(r"\\.", "", cell)) & set("\\`*_[]<>|#~&$!")
 
 
 def test_a_megabyte_is_cut_and_its_length_told():

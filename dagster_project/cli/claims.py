@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.cli.sections import Format, FormatOption, OutOption, Section, deliver
+from dagster_project.cli.sections import Format, FormatOption, OutOption, Section, as_markdown, deliver, require_place
 from dagster_project.replay import formats
 from dagster_project.statistics import claims as room
 from dagster_project.statistics.claims.audit import claims_audit
@@ -39,13 +39,15 @@ def check(
     out: OutOption = None,
 ) -> None:
     """Check the numeric claims of a deck; exit code 1 when one is not OK."""
+    require_place(out)
     rows = claims_audit({deck.stem: load_deck(deck)}).to_pylist()
     if format_ is Format.JSON:
-        deliver(formats.rows_as_json(rows), format_, out)
+        deliver(formats.rows_as_json(rows), out)
     elif format_ is Format.CSV:
-        deliver(formats.rows_as_csv([row | {"inputs": _said(row["inputs"])} for row in rows]), format_, out)
+        deliver(formats.rows_as_csv([row | {"inputs": _said(row["inputs"])} for row in rows]), out)
     else:
-        deliver(_sections(rows), format_, out)
+        answer = _sections(rows)
+        deliver(as_markdown(answer) if format_ is Format.MARKDOWN else answer, out)
     if any(row["verdict"] != Verdict.OK for row in rows):
         raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from dagster_project.cli.options import GenerationOption, ProjectOption
+from dagster_project.cli.sections import OutOption, deliver, require_place
 from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.settings import Project, find_project
 from dagster_project.statistics import marts, report
@@ -60,7 +61,7 @@ def compare(
         ),
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TEXT,
-    out: Annotated[Path | None, typer.Option(help="Write to this file.", show_default=False)] = None,
+    out: OutOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show how many incidents each arm has, no durations; store nothing.")
     ] = False,
@@ -71,7 +72,7 @@ def compare(
     project = find_project(project_dir)
     plans = load_plans(plan)
     wanted = _wanted(plan, plans, comparison_id)
-    _require_place(out)
+    require_place(out)
     published = generations.find(project.generations_dir, generation)
     with generations.open_generation(published) as connection:
         _prepare(connection, published, as_of)
@@ -80,7 +81,7 @@ def compare(
         else:
             judged = _judged(connection, wanted, project, published)
             only = None if comparison_id is None else [comparison_id]
-            _hand_over(_rendered(judged, published, format_, only), out)
+            deliver(_rendered(judged, published, format_, only), out)
     as_of_text = f", as of {utc(published.as_of)}" if published.as_of else ""
     stderr.print(f"generation {published.id}{as_of_text}", style="dim", highlight=False, soft_wrap=True)
 
@@ -93,14 +94,9 @@ def _wanted(file: Path, plans: ComparisonPlans, comparison_id: str | None) -> tu
     chosen = plans.chosen(comparison_id)
     if not chosen:
         hint = did_you_mean(comparison_id, (each.id for each in plans.comparisons))
-        raise typer.BadParameter(f"{file} has no comparison `{comparison_id}`; {hint}", param_hint="--id")
+        unknown = f"{file} has no comparison `{comparison_id}`"
+        raise typer.BadParameter(f"{unknown}; {hint}" if hint else unknown, param_hint="--id")
     return chosen
-
-
-def _require_place(out: Path | None) -> None:
-    """Refuse a file that cannot be written before anything is computed."""
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{out} is a folder, or lies in one that does not exist", param_hint="--out")
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, published: Generation, as_of: datetime | None) -> None:
@@ -141,11 +137,3 @@ def _rendered(judged: Judged, published: Generation, format_: Format, only: list
     if format_ is Format.JSON:
         return report.as_json(judged, published.id, only)
     return report.as_markdown(judged, only) if format_ is Format.MARKDOWN else revealed(report.as_text(judged, only))
-
-
-def _hand_over(text: str, out: Path | None) -> None:
-    if out is None:
-        typer.echo(text, nl=False)  # not through rich: a pipe gets the text as it is
-        return
-    out.write_text(text, encoding="utf-8")
-    stderr.print(f"written to {out}", highlight=False, soft_wrap=True)

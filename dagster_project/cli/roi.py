@@ -10,7 +10,7 @@ import typer
 
 from dagster_project.cli.options import ProjectOption
 from dagster_project.cli.roi_report import sections
-from dagster_project.cli.sections import Format, FormatOption, OutOption, deliver
+from dagster_project.cli.sections import Format, FormatOption, OutOption, as_markdown, deliver, require_place
 from dagster_project.replay import formats
 from dagster_project.settings import find_project
 from dagster_project.statistics import roi as estimates
@@ -63,17 +63,19 @@ def roi(
     CSV has the lines, a row a line and year; JSON has all tables as the warehouse has them.
     """
     file = find_project(project_dir).roi_file if config is None else config
+    require_place(out)
     given = {name: value for name, value in (("draws", draws), ("seed", seed)) if value is not None}
     plans = [plan.model_copy(update=given) for plan in _chosen(file, estimate)]
     effects = _effects(plans, project_dir)
     tables: dict[str, list[dict[str, Any]]] = {name: make(plans, effects).to_pylist() for name, make in TABLES.items()}
     if format_ is Format.JSON:
-        deliver(formats.rows_as_json([tables]), format_, out)
+        deliver(formats.rows_as_json([tables]), out)
     elif format_ is Format.CSV:
-        deliver(formats.rows_as_csv(tables["lines"]), format_, out)
+        deliver(formats.rows_as_csv(tables["lines"]), out)
     else:
         ids = sorted(plan.id for plan in plans)
-        deliver([section for each in ids for section in sections(each, tables)], format_, out)
+        answer = [section for each in ids for section in sections(each, tables)]
+        deliver(as_markdown(answer) if format_ is Format.MARKDOWN else answer, out)
 
 
 def _chosen(file: Path, estimate: str | None) -> Sequence[RoiPlan]:
@@ -84,9 +86,9 @@ def _chosen(file: Path, estimate: str | None) -> Sequence[RoiPlan]:
         return plans
     chosen = [plan for plan in plans if plan.id == estimate]
     if not chosen:
-        known = [plan.id for plan in plans]
-        near = did_you_mean(estimate, known)
-        raise typer.BadParameter(f"{file} has no estimate {estimate!r}{near}", param_hint="--estimate")
+        hint = did_you_mean(estimate, (plan.id for plan in plans))
+        unknown = f"{file} has no estimate {estimate!r}"
+        raise typer.BadParameter(f"{unknown}; {hint}" if hint else unknown, param_hint="--estimate")
     return chosen
 
 

@@ -5,6 +5,7 @@ What a section holds, `roi_report` and `claims` know.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,10 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_project.cli.terminal import stderr, stdout
-from dagster_project.wording import visible
+from dagster_project.wording import LONGEST_CELL, markdown_cell, visible
 
 WIDTH_OF_FILES = 140  # a file has no width; tables of money and sources need more than a terminal's 80
-LONGEST_CELL = 2_000
 
 
 class Format(StrEnum):
@@ -53,13 +53,28 @@ class Section:
     numbers: frozenset[int] = frozenset()
 
 
-def deliver(content: Sequence[Section] | str, format_: Format, out: Path | None) -> None:
-    """Print an answer, or write it to a file: sections as text or Markdown, a string as it is."""
-    if not isinstance(content, str) and format_ is Format.MARKDOWN:
-        content = as_markdown(content)
+def require_place(out: Path | None) -> None:
+    """Refuse a file that cannot be written; to be asked before anything is computed.
+
+    Raises
+    ------
+    typer.BadParameter
+        Names the option.
+    """
+    if out is None:
+        return
+    folder = out.absolute().parent
+    if out.is_dir() or not folder.is_dir():
+        raise typer.BadParameter(f"{out} is a folder, or lies in one that does not exist", param_hint="--out")
+    if not os.access(out if out.exists() else folder, os.W_OK):
+        raise typer.BadParameter(f"{out} may not be written", param_hint="--out")
+
+
+def deliver(content: Sequence[Section] | str, out: Path | None) -> None:
+    """Print an answer, or write it to a file: a string as it is, sections as text."""
     if out is None:
         if isinstance(content, str):
-            typer.echo(content, nl=False)
+            typer.echo(content, nl=False)  # not through rich: a pipe gets the text as it is
         else:
             show(content, stdout)
         return
@@ -88,14 +103,17 @@ def as_markdown(sections: Sequence[Section]) -> str:
     """Sections as Markdown."""
     lines: list[str] = []
     for section in sections:
-        lines += [f"## {_cell(section.title)}", ""]
+        lines += [f"## {markdown_cell(section.title)}", ""]
         for sentence in section.sentences:
-            lines += [_cell(sentence), ""]
+            lines += [markdown_cell(sentence), ""]
         if section.drawing:
             lines += ["```text", *section.drawing, "```", ""]
         if section.rows:
-            lines += ["| " + " | ".join(map(_cell, section.headings)) + " |", "|---" * len(section.headings) + "|"]
-            lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in section.rows]
+            lines += [
+                "| " + " | ".join(map(markdown_cell, section.headings)) + " |",
+                "|---" * len(section.headings) + "|",
+            ]
+            lines += ["| " + " | ".join(map(markdown_cell, row)) + " |" for row in section.rows]
             lines.append("")
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -115,9 +133,3 @@ def _table(section: Section) -> Table:
         style = "red" if place in section.marked else ""
         table.add_row(*(Text(visible(cell, LONGEST_CELL), style=style) for cell in row))
     return table
-
-
-def _cell(text: str) -> str:
-    # A cell of Markdown ends at a bar, and HTML in it would be HTML on a page.
-    shown = visible(text, LONGEST_CELL).replace("\\", "\\\\").replace("|", "\\|")
-    return shown.replace("<", "&lt;").replace("`", "\\`")

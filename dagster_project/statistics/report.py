@@ -14,6 +14,7 @@ from typing import Any
 from dagster_project.statistics.marts import Judged, Unanswered, tables
 from dagster_project.statistics.protocol import Estimate, StepResult
 from dagster_project.statistics.significance import Comparison
+from dagster_project.wording import markdown_cell
 
 WIDTH = 120
 """Columns of the table of steps in text, whatever the terminal: a file and a pipe get the same."""
@@ -90,25 +91,25 @@ def _text(each: Comparison | Unanswered) -> Iterator[str]:
 
 def _markdown(each: Comparison | Unanswered) -> Iterator[str]:
     verdict = each.verdict.value if isinstance(each, Comparison) else "NOT_COMPARABLE"
-    yield f"## {_cell(each.plan.question)}"
+    yield f"## {markdown_cell(each.plan.question)}"
     yield ""
-    yield f"**{verdict}.** {_cell(each.sentence)}"
+    yield f"**{verdict}.** {markdown_cell(each.sentence)}"
     if isinstance(each, Unanswered):
         return
     yield ""
     yield "| Step | Status | Estimate | Finding |"
     yield "|---|---|---|---|"
     for step in each.steps:
-        yield f"| {step.number} {step.name} | {step.status.value} | {_number(step)} | {_cell(step.finding)} |"
+        yield f"| {step.number} {step.name} | {step.status.value} | {_number(step)} | {markdown_cell(step.finding)} |"
     yield ""
     yield "### What may not be concluded"
     yield ""
-    yield from (f"- {_cell(text)}" for text in each.not_concluded)
+    yield from (f"- {markdown_cell(text)}" for text in each.not_concluded)
     if each.caveats:
         yield ""
         yield "### Caveats"
         yield ""
-        yield from (f"- {_cell(text)}" for text in each.caveats)
+        yield from (f"- {markdown_cell(text)}" for text in each.caveats)
     yield ""
     yield _registered(each)
 
@@ -126,10 +127,3 @@ def _number(step: StepResult) -> str:
         return ""
     ends = "" if main.low is None or main.high is None else f" ({main.low:.3g} to {main.high:.3g})"
     return f"{main.value:.3g}{ends}"
-
-
-def _cell(text: str) -> str:
-    """Text from outside in a cell: no mark-up, no new column, no new line."""
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())

@@ -48,6 +48,14 @@ def test_every_format_has_every_claim(tmp_path, format_):
         assert rows["incident-automation/wait-time-15562"]["stated"] == "'+15562%"
 
 
+@pytest.mark.parametrize("place", ["absent/claims.md", "."])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("dagster_project.cli.claims.claims_audit", lambda *_: pytest.fail("was computed"))
+    done = run("check", DECK, "--out", tmp_path / place)
+    assert done.exit_code == 2
+    assert "is a folder, or lies in one that does not exist" in " ".join(done.output.replace("│", " ").split())
+
+
 def test_what_is_wrong_is_said(tmp_path):
     assert isinstance(run("check", tmp_path / "absent.yml").exception, DocumentError)
     (tmp_path / "deck.yml").write_text("title: [\n")

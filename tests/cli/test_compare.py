@@ -40,7 +40,8 @@ def desk(hindcast):
                 cast(null as timestamp) as mitigated_at, cast(null as varchar) as mitigated_at_source,
                 false as is_open,
                 cast(null as double) as time_to_detect_seconds, cast(null as double) as time_to_acknowledge_seconds,
-                cast(null as double) as time_to_mitigate_seconds, seconds as time_to_resolve_seconds
+                cast(null as double) as time_to_mitigate_seconds, seconds as time_to_resolve_seconds,
+                cast(null as varchar) as clock_problem
             from (
                 select
                     n, timestamp '2026-01-01' + to_hours(7 * n) as started_at,

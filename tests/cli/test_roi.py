@@ -21,6 +21,11 @@ def run(*arguments):
     return CliRunner().invoke(app, ["roi", *map(str, arguments)])
 
 
+def said(done):
+    """The words of an error, whose frame breaks lines."""
+    return " ".join(done.output.replace("│", " ").split())
+
+
 @pytest.fixture
 def project(tmp_path):
     (tmp_path / "data").mkdir()
@@ -95,14 +100,23 @@ def test_markdown_keeps_cells_and_tags_apart(tmp_path):
     config = tmp_path / "roi.yml"
     config.write_text(CONFIG.read_text().replace("label: Licence\n", "label: 'a | <b>'\n"))
     done = run("--config", config, "--estimate", "whitepaper", "--format", "markdown")
-    assert r"| a \| &lt;b> | 0 | 48,000 |" in done.output
+    assert r"| a \| \<b\> | 0 | 48,000 |" in done.output
+
+
+@pytest.mark.parametrize("place", ["absent/roi.md", "."])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("dagster_project.cli.roi.TABLES", {"summary": lambda *_: pytest.fail("was computed")})
+    done = run("--config", CONFIG, "--estimate", "whitepaper", "--out", tmp_path / place)
+    assert done.exit_code == 2
+    assert "--out" in said(done)
+    assert "is a folder, or lies in one that does not exist" in said(done)
 
 
 def test_what_is_wrong_is_said(tmp_path):
     assert isinstance(run("--config", tmp_path / "absent.yml").exception, DocumentError)
     unknown = run("--config", CONFIG, "--estimate", "whitepapr")
     assert unknown.exit_code == 2
-    assert "whitepaper" in unknown.output
+    assert "has no estimate 'whitepapr'; did you mean `whitepaper`?" in said(unknown)
     (tmp_path / "roi.yml").write_text("estimates: []\n")
     assert run("--config", tmp_path / "roi.yml").exit_code == 2
     assert run("--config", CONFIG, "--draws", 5).exit_code == 2
