@@ -48,8 +48,9 @@ class Arm:
         Length of the time during which an incident could have entered the arm and been seen.
     excluded
         Incidents that the plan left out of this arm, with its reasons.
-    excluded_durations, excluded_ages
-        Of those: seconds on the clock, NaN when open or missing, and seconds from the start to the end of the data.
+    excluded_durations, excluded_ages, excluded_is_open
+        Of those: seconds on the clock, NaN when open or missing, seconds from the start to the end of the data, and
+        whether they are open.
     systems
         System of each incident, which with its id names a row of `fct_incidents`; empty when nobody asked.
     observed_from
@@ -75,6 +76,7 @@ class Arm:
     caveats: tuple[str, ...] = ()
     excluded_durations: Floats = field(default_factory=lambda: np.empty(0))
     excluded_ages: Floats = field(default_factory=lambda: np.empty(0))
+    excluded_is_open: Flags = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     systems: Labels = field(default_factory=lambda: np.empty(0, dtype=np.str_))
     observed_from: np.datetime64 | None = None
 
@@ -106,7 +108,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class DataSpan:
-    """First and last start among the incidents that a plan speaks of, and the latest time any of them names."""
+    """First and last start among the incidents that a plan speaks of, and the latest time any of them names.
+
+    Of incidents whose clocks do not contradict each other.
+    """
 
     first: datetime
     last: datetime
@@ -126,6 +131,9 @@ CLOCK_ENDS = {
     ClockName.CLOSE: "closed_at",
 }
 
+CONSISTENT = {"none": "", "never_resolved": "closed, never resolved", "no_time": "over, no time of it"}
+"""Values of `clock_problem` that leave the times of an incident true; int_incident_durations has the same."""
+
 FILTER_COLUMNS = {
     "system": "system",
     "severity": "severity",
@@ -137,14 +145,25 @@ FILTER_COLUMNS = {
 
 
 def data_span(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> DataSpan | None:
-    """The time that `marts.fct_incidents` covers for the incidents of `plan.where`; None when it has none."""
+    """The time that `marts.fct_incidents` covers for the incidents of `plan.where`; None when it has none.
+
+    Incidents whose clocks contradict each other do not move it: one mistyped year would make every frequency and every
+    age absurd. Where all contradict themselves, their starts are all there is.
+    """
     condition, values = _condition(plan.where)
+    consistent = "(where coalesce(clock_problem, '') in ($none, $never_resolved, $no_time))"
     query = (
-        exp.select("min(started_at)", "max(started_at)", "max(greatest(started_at, resolved_at, closed_at))")
+        exp.select(
+            f"coalesce(min(started_at) filter {consistent}, min(started_at))",
+            f"coalesce(max(started_at) filter {consistent}, max(started_at))",
+            f"coalesce(max(greatest(started_at, resolved_at, closed_at)) filter {consistent}, max(started_at))",
+            dialect="duckdb",
+        )
         .from_("marts.fct_incidents")
         .where(condition)
     )
-    ((first, last, end),) = connection.execute(query.sql(dialect="duckdb"), values).fetchall()
+    parameters = {**values, **CONSISTENT}
+    ((first, last, end),) = connection.execute(query.sql(dialect="duckdb"), parameters).fetchall()
     return None if first is None else DataSpan(first, last, end)
 
 
@@ -263,7 +282,7 @@ def _arm(
     kept = ~np.asarray(rows["is_excluded"], dtype=np.bool_)
     every_duration = np.ma.filled(np.ma.asarray(rows["duration"], dtype=np.float64), np.nan)
     ages, durations = np.asarray(rows["age"], dtype=np.float64), every_duration[kept]
-    is_open = np.asarray(rows["is_open"], dtype=np.bool_)[kept] & np.isnan(durations)
+    is_open = np.asarray(rows["is_open"], dtype=np.bool_) & np.isnan(every_duration)
 
     def labels(name: str) -> Labels:
         return np.asarray(rows[name], dtype=np.str_)[kept]
@@ -274,7 +293,7 @@ def _arm(
         incident_ids=labels("incident_id"),
         durations=durations,
         ages=ages[kept],
-        is_open=is_open,
+        is_open=is_open[kept],
         severities=labels("severity"),
         services=labels("service_name"),
         teams=labels("team"),
@@ -286,6 +305,7 @@ def _arm(
         caveats=caveats,
         excluded_durations=every_duration[~kept],
         excluded_ages=ages[~kept],
+        excluded_is_open=is_open[~kept],
         systems=labels("system"),
         observed_from=np.datetime64(observed[0], "us"),
     )

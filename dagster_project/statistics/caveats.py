@@ -9,15 +9,15 @@ from dagster_project.statistics.accelerated import AcceleratedFit
 from dagster_project.statistics.arms import Arm
 from dagster_project.statistics.downtime import DowntimeEffect
 from dagster_project.statistics.durations import Tier
-from dagster_project.statistics.effects import RateEffect
 from dagster_project.statistics.evidence import Effects
-from dagster_project.statistics.frequency import dispersion
+from dagster_project.statistics.frequency import RateEffect, dispersion
 from dagster_project.statistics.history import History
 from dagster_project.statistics.mix import MixSplit, StandardisedRatio
 from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.plan import ComparisonPlan, Estimand, SliceColumn
 from dagster_project.statistics.samples import Case
-from dagster_project.statistics.verdict import Outcome, Verdict, counted
+from dagster_project.statistics.verdict import Outcome, Verdict
+from dagster_project.wording import counted
 
 MIX_WORTH_SAYING = 0.8
 BURSTS_WORTH_SAYING = 1.5

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from dagster_project.statistics.survival import Lifetimes, kaplan_meier, quantile
+
 Floats = npt.NDArray[np.float64]
 
 FEW, ENOUGH = 5, 20
@@ -85,6 +87,7 @@ def describe(ended: Floats, open_ages: Floats | None = None, *, confidence: floa
     if tier is Tier.DOTS:
         return DurationSummary(n, int(ages.size), tier, minimum=float(ended.min()), maximum=float(ended.max()))
     low, centre, high = geometric_mean(ended, confidence=confidence)
+    curve = kaplan_meier(Lifetimes.of(ended, ages))
     mean, deviation = float(ended.mean()), float(ended.std(ddof=1))
     return DurationSummary(
         n=n,
@@ -95,8 +98,8 @@ def describe(ended: Floats, open_ages: Floats | None = None, *, confidence: floa
         geometric_mean=centre,
         geometric_mean_low=low,
         geometric_mean_high=high,
-        median=censored_quantile(ended, ages, 0.5),
-        p90=censored_quantile(ended, ages, 0.9),
+        median=quantile(curve, 0.5).value,
+        p90=quantile(curve, 0.9).value,
         mean=mean,
         standard_deviation=deviation,
         coefficient_of_variation=deviation / mean,
@@ -111,25 +114,3 @@ def geometric_mean(ended: Floats, *, confidence: float = 0.95) -> tuple[float, f
     centre = float(logs.mean())
     half = float(stats.t.ppf((1 + confidence) / 2, logs.size - 1) * logs.std(ddof=1) / math.sqrt(logs.size))
     return math.exp(centre - half), math.exp(centre), math.exp(centre + half)
-
-
-def censored_quantile(ended: Floats, open_ages: Floats, share: float) -> float | None:
-    """Duration that a `share` of incidents does not outlast, open ones taken as lasting at least their age.
-
-    Kaplan-Meier curve by scipy; where the curve is flat exactly at 1 - share the middle of the flat piece is
-    taken, as R's `survfit` does, so that without open incidents the median is the usual one. None when so many
-    are open that the curve does not come down that far.
-    """
-    curve = stats.ecdf(stats.CensoredData.right_censored(*_with_flags(ended, open_ages))).sf
-    times, surviving = curve.quantiles, curve.probabilities
-    reached = np.flatnonzero(surviving <= 1 - share + 1e-12)
-    if reached.size == 0:
-        return None
-    first = reached[0]
-    below = np.flatnonzero(surviving < 1 - share - 1e-12)
-    return float(times[first] if below.size == 0 else (times[first] + times[below[0]]) / 2)
-
-
-def _with_flags(ended: Floats, open_ages: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    values = np.concatenate([ended, open_ages])
-    return values, np.arange(values.size) >= ended.size

@@ -1,4 +1,4 @@
-"""Effect sizes and tests of two arrays of durations or two counts. What they mean together is `significance.py`."""
+"""Effect sizes and tests of two arrays of durations. Counts are `frequency.py`; what it all means, `verdict.py`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-
-from dagster_project.statistics.frequency import RateEffect, dispersion, rate_ratio
-from dagster_project.statistics.permutation import PermutationTest, permutation_test
-
-__all__ = ["PermutationTest", "RateEffect", "dispersion", "permutation_test", "rate_ratio"]
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.str_]

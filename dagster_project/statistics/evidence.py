@@ -8,24 +8,22 @@ import numpy as np
 
 from dagster_project.statistics.accelerated import AcceleratedFit, accelerated_failure_time
 from dagster_project.statistics.downtime import DowntimeEffect, downtime_effect
-from dagster_project.statistics.durations import FEW, Tier
+from dagster_project.statistics.durations import Tier
 from dagster_project.statistics.effects import (
-    PermutationTest,
     RankTest,
-    RateEffect,
     RatioEffect,
     WelchTest,
     clustered_log_difference,
     mann_whitney,
-    permutation_test,
     ratio_of,
     welch,
 )
 from dagster_project.statistics.frequency import (
     DispersionTest,
-    NegativeBinomialEffect,
+    QuasiPoissonEffect,
+    RateEffect,
     dispersion_test,
-    negative_binomial_ratio,
+    quasi_poisson_ratio,
     weekly_counts,
 )
 from dagster_project.statistics.gates import mix_overlap
@@ -41,19 +39,22 @@ from dagster_project.statistics.interruption import (
 )
 from dagster_project.statistics.mix import MixSplit, StandardisedRatio, split_by_mix, standardised_ratio
 from dagster_project.statistics.not_possible import NotPossible
+from dagster_project.statistics.permutation import PermutationTest, permutation_test
 from dagster_project.statistics.plan import Estimand, Side, SliceColumn
 from dagster_project.statistics.power import ResampledRisks, minimal_detectable_log_ratio, resampled_risks
+from dagster_project.statistics.restricted import RestrictedChecks, halves, restricted_checks
 from dagster_project.statistics.robustness import (
     StandardisedDifference,
     hedges_g,
     intention_to_treat,
     without_largest,
 )
-from dagster_project.statistics.samples import Case, Sample
+from dagster_project.statistics.samples import Case
 from dagster_project.statistics.slices import Slice, exploratory
 from dagster_project.statistics.survival import RestrictedMeanDifference, restricted_mean_difference
 
 SKIPPED = NotPossible("skipped_by_tier", "an arm has fewer than 20 incidents")
+NO_OBSERVATION = NotPossible("no_observation", "an arm has no time of observation")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Effects:
     `with_open` counts open incidents, `accelerated` does so within severity and service. `within_baseline` is the
     second half of the baseline over its first, where the plan has a cut-over: what a cut-over at which nothing
     happened would have shown. `kind_overlap` is the share of the mix that the arms have in common, by service, team and
-    category, without those that the plan itself told apart.
+    category, without those that the plan itself told apart. `checks` are made where the restricted mean decides, whose
+    `cause` is found in its own measure.
     """
 
     welch: WelchTest
@@ -92,10 +94,11 @@ class Effects:
     accelerated: AcceleratedFit | NotPossible
     downtime: DowntimeEffect | NotPossible
     dispersion: DispersionTest | NotPossible
-    negative_binomial: NegativeBinomialEffect | NotPossible
+    overdispersed: QuasiPoissonEffect | NotPossible
     log_rank: LogRankTest | NotPossible
     hazard: HazardRatio | NotPossible
     restricted: RestrictedMeanDifference | NotPossible
+    checks: RestrictedChecks | None
     permutation: PermutationTest
     ranks: RankTest
     hedges: StandardisedDifference | NotPossible
@@ -112,10 +115,6 @@ class Effects:
     mix_overlap: float
     kind_overlap: dict[SliceColumn, float]
 
-    @property
-    def ratio_with_open(self) -> float | None:
-        return self.with_open.ratio if isinstance(self.with_open, AcceleratedFit) else None
-
 
 def effects_of(case: Case) -> Effects:
     """Steps 3 to 11 of two comparable arms; what needs 20 incidents an arm is skipped below."""
@@ -123,7 +122,9 @@ def effects_of(case: Case) -> Effects:
     is_full = case.tier is Tier.FULL
     test = welch(first.logs, second.logs, confidence=case.confidence)
     severities = case.strata(SliceColumn.SEVERITY)
-    counts = _weekly(case)
+    spread = dispersion_test(*_weekly(case)) if is_full else SKIPPED
+    restricted = _restricted(case) if is_full else SKIPPED
+    checks = _checks(case, restricted)
     clustered = clustered_log_difference(first.logs, second.logs, first.days, second.days, confidence=case.confidence)
     detectable = minimal_detectable_log_ratio(
         first.count, second.count, test.standard_error, alpha=case.level, power=plan.power
@@ -134,13 +135,14 @@ def effects_of(case: Case) -> Effects:
         with_open=accelerated_failure_time(first.lifetimes, second.lifetimes, confidence=case.confidence),
         accelerated=_accelerated(case) if is_full else SKIPPED,
         downtime=_downtime(case) if is_full else SKIPPED,
-        dispersion=dispersion_test(*counts) if is_full else SKIPPED,
-        negative_binomial=negative_binomial_ratio(*counts, confidence=case.confidence) if is_full else SKIPPED,
+        dispersion=spread,
+        overdispersed=_overdispersed(case, spread),
         log_rank=log_rank(first.lifetimes, second.lifetimes, case.severity_strata()) if is_full else SKIPPED,
         hazard=hazard_ratio(first.lifetimes, second.lifetimes, case.severity_strata(), confidence=case.confidence)
         if is_full
         else SKIPPED,
-        restricted=_restricted(case) if is_full or plan.estimand is Estimand.RESTRICTED_MEAN else SKIPPED,
+        restricted=restricted,
+        checks=checks,
         permutation=permutation_test(
             first.logs,
             second.logs,
@@ -156,10 +158,12 @@ def effects_of(case: Case) -> Effects:
         if is_full
         else SKIPPED,
         clustered=None if clustered is None else RatioEffect(*(float(np.exp(value)) for value in clustered)),
-        within_baseline=_within(first, case.confidence) if plan.baseline.side is Side.BEFORE else None,
+        within_baseline=halves(first.logs, first.started_at, case.confidence)
+        if plan.baseline.side is Side.BEFORE
+        else None,
         adjusted=standardised_ratio(first.logs, second.logs, severities, confidence=case.confidence),
         mixes=mixes_of(case),
-        cause=_cause(case) if is_full else Cause(SKIPPED, SKIPPED, SKIPPED),
+        cause=_cause(case, checks) if is_full else Cause(SKIPPED, SKIPPED, SKIPPED),
         slices=exploratory(case) if is_full else (),
         detectable_cut=float(1 - np.exp(-detectable)),
         risks=_risks(case) if is_full else SKIPPED,
@@ -169,7 +173,7 @@ def effects_of(case: Case) -> Effects:
 
 
 def primary_effect(case: Case, effects: Effects, rate: RateEffect | None) -> Primary | NotPossible:
-    """The number of the plan's estimand; weekly counts that come in bursts take the negative binomial interval."""
+    """The number of the plan's estimand; of frequencies the interval that allows for bursts, where it can be had."""
     if case.plan.estimand is Estimand.GEOMETRIC_MEAN_RATIO:
         ratio = effects.ratio
         return Primary(ratio.ratio, ratio.low, ratio.high, effects.welch.p_value, "Welch on logs")
@@ -178,9 +182,9 @@ def primary_effect(case: Case, effects: Effects, rate: RateEffect | None) -> Pri
         if isinstance(found, NotPossible):
             return found
         return Primary(found.ratio, found.ratio_low, found.ratio_high, found.p_value, "restricted means")
-    bursts = effects.negative_binomial
-    if isinstance(bursts, NegativeBinomialEffect):
-        return Primary(bursts.ratio, bursts.low, bursts.high, bursts.p_value, "negative binomial")
+    bursts = effects.overdispersed
+    if isinstance(bursts, QuasiPoissonEffect):
+        return Primary(bursts.ratio, bursts.low, bursts.high, bursts.p_value, "quasi-Poisson")
     if rate is None or rate.ratio is None or rate.low is None or rate.high is None:
         return NotPossible("no_rate", "the arms' times of observation give no ratio of frequencies")
     return Primary(rate.ratio, rate.low, rate.high, rate.p_value, "exact Poisson")
@@ -199,7 +203,7 @@ def _accelerated(case: Case) -> AcceleratedFit | NotPossible:
 def _downtime(case: Case) -> DowntimeEffect | NotPossible:
     baseline, candidate = case.baseline, case.candidate
     if min(baseline.arm.days, candidate.arm.days) <= 0:
-        return NotPossible("no_observation", "an arm has no time of observation")
+        return NO_OBSERVATION
     return downtime_effect(
         baseline.lifetimes,
         candidate.lifetimes,
@@ -231,13 +235,20 @@ def _weekly(case: Case) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...
     )
 
 
-def _within(sample: Sample, confidence: float) -> RatioEffect | None:
-    """The later half of an arm over its earlier half; None when a half is below 5 or does not vary."""
-    values = sample.logs[np.argsort(sample.started_at, kind="stable")]
-    earlier, later = values[: values.size // 2], values[values.size // 2 :]
-    if earlier.size < FEW or np.ptp(earlier) == 0 or np.ptp(later) == 0:
+def _overdispersed(case: Case, spread: DispersionTest | NotPossible) -> QuasiPoissonEffect | NotPossible:
+    first, second = case.baseline.arm, case.candidate.arm
+    if isinstance(spread, NotPossible):
+        return spread
+    if min(first.days, second.days) <= 0:
+        return NO_OBSERVATION
+    counts = (first.count, first.days), (second.count, second.days)
+    return quasi_poisson_ratio(*counts, spread, confidence=case.confidence)
+
+
+def _checks(case: Case, restricted: RestrictedMeanDifference | NotPossible) -> RestrictedChecks | None:
+    if case.plan.estimand is not Estimand.RESTRICTED_MEAN or isinstance(restricted, NotPossible):
         return None
-    return ratio_of(welch(earlier, later, confidence=confidence))
+    return restricted_checks(case, is_shorter=restricted.difference < 0)
 
 
 def mixes_of(case: Case) -> dict[SliceColumn, MixSplit]:
@@ -260,15 +271,15 @@ def _kind_overlap(case: Case) -> dict[SliceColumn, float]:
     }
 
 
-def _cause(case: Case) -> Cause:
+def _cause(case: Case, checks: RestrictedChecks | None) -> Cause:
     plan, (first, second) = case.plan, (case.baseline, case.candidate)
     if plan.cut_over_at is None or (plan.baseline.side, plan.candidate.side) != (Side.BEFORE, Side.AFTER):
         none = NotPossible(
             "no_cut_over", "the arms differ by something else than time, so there is no cut-over to test"
         )
         return Cause(none, none, none)
-    logs = np.concatenate([first.logs, second.logs])
-    started_at = np.concatenate([first.started_at, second.started_at])
+    logs = np.concatenate([first.logs, second.logs] if checks is None else checks.scores)
+    started_at = np.concatenate([first.started_at, second.started_at] if checks is None else checks.started_at)
     cut_over = np.datetime64(plan.cut_over_at, "us")
     begin, after = first.arm.observed_from, second.arm.observed_from
     end = None if after is None else after + np.timedelta64(round(second.arm.days * 86_400e6), "us")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dagster_project.statistics.arms import NOT_RECORDED, Arm, Labels
+from dagster_project.statistics.arms import NOT_RECORDED, Arm, Flags, Floats, Labels
 from dagster_project.statistics.durations import FEW
 from dagster_project.statistics.plan import ComparisonPlan
+from dagster_project.wording import counted
 
 SOURCES_IN_COMMON = 0.9
 """Share of times that must come from the same fields; a few taken from a second system do not spoil an arm."""
@@ -31,12 +32,18 @@ def first_refusal(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusa
     return None
 
 
-def usable_durations(plan: ComparisonPlan, arm: Arm) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The arm's positive durations; zeros become half a step when the plan states the clock's step."""
-    measured = arm.durations[arm.measured]
+def is_usable(plan: ComparisonPlan, arm: Arm) -> Flags:
+    """Incidents with a positive time on the clock, and those with zero where the plan states the clock's step."""
+    is_positive: Flags = arm.durations > 0
     if plan.clock_resolution_seconds is not None:
-        measured = np.where(measured == 0, plan.clock_resolution_seconds / 2, measured)
-    return measured[measured > 0]
+        is_positive = arm.durations >= 0
+    return is_positive  # a NaN is neither
+
+
+def usable_durations(plan: ComparisonPlan, arm: Arm) -> Floats:
+    """Their durations; zeros are half a step."""
+    usable = arm.durations[is_usable(plan, arm)]
+    return np.where(usable == 0, (plan.clock_resolution_seconds or 0.0) / 2, usable)
 
 
 def mix_overlap(baseline: Labels, candidate: Labels) -> float:
@@ -71,10 +78,10 @@ def _most_common(labels: Labels) -> str:
 
 def _repeated_incidents(_plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal | None:
     if both := np.intersect1d(baseline.incident_ids, candidate.incident_ids).size:
-        return Refusal("overlapping_arms", f"{_count(both, 'incident')} stand in both arms")
+        return Refusal("overlapping_arms", f"{counted(both, 'incident')} stand in both arms")
     for arm in (baseline, candidate):
         if repeated := arm.count - np.unique(arm.incident_ids).size:
-            return Refusal("repeated_incidents", f"{arm.label} holds {_count(repeated, 'incident')} twice")
+            return Refusal("repeated_incidents", f"{arm.label} holds {counted(repeated, 'incident')} twice")
     return None
 
 
@@ -96,7 +103,7 @@ def _negative(_plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal |
         if negative := int((arm.durations < 0).sum()):
             return Refusal(
                 "negative_times",
-                f"{_count(negative, 'incident')} of {arm.label} ended before beginning: repair the clock",
+                f"{counted(negative, 'incident')} of {arm.label} ended before beginning: repair the clock",
             )
     return None
 
@@ -107,9 +114,9 @@ def _too_few(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal | N
         if n >= FEW:
             continue
         if arm.open_count == arm.count:
-            return Refusal("all_open", f"none of the {_count(arm.count, 'incident')} of {arm.label} has ended")
+            return Refusal("all_open", f"none of the {counted(arm.count, 'incident')} of {arm.label} has ended")
         return Refusal(
-            "too_few", f"{arm.label} has {_count(n, 'incident')} with a time on the clock, and {FEW} are the least"
+            "too_few", f"{arm.label} has {counted(n, 'incident')} with a time on the clock, and {FEW} are the least"
         )
     return None
 
@@ -139,7 +146,7 @@ def _all_equal(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> Refusal |
         ]
         return Refusal(
             "all_equal",
-            f"all {_count(durations.size, 'incident')} of {arm.label} last exactly {durations[0]:,.0f} s"
+            f"all {counted(durations.size, 'incident')} of {arm.label} last exactly {durations[0]:,.0f} s"
             + "".join(f", {each}" for each in also)
             + ": such a length was set, not measured",
         )
@@ -160,10 +167,6 @@ def _no_common_severity(plan: ComparisonPlan, baseline: Arm, candidate: Arm) -> 
 def _mix(arm: Arm) -> str:
     names, counts = np.unique(arm.severities, return_counts=True)
     return ", ".join(f"{name} {count / arm.count:.0%}" for name, count in zip(names, counts, strict=True))
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 GATES: tuple[Callable[[ComparisonPlan, Arm, Arm], Refusal | None], ...] = (

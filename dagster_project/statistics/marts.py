@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dagster_project.statistics import figures, schemas
 from dagster_project.statistics.arms import Arm, data_span, read_arm
-from dagster_project.statistics.columns import FLAG, NUMBER, TEXT, TEXTS, TIME, WHOLE, described, finite
+from dagster_project.statistics.columns import finite
 from dagster_project.statistics.history import UNREGISTERED, History, data_sha256
 from dagster_project.statistics.plan import ComparisonPlan
 from dagster_project.statistics.result_row import as_row, planned
@@ -23,11 +23,6 @@ from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
 from dagster_project.statistics.significance import Asked, Comparison, compare_together, refused_without_data
 from dagster_project.statistics.verdict import Verdict
 from dagster_project.warehouse import plan_registry
-
-__all__ = [
-    "FLAG", "NUMBER", "SIGNIFICANCE_SCHEMA", "TEXT", "TEXTS", "TIME", "WHOLE", "as_row", "described", "finite",
-    "significance",
-]  # fmt: skip
 
 Progress = Callable[[str], None]
 
@@ -103,9 +98,11 @@ def judge(
                 unanswered.append(Unanswered(plan, refusal.code, f"Not comparable: {refusal.reason}."))
                 continue
             asked.append(Asked(plan, *arms, registry.history(plan, *arms) if registry else UNREGISTERED))
-        found += compare_together(asked)
+        found += compare_together(asked, absent=len(members) - len(asked))
     if registry is not None:
-        plan_registry.record(registry.state_file, (_look(each, registry) for each in found))
+        # Arms that were refused have shown no effect, so nobody has looked.
+        seen = (_look(each, registry) for each in found if each.effects is not None)
+        plan_registry.record(registry.state_file, seen)
     return Judged(tuple(sorted(found, key=lambda each: each.plan.id)), tuple(unanswered))
 
 

@@ -47,19 +47,16 @@ class MixRow:
 class MixSplit:
     """The change of the mean log and of the mean (in the unit of the durations) in a part of mix and a part within.
 
-    `alone_log` and `alone` are of the mix what comes from kinds that stand in one arm only. Where that is much, the
-    split says that the arms hold other things, not that the mix made the difference; `warning` names those kinds.
-    `overlap` is the share of the mix that both arms have in common.
+    `overlap` is the share of the mix that both arms have in common. Where it is small, the split says that the arms
+    hold other things, not that the mix made the difference; `warning` names the kinds that stand in one arm only.
     """
 
     rows: tuple[MixRow, ...]
     change_log: float
     mix_log: float
-    alone_log: float
     within_log: float
     change: float
     mix: float
-    alone: float
     within: float
     overlap: float
     warning: str | None
@@ -142,7 +139,6 @@ def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit
     means = _means(baseline, candidate, kinds, counts)
     log_mix, log_within = _parts(shares, log_means)
     mix, within = _parts(shares, means)
-    shared = (counts > 0).all(axis=1)
     rows = tuple(
         MixRow(
             name=str(name),
@@ -165,11 +161,9 @@ def split_by_mix(baseline: Floats, candidate: Floats, kinds: Strata) -> MixSplit
         rows=rows,
         change_log=float(np.log(candidate).mean() - np.log(baseline).mean()),
         mix_log=float(log_mix.sum()),
-        alone_log=float(log_mix[~shared].sum()),
         within_log=float(log_within.sum()),
         change=float(candidate.mean() - baseline.mean()),
         mix=float(mix.sum()),
-        alone=float(mix[~shared].sum()),
         within=float(within.sum()),
         overlap=float(shares.min(axis=1).sum()),
         warning=_warning(rows),

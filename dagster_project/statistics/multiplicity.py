@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from statsmodels.stats.multitest import multipletests
 
-FAMILY_AT_MOST = 3
-"""Primary questions of one plan: with more, none of them is primary."""
 FALSE_DISCOVERY_RATE = 0.10
 """Share of the slices reported as different that may be so by chance: they say where to look, not what is true."""
 
@@ -23,18 +21,14 @@ class AdjustedTest:
     is_rejected: bool
 
 
-def holm(
-    p_values: Mapping[str, float], *, alpha: float = 0.05, at_most: int = FAMILY_AT_MOST
-) -> tuple[AdjustedTest, ...]:
+def holm(p_values: Mapping[str, float], *, alpha: float = 0.05) -> tuple[AdjustedTest, ...]:
     """Holm's step-down adjustment (Holm 1979): the chance of any false positive in the family is at most `alpha`.
 
     Raises
     ------
     ValueError
-        With more than `at_most` p values, or one outside 0 to 1.
+        When a p value lies outside 0 to 1.
     """
-    if len(p_values) > at_most:
-        raise ValueError(f"a primary family has at most {at_most} questions, got {len(p_values)}")
     return _adjusted(p_values, alpha, "holm")
 
 

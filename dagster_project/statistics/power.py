@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +24,6 @@ BATCH_VALUES = 4_000_000
 """Durations drawn at once, 32 MB."""
 
 
-class Statistic(StrEnum):
-    """What is compared between the arms."""
-
-    MEAN = "mean"
-    GEOMETRIC_MEAN = "geometric mean"
-
-
 @dataclass(frozen=True)
 class ResampledRisks:
     """How often arms of these sizes, drawn from the same incidents, mislead.
@@ -39,17 +31,14 @@ class ResampledRisks:
     Attributes
     ----------
     wrong_sign
-        Share of draws in which the candidate looks worse although every one of its incidents is `gain` shorter.
+        Share of draws in which the candidate's mean looks worse although every one of its incidents is `gain` shorter.
     as_large_by_chance
         Share of draws in which the candidate looks at least `observed` better or worse although nothing changed, on
         the side that was observed.
     observed
-        Baseline's statistic minus the candidate's, in the unit of the durations; positive is a gain.
-    is_binned
-        Whether the durations of an arm were drawn by bins of neighbouring values, because singly would take too long.
+        Baseline's mean minus the candidate's, in the unit of the durations; positive is a gain.
     """
 
-    statistic: Statistic
     gain: float
     wrong_sign: float
     as_large_by_chance: float
@@ -57,12 +46,6 @@ class ResampledRisks:
     baseline_drawn: int
     candidate_drawn: int
     resamples: int
-    is_binned: bool
-
-
-def sample_size(effect_size: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Incidents an arm needs for a two-sided t test to see `effect_size` standard deviations (63.77 for 0.5)."""
-    return float(TTestIndPower().solve_power(effect_size=effect_size, alpha=alpha, power=power))
 
 
 def minimal_detectable_log_ratio(
@@ -96,7 +79,6 @@ def resampled_risks(
     observed: float,
     *,
     gain: float = 0.1,
-    statistic: Statistic = Statistic.MEAN,
     resamples: int = 9_999,
     seed: int = 0,
 ) -> ResampledRisks:
@@ -111,7 +93,7 @@ def resampled_risks(
     baseline_drawn, candidate_drawn
         Sizes of the arms.
     observed
-        Baseline's statistic minus the candidate's as it was measured.
+        Baseline's mean minus the candidate's as it was measured.
     gain
         Share by which every candidate's incident is shortened to see how often that goes unseen.
 
@@ -122,15 +104,11 @@ def resampled_risks(
     """
     if durations.size == 0 or min(baseline_drawn, candidate_drawn) < 1:
         raise ValueError("resampling needs durations and two arms that are not empty")
-    values = np.log(durations) if statistic is Statistic.GEOMETRIC_MEAN else durations
     generator = np.random.default_rng(seed)
-    first, second = (_means(values, size, resamples, generator) for size in (baseline_drawn, candidate_drawn))
-    if statistic is Statistic.GEOMETRIC_MEAN:
-        first, second = np.exp(first), np.exp(second)
+    first, second = (_means(durations, size, resamples, generator) for size in (baseline_drawn, candidate_drawn))
     by_chance = first - second
     extreme = by_chance >= observed if observed >= 0 else by_chance <= observed
     return ResampledRisks(
-        statistic=statistic,
         gain=gain,
         wrong_sign=float((first - (1 - gain) * second < 0).mean()),
         as_large_by_chance=float(extreme.mean()),
@@ -138,7 +116,6 @@ def resampled_risks(
         baseline_drawn=baseline_drawn,
         candidate_drawn=candidate_drawn,
         resamples=resamples,
-        is_binned=max(baseline_drawn, candidate_drawn) > DRAWN_AT_MOST,
     )
 
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 import numpy as np
 
 from dagster_project.statistics.durations import DurationSummary, Tier
-from dagster_project.statistics.effects import RateEffect
 from dagster_project.statistics.evidence import Effects, Primary
+from dagster_project.statistics.frequency import RateEffect
 from dagster_project.statistics.gates import Refusal
 from dagster_project.statistics.history import History
 from dagster_project.statistics.mix import MixSplit
@@ -21,7 +21,8 @@ from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.plan import SliceColumn
 from dagster_project.statistics.samples import Case
 from dagster_project.statistics.survival import kaplan_meier
-from dagster_project.statistics.verdict import Outcome, counted, spoken
+from dagster_project.statistics.verdict import Outcome, spoken
+from dagster_project.wording import counted
 
 NAMES = (
     "plan",

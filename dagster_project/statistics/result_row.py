@@ -152,7 +152,7 @@ def _method_columns(effects: Effects) -> dict[str, Any]:
     row = {
         **interval("ratio_with_open", effects.with_open),
         **interval("accelerated_ratio", effects.accelerated),
-        **interval("overdispersed_rate_ratio", effects.negative_binomial),
+        **interval("overdispersed_rate_ratio", effects.overdispersed),
         **interval("hazard_ratio", effects.hazard),
     }
     if isinstance(effects.accelerated, AcceleratedFit):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dagster_project.statistics.arms import Arm, Flags, Floats, Labels
 from dagster_project.statistics.durations import Tier, tier_of
-from dagster_project.statistics.gates import usable_durations
+from dagster_project.statistics.gates import is_usable, usable_durations
 from dagster_project.statistics.plan import ComparisonPlan, SliceColumn
 from dagster_project.statistics.strata import Strata, encode, one_stratum
 from dagster_project.statistics.survival import Lifetimes
@@ -29,11 +29,8 @@ class Sample:
 
     @classmethod
     def of(cls, plan: ComparisonPlan, arm: Arm) -> Sample:
-        """The incidents with a positive time on the clock; zeros are half a step where the plan states the step."""
-        usable = arm.measured & (
-            (arm.durations > 0) | ((arm.durations == 0) & (plan.clock_resolution_seconds is not None))
-        )
-        return cls(arm, usable_durations(plan, arm), usable)
+        """The incidents that `gates.is_usable` lets pass."""
+        return cls(arm, usable_durations(plan, arm), is_usable(plan, arm))
 
     @property
     def count(self) -> int:
@@ -67,10 +64,15 @@ class Sample:
         return Lifetimes.of(self.durations, self.arm.ages[self.open_places])
 
     @cached_property
+    def lifetimes_started_at(self) -> npt.NDArray[np.datetime64]:
+        """When each of `lifetimes` began."""
+        return np.concatenate([self.started_at, self.arm.started_at[self.open_places]])
+
+    @cached_property
     def planned_lifetimes(self) -> Lifetimes:
-        """The same with the incidents that the plan left out."""
+        """The same with the incidents that the plan left out; those that ended without a time stay out."""
         ended = self.arm.excluded_durations[self.arm.excluded_durations > 0]
-        unended = self.arm.excluded_ages[np.isnan(self.arm.excluded_durations)]
+        unended = self.arm.excluded_ages[self.arm.excluded_is_open]
         open_ages = np.concatenate([self.arm.ages[self.open_places], unended])
         return Lifetimes.of(np.concatenate([self.durations, ended]), open_ages)
 

@@ -108,7 +108,7 @@ SIGNIFICANCE_SCHEMA = pa.schema(
         described("within_ratio", NUMBER, "Part of the ratio that lies within severities"),
         *_interval("rate_ratio", "Frequency of the candidate over the baseline's", "exact Poisson"),
         described("rate_p", NUMBER, "Two-sided exact p value of equal frequencies"),
-        *_interval("overdispersed_rate_ratio", "Ratio of weekly counts that come in bursts", "negative binomial"),
+        *_interval("overdispersed_rate_ratio", "The same, allowing for incidents that come in bursts", "quasi-Poisson"),
         *_interval("downtime_ratio", "Downtime per 30 days, candidate over baseline", "bootstrap over services"),
         *_interval("hazard_ratio", "Cox's hazard ratio within severities; above 1 ends sooner", "normal on the log"),
         described("proportionality_p", NUMBER, "Small when the hazard ratio changes with time"),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from dagster_project.statistics import caveats, protocol
 from dagster_project.statistics.arms import Arm
 from dagster_project.statistics.durations import DurationSummary, Tier, describe
-from dagster_project.statistics.effects import RateEffect, rate_ratio
 from dagster_project.statistics.evidence import Effects, Primary, effects_of, mixes_of, primary_effect
+from dagster_project.statistics.frequency import RateEffect, rate_ratio
 from dagster_project.statistics.gates import Refusal, first_refusal
 from dagster_project.statistics.history import UNREGISTERED, History
 from dagster_project.statistics.mix import MixSplit
@@ -91,14 +91,24 @@ def compare(plan: ComparisonPlan, baseline: Arm, candidate: Arm, history: Histor
     return found
 
 
-def compare_together(asked: Sequence[Asked]) -> list[Comparison]:
-    """Run the protocol on several plans; p values of one primary family are adjusted together (Holm)."""
+def compare_together(asked: Sequence[Asked], *, absent: int = 0) -> list[Comparison]:
+    """Run the protocol on several plans; p values of one primary family are adjusted together (Holm).
+
+    A member that may not be compared was asked all the same: it stays in its family with a p value of 1.
+
+    Parameters
+    ----------
+    absent
+        Members of the plans' family of which there are no arms at all.
+    """
     computed = [_computed(each) for each in asked]
     families: dict[str, dict[str, float]] = {}
     for each in computed:
-        if not isinstance(each.primary, NotPossible):
-            plan = each.asked.plan
-            families.setdefault(plan.family or f"only/{plan.id}", {})[plan.id] = each.primary.p_value
+        plan = each.asked.plan
+        p_value = 1.0 if isinstance(each.primary, NotPossible) else each.primary.p_value
+        families.setdefault(plan.family or f"only/{plan.id}", {})[plan.id] = p_value
+    for family in families.values():
+        family.update({f"absent/{number}": 1.0 for number in range(absent)})
     adjusted = {
         found.name: (found.adjusted_p_value, len(family)) for family in families.values() for found in holm(family)
     }
@@ -136,10 +146,11 @@ def _computed(asked: Asked) -> _Computed:
 def _concluded(computed: _Computed, holm_p: float | None, family_size: int) -> Comparison:
     asked, case, effects, primary = computed.asked, computed.case, computed.effects, computed.primary
     if effects is None or isinstance(primary, NotPossible) or holm_p is None:
+        holm_p = None
         refusal = computed.refusal or Refusal("no_primary", "the number that decides could not be had")
         outcome, text = Outcome(Verdict.NOT_COMPARABLE, refusal.code), f"Not comparable: {refusal.reason}."
     else:
-        outcome = judged(case, effects, primary, holm_p)
+        outcome = judged(case, effects, primary, holm_p, family_size)
         text = sentence(case, computed.summaries, effects, primary, computed.rate, outcome)
     settled = Settled(
         case=case,

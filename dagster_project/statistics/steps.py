@@ -13,7 +13,7 @@ from dagster_project.statistics.downtime import DowntimeEffect
 from dagster_project.statistics.durations import Tier
 from dagster_project.statistics.effects import RatioEffect
 from dagster_project.statistics.evidence import SKIPPED, Effects
-from dagster_project.statistics.frequency import DispersionTest, NegativeBinomialEffect
+from dagster_project.statistics.frequency import DispersionTest, QuasiPoissonEffect
 from dagster_project.statistics.hazards import HazardRatio, LogRankTest
 from dagster_project.statistics.interruption import InterruptedSeries, PlaceboTest, RegressionToMean
 from dagster_project.statistics.mix import StandardisedRatio
@@ -22,7 +22,8 @@ from dagster_project.statistics.power import ResampledRisks
 from dagster_project.statistics.protocol import Estimate, Settled, Status, StepResult, status_of
 from dagster_project.statistics.robustness import StandardisedDifference
 from dagster_project.statistics.survival import RestrictedMeanDifference
-from dagster_project.statistics.verdict import counted, spoken
+from dagster_project.statistics.verdict import spoken
+from dagster_project.wording import counted
 
 
 def compared(settled: Settled, effects: Effects) -> tuple[StepResult, ...]:
@@ -66,12 +67,23 @@ def _ratio(name: str, label: str, effect: object, n: int) -> Estimate:
             effect.high,
             effect.p_value,
             effect.incidents,
+            note=_left_out(effect),
             is_duration_ratio=True,
         )
     if isinstance(effect, RatioEffect | StandardisedRatio):
         return Estimate(name, label, "ratio", effect.ratio, effect.low, effect.high, n=n, is_duration_ratio=True)
     reason = effect.reason if isinstance(effect, NotPossible) else "not defined for these arms"
     return Estimate(name, label, "ratio", note=reason, is_duration_ratio=True)
+
+
+def _left_out(fit: AcceleratedFit) -> str | None:
+    """What the model could not use as it is."""
+    said = []
+    if fit.left_out:
+        said.append(f"without {counted(fit.left_out, 'open incident')} of kinds that never ended")
+    if fit.pooled_services:
+        said.append(f"{counted(fit.pooled_services, 'small service')} taken as one")
+    return "; ".join(said) or None
 
 
 def _said(estimate: Estimate) -> str:
@@ -138,7 +150,7 @@ def _business(settled: Settled, effects: Effects) -> StepResult:
 
 
 def _frequency(settled: Settled, effects: Effects) -> StepResult:
-    rate, bursts, spread = settled.rate, effects.negative_binomial, effects.dispersion
+    rate, bursts, spread = settled.rate, effects.overdispersed, effects.dispersion
     if rate is None:
         return StepResult(5, Status.NOT_POSSIBLE, "An arm has no time of observation, so no frequency.")
     n = settled.case.baseline.arm.count + settled.case.candidate.arm.count
@@ -149,10 +161,10 @@ def _frequency(settled: Settled, effects: Effects) -> StepResult:
         estimates.append(
             Estimate("dispersion", "Dispersion of weekly counts", "ratio", spread.ratio, p_value=spread.p_value)
         )
-    if isinstance(bursts, NegativeBinomialEffect):
+    if isinstance(bursts, QuasiPoissonEffect):
         found = Estimate(
             "overdispersed_rate_ratio",
-            "Frequency (negative binomial)",
+            "Frequency (quasi-Poisson)",
             "ratio",
             bursts.ratio,
             bursts.low,

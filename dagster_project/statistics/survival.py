@@ -91,8 +91,13 @@ class RestrictedMean:
 
 @dataclass(frozen=True)
 class RestrictedMeanDifference:
-    """Restricted mean of the candidate minus the baseline's (seconds), and their ratio, both up to `tau`."""
+    """Restricted means up to `tau` (seconds), the candidate's minus the baseline's, and their ratio.
 
+    The p value is that of the ratio, on the log, so that it and the ratio's interval always say the same.
+    """
+
+    baseline: float
+    candidate: float
     difference: float
     low: float
     high: float
@@ -206,10 +211,12 @@ def restricted_mean_difference(
     log_ratio = math.log(second.mean / first.mean)
     log_error = math.sqrt(first.variance / first.mean**2 + second.variance / second.mean**2)
     return RestrictedMeanDifference(
+        baseline=first.mean,
+        candidate=second.mean,
         difference=difference,
         low=difference - normal * error,
         high=difference + normal * error,
-        p_value=float(2 * stats.norm.sf(abs(difference) / error)),
+        p_value=float(2 * stats.norm.sf(abs(log_ratio) / log_error)),
         ratio=math.exp(log_ratio),
         ratio_low=math.exp(log_ratio - normal * log_error),
         ratio_high=math.exp(log_ratio + normal * log_error),

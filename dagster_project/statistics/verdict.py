@@ -5,21 +5,24 @@ The numbers come from `evidence.py`; what else a reader must know is `caveats.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from dagster_project.statistics.accelerated import AcceleratedFit
 from dagster_project.statistics.durations import ENOUGH, DurationSummary
-from dagster_project.statistics.effects import RateEffect, RatioEffect
+from dagster_project.statistics.effects import RatioEffect
 from dagster_project.statistics.evidence import Effects, Primary
+from dagster_project.statistics.frequency import QuasiPoissonEffect, RateEffect
 from dagster_project.statistics.hazards import HazardRatio
 from dagster_project.statistics.interruption import InterruptedSeries, PlaceboTest, RegressionToMean
 from dagster_project.statistics.mix import StandardisedRatio
 from dagster_project.statistics.plan import Estimand, SliceColumn
 from dagster_project.statistics.samples import Case
 from dagster_project.statistics.survival import RestrictedMeanDifference
+from dagster_project.wording import counted
 
 
 class Verdict(StrEnum):
@@ -55,6 +58,7 @@ WHY_NOT = {
     "open_incidents_could_explain": "the incidents still open could explain it",
     "severity_mix_could_explain": "within severities it is not clear, so a changed mix could explain it",
     "service_mix_could_explain": "within severity and service it is not clear, so a changed mix could explain it",
+    "other_spread_could_explain": "another model of the spread of durations does not show it",
     "other_kinds_could_explain": "the arms hold such different incidents that their kind could explain it",
     "one_incident_could_explain": "without the longest incident of each arm it is not clear",
     "bad_days_could_explain": "it is not clear once incidents of the same day are taken to move together",
@@ -63,27 +67,27 @@ WHY_NOT = {
     "extreme_before_the_cut_over": "the period before the cut-over was extreme, after which things get ordinary again",
     "no_step_at_the_cut_over": "at the cut-over itself the series steps the other way",
     "curves_cross": "the survival curves cross, and mean durations go the other way",
+    "bursts_could_explain": "with fewer than 4 full weeks or 20 incidents in an arm, bursts could explain it",
     "smaller_than_worth_having": "that is less than the plan calls worth having",
 }
 
 
-def judged(case: Case, effects: Effects, primary: Primary, holm_p: float) -> Outcome:
+def judged(case: Case, effects: Effects, primary: Primary, holm_p: float, family_size: int) -> Outcome:
     """The verdict of comparable arms.
 
-    A claim needs the interval, its second test (for durations the permutation test), Holm's adjustment within its
-    family, a size that the plan called worth having, and no other explanation at hand.
+    A claim needs the interval, Holm's adjustment within its family, a size that the plan called worth having, and no
+    other explanation at hand, each asked in the measure that decides.
     """
-    plan, smallest = case.plan, 1 - case.plan.smallest_effect
+    smallest = 1 - case.plan.smallest_effect
     if primary.low <= 1 <= primary.high:
         return _nothing_shown(case, effects, primary)
     is_shorter = primary.ratio < 1
-    weaknesses = {
-        "tests_disagree": plan.estimand is Estimand.GEOMETRIC_MEAN_RATIO and effects.permutation.p_value > case.level,
-        "family_could_explain": holm_p > case.level,
-        "smaller_than_worth_having": smallest < primary.ratio < 1 / smallest,
-    }
-    doubts = () if plan.estimand is Estimand.FREQUENCY else _doubts(case, effects, is_shorter)
-    if reason := next((code for code, holds in (*weaknesses.items(), *doubts) if holds), None):
+    weaknesses = (
+        ("family_could_explain", family_size > 1 and holm_p > case.level),
+        ("smaller_than_worth_having", smallest < primary.ratio < 1 / smallest),
+    )
+    doubts = _DOUBTS[case.plan.estimand](case, effects, is_shorter)
+    if reason := next((code for code, holds in (*weaknesses, *doubts) if holds), None):
         return Outcome(Verdict.INCONCLUSIVE, reason)
     return Outcome(Verdict.IMPROVED if is_shorter else Verdict.WORSE, "clear_difference")
 
@@ -99,25 +103,41 @@ def _nothing_shown(case: Case, effects: Effects, primary: Primary) -> Outcome:
     return Outcome(Verdict.INCONCLUSIVE, "no_clear_difference")
 
 
-def _doubts(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[str, bool]]:
+def _doubts_of_frequency(_case: Case, effects: Effects, _is_shorter: bool) -> Iterator[tuple[str, bool]]:
+    """Independent incidents cannot be told from an outage that opens many tickets where weekly counts are unknown."""
+    yield "bursts_could_explain", not isinstance(effects.overdispersed, QuasiPoissonEffect)
+
+
+def _doubts_of_restricted_mean(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[str, bool]]:
+    """The same as for geometric means, asked of durations cut off at the horizon."""
+    checks = effects.checks
+    if checks is None:
+        return
+    yield "too_many_open", _open_share(case) > case.plan.max_open_share
+    yield "open_incidents_could_explain", _open_share(case) > 0 and not _keeps(checks.difference, is_shorter)
+    yield "tests_disagree", checks.permutation.p_value > case.level
+    yield "severity_mix_could_explain", not _keeps(checks.by_severity, is_shorter)
+    yield "other_kinds_could_explain", min(effects.kind_overlap.values(), default=1.0) < case.plan.min_mix_overlap
+    yield "service_mix_could_explain", not _keeps(checks.by_service, is_shorter)
+    yield "one_incident_could_explain", not _keeps(checks.without_largest, is_shorter)
+    yield "bad_days_could_explain", not _keeps(checks.clustered, is_shorter)
+    yield from _doubts_of_the_cut_over(case, effects, checks.within_baseline, is_shorter)
+
+
+def _doubts_of_durations(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[str, bool]]:
     """What other than the arms themselves could explain a clear difference; the first that holds is named.
 
-    A method that could not be used raises no doubt; the steps and caveats say that it could not.
+    A method that could not be used raises no doubt; the steps and caveats say that it could not. Nor does one raise
+    doubts of a mix where there is but one kind.
     """
-    plan, smallest, drift = case.plan, 1 - case.plan.smallest_effect, effects.within_baseline
-    arms = (case.baseline.arm, case.candidate.arm)
-
-    def keeps(effect: object) -> bool:
-        """Whether an estimate, where there is one, lies on the same side with its whole interval."""
-        kinds = (AcceleratedFit, StandardisedRatio, RatioEffect)
-        return not isinstance(effect, kinds) or _is_clear(effect, is_shorter)
-
+    smallest, with_open = 1 - case.plan.smallest_effect, effects.with_open
+    has_severities, has_services = (case.varies_in(each) for each in (SliceColumn.SEVERITY, SliceColumn.SERVICE))
     within = effects.mixes.get(SliceColumn.SEVERITY)
-    with_open = effects.with_open
-    yield "too_many_open", max(arm.open_count / arm.count for arm in arms) > plan.max_open_share
+    yield "tests_disagree", effects.permutation.p_value > case.level
+    yield "too_many_open", _open_share(case) > case.plan.max_open_share
     yield (
         "open_incidents_could_explain",
-        any(arm.open_count for arm in arms)
+        _open_share(case) > 0
         and not (
             isinstance(with_open, AcceleratedFit)
             and _is_clear(with_open, is_shorter)
@@ -126,13 +146,25 @@ def _doubts(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[st
     )
     yield (
         "severity_mix_could_explain",
-        not keeps(effects.adjusted)
-        or (within is not None and not case.differs_by(SliceColumn.SEVERITY) and (within.within_log < 0) != is_shorter),
+        has_severities
+        and (
+            not _keeps(effects.adjusted, is_shorter) or (within is not None and (within.within_log < 0) != is_shorter)
+        ),
     )
-    yield "other_kinds_could_explain", min(effects.kind_overlap.values(), default=1.0) < plan.min_mix_overlap
-    yield "service_mix_could_explain", not keeps(effects.accelerated)
-    yield "one_incident_could_explain", not keeps(effects.without_largest)
-    yield "bad_days_could_explain", not keeps(effects.clustered)
+    yield "other_kinds_could_explain", min(effects.kind_overlap.values(), default=1.0) < case.plan.min_mix_overlap
+    modelled = _keeps(effects.accelerated, is_shorter)
+    yield "service_mix_could_explain", (has_severities or has_services) and not modelled
+    yield "other_spread_could_explain", not modelled
+    yield "one_incident_could_explain", not _keeps(effects.without_largest, is_shorter)
+    yield "bad_days_could_explain", not _keeps(effects.clustered, is_shorter)
+    yield from _doubts_of_the_cut_over(case, effects, effects.within_baseline, is_shorter)
+    yield "curves_cross", _crosses(case, effects, is_shorter)
+
+
+def _doubts_of_the_cut_over(
+    case: Case, effects: Effects, drift: RatioEffect | None, is_shorter: bool
+) -> Iterator[tuple[str, bool]]:
+    smallest = 1 - case.plan.smallest_effect
     yield (
         "moving_before_the_cut_over",
         drift is not None and _is_clear(drift, is_shorter) and not smallest < drift.ratio < 1 / smallest,
@@ -147,7 +179,24 @@ def _doubts(case: Case, effects: Effects, is_shorter: bool) -> Iterator[tuple[st
         "no_step_at_the_cut_over",
         isinstance(series, InterruptedSeries) and (series.level_low > 1 if is_shorter else series.level_high < 1),
     )
-    yield "curves_cross", _crosses(case, effects, is_shorter)
+
+
+_DOUBTS: dict[Estimand, Callable[[Case, Effects, bool], Iterator[tuple[str, bool]]]] = {
+    Estimand.GEOMETRIC_MEAN_RATIO: _doubts_of_durations,
+    Estimand.RESTRICTED_MEAN: _doubts_of_restricted_mean,
+    Estimand.FREQUENCY: _doubts_of_frequency,
+}
+
+
+def _open_share(case: Case) -> float:
+    """Share of open incidents of the arm that has more of them."""
+    return max(arm.open_count / arm.count for arm in (case.baseline.arm, case.candidate.arm))
+
+
+def _keeps(effect: object, is_shorter: bool) -> bool:
+    """Whether an estimate, where there is one, lies on the same side with its whole interval."""
+    kinds = (AcceleratedFit, StandardisedRatio, RatioEffect)
+    return not isinstance(effect, kinds) or _is_clear(effect, is_shorter)
 
 
 def _crosses(case: Case, effects: Effects, is_shorter: bool) -> bool:
@@ -180,12 +229,9 @@ def sentence(
     is_frequency = plan.estimand is Estimand.FREQUENCY
     less, more = ("rarer", "more frequent") if is_frequency else ("shorter", "longer")
     change = f"{abs(1 - primary.ratio):.0%} {less if primary.ratio < 1 else more}"
-    sizes = "; ".join(
-        f"{arm.label} {spoken(summary.geometric_mean)} over {counted(summary.n, 'incident')}, {arm.open_count:,} open"
-        for arm, summary in ((candidate, summaries[1]), (baseline, summaries[0]))
-    )
-    interval = f"{case.confidence * 100:.4g}% interval {primary.low:.3g} to {primary.high:.3g}"
-    figures = f"({sizes}; ratio {primary.ratio:.3g}, {interval})"
+    arms = _sizes(case, summaries, effects)
+    interval = f"{_percent(case.level)} interval {primary.low:.3g} to {primary.high:.3g}"
+    figures = f"({arms}; ratio {primary.ratio:.3g}, {interval})"
     comparison = f"{change} in {candidate.label} than in {baseline.label} {figures}"
     subject, verb = _subject(case)
     if outcome.verdict in (Verdict.IMPROVED, Verdict.WORSE):
@@ -201,6 +247,30 @@ def sentence(
     if min(summary.n for summary in summaries) < ENOUGH:
         text = f"indicative only: {text}"
     return f"{text[0].upper()}{text[1:]}{_frequency(rate)}."
+
+
+def _sizes(case: Case, summaries: tuple[DurationSummary, DurationSummary], effects: Effects) -> str:
+    """What was judged of each arm, the candidate first."""
+    baseline, candidate = case.baseline.arm, case.candidate.arm
+    if case.plan.estimand is Estimand.FREQUENCY:
+        return "; ".join(
+            f"{arm.label} {counted(arm.count, 'incident')} in {arm.days:,.1f} days" for arm in (candidate, baseline)
+        )
+    means = summaries[1].geometric_mean, summaries[0].geometric_mean
+    restricted = effects.restricted
+    if case.plan.estimand is Estimand.RESTRICTED_MEAN and isinstance(restricted, RestrictedMeanDifference):
+        means = restricted.candidate, restricted.baseline
+    return "; ".join(
+        f"{arm.label} {spoken(mean)} over {counted(summary.n, 'incident')}, {arm.open_count:,} open"
+        for arm, summary, mean in zip((candidate, baseline), reversed(summaries), means, strict=True)
+    )
+
+
+def _percent(level: float) -> str:
+    """The confidence at a level, with as many digits as tell it from 100 %."""
+    places = max(1 - math.floor(math.log10(100 * level)), 0)
+    said = f"{100 * (1 - level):.{places}f}"
+    return (said.rstrip("0").rstrip(".") if places else said) + "%"
 
 
 def _subject(case: Case) -> tuple[str, str]:
@@ -231,8 +301,3 @@ def spoken(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
     return f"{seconds:,.0f} s"
-
-
-def counted(n: int, noun: str) -> str:
-    """A number of things."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -26,7 +26,7 @@ MEMORY = "3GB"
 PLANTED = 0.8
 PARTS = {
     evidence: (
-        "accelerated_failure_time", "downtime_effect", "negative_binomial_ratio", "log_rank", "hazard_ratio",
+        "accelerated_failure_time", "downtime_effect", "quasi_poisson_ratio", "log_rank", "hazard_ratio",
         "restricted_mean_difference", "permutation_test", "mann_whitney", "hedges_g", "without_largest",
         "intention_to_treat", "clustered_log_difference", "standardised_ratio", "mixes_of", "interrupted_series",
         "placebo_test", "exploratory", "resampled_risks", "welch",
@@ -66,7 +66,7 @@ def incidents(connection: duckdb.DuckDBPyConnection, count: int) -> None:
             category, cast(null as varchar) as resolution_method, started_at, 'bench.opened_at' as started_at_source,
             case when not is_open then started_at + to_seconds(cast(seconds as bigint)) end as resolved_at,
             'bench.resolved_at' as resolved_at_source, cast(null as timestamp) as closed_at, is_open,
-            case when not is_open then seconds end as time_to_resolve_seconds
+            case when not is_open then seconds end as time_to_resolve_seconds, cast(null as varchar) as clock_problem
         from lasting order by n
         """,
         {"count": count, "planted": PLANTED},

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from dagster_project.sources.registry import FORMATS
-from dagster_project.statistics.durations import censored_quantile
 from dagster_project.warehouse.connection import connect
 from dagster_project.warehouse.landing import InputFile, land
 
@@ -50,6 +50,17 @@ def incidents_of(groups):
 
 def _iso(seconds):
     return datetime.fromtimestamp(CREATED.timestamp() + seconds, tz=UTC).isoformat()
+
+
+def censored_quantile(ended, open_ages, share):
+    """By scipy's curve; where that is flat at 1 - share, the middle of the flat piece, as R's survfit has it."""
+    values = np.concatenate([ended, open_ages])
+    curve = stats.ecdf(stats.CensoredData.right_censored(values, np.arange(values.size) >= len(ended))).sf
+    reached = np.flatnonzero(curve.probabilities <= 1 - share + 1e-12)
+    below = np.flatnonzero(curve.probabilities < 1 - share - 1e-12)
+    if reached.size == 0:
+        return None
+    return float(curve.quantiles[[reached[0], below[0] if below.size else reached[0]]].mean())
 
 
 def test_medians_count_open_incidents_as_the_statistics_do(shared_project, warehouse):

@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from dagster_project.statistics.frequency import (
+    DispersionTest,
     dispersion,
     dispersion_test,
-    negative_binomial_ratio,
+    quasi_poisson_ratio,
     rate_ratio,
     weekly_counts,
 )
@@ -62,40 +63,59 @@ def test_dispersion_test_by_hand():
     test = dispersion_test(np.array([2, 6, 4, 4]), np.array([4, 2, 2, 0]))
     assert test.ratio == pytest.approx((8 / 4 + 8 / 2) / 6)
     assert test.p_value == pytest.approx(stats.chi2.sf(6, 6))
-    assert not test.is_overdispersed
+    assert test.degrees == 6
 
 
-def test_negative_binomial_ratio_is_that_of_the_means_with_the_error_of_its_information():
-    generator = np.random.default_rng(1)
-    first, second = (generator.poisson(mean * generator.gamma(2, 0.5, 40)) for mean in (6, 9))
-    effect = negative_binomial_ratio(first, second)
-    assert effect.ratio == pytest.approx(second.mean() / first.mean(), rel=1e-4)
-    # Lawless 1987: each arm adds (1 / mean + alpha) / weeks to the variance of the log ratio.
-    variance = sum((1 / arm.mean() + effect.alpha) / arm.size for arm in (first, second))
-    assert math.log(effect.high / effect.low) / (2 * 1.959964) == pytest.approx(math.sqrt(variance), rel=1e-2)
+@pytest.mark.parametrize(("first", "second"), [(3, 11), (4, 14), (30, 15), (2, 9), (0, 5)])
+def test_the_exact_interval_and_its_p_value_always_say_the_same(first, second):
+    at = rate_ratio(first, 30, second, 30).p_value
+    assert 0 < at < 1
+    for confidence, excludes in ((1 - at * 1.001, True), (1 - at * 0.999, False)):
+        rate = rate_ratio(first, 30, second, 30, confidence=confidence)
+        assert (rate.low > 1 or (rate.high is not None and rate.high < 1)) is excludes
 
 
-def test_bursts_cry_wolf_in_a_poisson_test_and_hardly_in_the_negative_binomial():
-    generator = np.random.default_rng(2)
-    runs, poisson, negative_binomial = 300, 0, 0
+def test_the_quasi_poisson_ratio_is_that_of_the_frequencies_with_poissons_error_times_the_dispersion():
+    spread = DispersionTest(ratio=4.0, p_value=0.0, degrees=10)
+    effect = quasi_poisson_ratio((100, 50), (60, 60), spread)
+    assert effect.ratio == pytest.approx(0.5)
+    error = 2 * math.sqrt(1 / 100 + 1 / 60)
+    assert math.log(effect.high / 0.5) == pytest.approx(2.228139 * error, rel=1e-6)  # t(10)
+    assert math.log(0.5 / effect.low) == pytest.approx(2.228139 * error, rel=1e-6)
+    narrower = quasi_poisson_ratio((100, 50), (60, 60), DispersionTest(ratio=0.2, p_value=1.0, degrees=10))
+    assert math.log(narrower.high / 0.5) == pytest.approx(2.228139 * error / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("weeks", [4, 8, 26])
+@pytest.mark.parametrize("burst", [0.0, 0.3, 1.0])
+def test_bursts_do_not_cry_wolf_however_few_the_weeks(weeks, burst):
+    generator = np.random.default_rng(weeks)
+    runs, found, poisson = 600, 0, 0
     for _ in range(runs):
-        first, second = (generator.poisson(5 * generator.gamma(1, 1, 26)) for _ in range(2))
-        poisson += rate_ratio(int(first.sum()), 182, int(second.sum()), 182).p_value < 0.05
-        negative_binomial += negative_binomial_ratio(first, second).p_value < 0.05
-    assert poisson / runs > 0.3
-    assert negative_binomial / runs < 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+        scale = generator.gamma(1 / burst, burst, (2, weeks)) if burst else np.ones((2, weeks))
+        first, second = generator.poisson(8 * scale)
+        days = 7.0 * weeks
+        counts = (int(first.sum()), days), (int(second.sum()), days)
+        if min(counts[0][0], counts[1][0]) == 0:
+            continue
+        found += quasi_poisson_ratio(*counts, dispersion_test(first, second)).p_value < 0.05
+        poisson += rate_ratio(*counts[0], *counts[1]).p_value < 0.05
+    assert found / runs < 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    assert burst < 1 or poisson / runs > 0.3
 
 
 @pytest.mark.parametrize(
     ("first", "second", "code"),
-    [
-        ([3, 4, 5], [3, 4, 5, 6], "too_few_weeks"),
-        ([0, 0, 0, 0], [0, 0, 0, 0], "no_incidents"),
-        ([0, 0, 0, 0], [1, 9, 0, 30], "no_incidents"),
-        ([3, 3, 3, 3], [3, 3, 3, 3], "no_overdispersion"),
-    ],
+    [([3, 4, 5], [3, 4, 5, 6], "too_few_weeks"), ([0, 0, 0, 0], [0, 0, 0, 0], "no_incidents")],
 )
-def test_counts_without_a_negative_binomial_ratio_are_named(first, second, code):
-    result = negative_binomial_ratio(np.array(first), np.array(second))
+def test_counts_without_a_dispersion_are_named(first, second, code):
+    result = dispersion_test(np.array(first), np.array(second))
     assert isinstance(result, NotPossible)
     assert result.code == code
+
+
+def test_no_incident_or_no_time_gives_no_ratio():
+    spread = DispersionTest(ratio=1.0, p_value=0.5, degrees=6)
+    assert quasi_poisson_ratio((0, 30), (9, 30), spread).code == "no_incidents"
+    with pytest.raises(ValueError, match="positive time"):
+        quasi_poisson_ratio((9, 0), (9, 30), spread)

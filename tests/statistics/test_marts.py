@@ -8,10 +8,18 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.statistics.arms import data_span, read_arm
-from dagster_project.statistics.marts import SIGNIFICANCE_SCHEMA, significance
+from dagster_project.statistics.marts import Registry, judge, significance
 from dagster_project.statistics.plan import load_plans
+from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
+from dagster_project.warehouse import plan_registry
 
 REPO = Path(__file__).parents[2]
+HALVES = {
+    "cut_over_at": "2026-01-16T00:00:00Z",
+    "max_missing_share": 0.5,
+    "baseline": {"label": "before", "side": "before"},
+    "candidate": {"label": "after", "side": "after"},
+}
 
 
 @pytest.fixture
@@ -29,7 +37,7 @@ def incidents():
             mitigated_at timestamp, mitigated_at_source varchar, resolved_at timestamp, resolved_at_source varchar,
             closed_at timestamp, closed_at_source varchar, is_open boolean,
             time_to_detect_seconds double, time_to_acknowledge_seconds double, time_to_mitigate_seconds double,
-            time_to_resolve_seconds double
+            time_to_resolve_seconds double, clock_problem varchar
         )
         """
     )
@@ -46,7 +54,8 @@ def fill(connection, count=60):
                null, 'team ' || n % 3, 'web', null, started_at, 'desk.opened_at', null, null, null, null, null, null,
                resolved_at, case when resolved_at is not null then 'desk.resolved_at' end,
                closed_at, case when closed_at is not null then 'desk.closed_at' end,
-               resolved_at is null, null, null, null, epoch(resolved_at - started_at)
+               resolved_at is null, null, null, null, epoch(resolved_at - started_at),
+               case when resolved_at is null and closed_at is not null then 'closed, never resolved' end
         from (
             select n, started_at,
                    case when n % 10 <> 9 and n % 15 <> 7
@@ -119,6 +128,40 @@ def test_a_plan_within_the_data_is_kept_to_the_hour_without_a_word(incidents, pl
     assert (arm.days, arm.count, arm.caveats) == (7, 14, ())
     to_the_end = plan(starts_at="2026-01-01T00:00:00Z", ends_at="2026-01-11T00:00:00Z")
     assert read_arm(incidents, to_the_end, wanted.baseline, data_span(incidents, to_the_end)).caveats == ()
+
+
+def test_a_mistyped_year_moves_no_frequency_and_no_age(incidents, plan):
+    fill(incidents)
+    wanted = plan()
+    span = data_span(incidents, wanted)
+    for problem, start in (("dated after its load", "2062-01-05"), ("resolved before created", "1916-01-05")):
+        incidents.execute(
+            "insert into marts.fct_incidents by name select * replace (incident_id || $problem as incident_id,"
+            " $start::timestamp as started_at, $problem as clock_problem) from marts.fct_incidents limit 1",
+            {"problem": problem, "start": start},
+        )
+    assert data_span(incidents, wanted) == span
+    assert read_arm(incidents, wanted, wanted.baseline, span).count == 60
+    incidents.execute("update marts.fct_incidents set clock_problem = 'detected before created'")
+    assert data_span(incidents, wanted).last.year == 2062  # where all contradict themselves there is nothing else
+
+
+def test_refused_arms_are_no_look(incidents, plan, tmp_path):
+    registry = Registry(tmp_path / "state.sqlite")
+    fill(incidents, 6)
+    for count in (6, 60):
+        incidents.execute("delete from marts.fct_incidents")
+        fill(incidents, count)
+        (found,) = judge(incidents, [plan(where={"severity": ["P1"]}, **HALVES)], registry).comparisons
+        assert (found.effects is None, found.history.look_number) == (count == 6, 1)
+    assert len(plan_registry.looks(registry.state_file, "test-plan")) == 1
+
+
+def test_a_family_counts_members_without_data(incidents, plan):
+    fill(incidents)
+    plans = [plan(id="here", family="one", **HALVES), plan(id="nowhere", family="one", where={"system": ["x"]})]
+    (found,) = judge(incidents, plans).comparisons
+    assert found.holm_p == pytest.approx(min(2 * found.primary.p_value, 1))
 
 
 @pytest.mark.parametrize("clock", ["detect", "acknowledge", "mitigate", "resolve", "close"])

@@ -32,7 +32,7 @@ def test_kitagawas_split_by_hand():
     assert [row.within for row in split.rows] == pytest.approx([-0.75, 0])
     # The mean of the arms' means is 4.75: fewer of what lasts longer, more of what lasts shorter.
     assert [row.mix for row in split.rows] == pytest.approx([-0.25 * (9 - 4.75), 0.25 * (2 - 4.75)])
-    assert (split.overlap, split.alone, split.warning) == (0.75, 0, None)
+    assert (split.overlap, split.warning) == (0.75, None)
 
 
 @settings(deadline=None)
@@ -58,7 +58,6 @@ def test_kinds_of_one_arm_are_told_apart_and_named():
         "other arm"
     )
     assert split.within == 0
-    assert split.alone == pytest.approx(split.mix - split.rows[1].mix)
     assert (split.rows[0].candidate_mean, split.rows[0].candidate_mean_log) == (None, None)
 
 

@@ -13,6 +13,7 @@ from dagster_project.statistics.mix import MixSplit
 from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.protocol import NAMES, Status
 from dagster_project.statistics.significance import Asked, Verdict, compare, compare_together
+from dagster_project.statistics.verdict import judged, spoken
 
 CUT = {
     "cut_over_at": "2026-03-20T00:00:00Z",
@@ -24,6 +25,11 @@ CUT = {
 def draw(seed, n, centre=3_600.0, spread=1.0):
     logs = np.random.default_rng(seed).normal(0, spread, n)
     return centre * np.exp((logs - logs.mean()) / logs.std(ddof=1) * spread)
+
+
+def every(hours, count, start="2026-01-01"):
+    """One incident every so many hours."""
+    return {"started_at": np.datetime64(start, "us") + np.arange(count) * np.timedelta64(round(60 * hours), "m")}
 
 
 def assert_all_finite(result):
@@ -152,15 +158,19 @@ def test_a_severity_in_one_arm_only_is_warned_about(arm, plan):
 
 @pytest.mark.parametrize("estimand", ["restricted_mean", "frequency"])
 def test_other_numbers_may_decide(arm, plan, estimand):
-    first, second = arm(draw(1, 200), days=60.0), arm(draw(2, 60, 1_800.0), label="after", days=60.0)
+    first, second = arm(draw(1, 180), days=60.0), arm(draw(2, 54, 1_800.0), label="after", days=60.0, **every(26.5, 54))
     result = compare(plan(estimand=estimand, tau_minutes=600), first, second)
     assert result.verdict is Verdict.IMPROVED
     if estimand == "frequency":
-        assert result.sentence.startswith("Incidents are 70% rarer in after than in before")
-        assert result.primary.ratio == pytest.approx(0.3, rel=0.05)
+        assert result.sentence.startswith(
+            "Incidents are 70% rarer in after than in before (after 54 incidents in 60.0 days; before 180 incidents in "
+            "60.0 days; ratio 0.3, 95% interval "
+        )
+        assert result.primary.ratio == pytest.approx(result.rate.ratio) == pytest.approx(0.3)
     else:
         assert result.sentence.startswith("The mean time to resolve, counted up to 10.0 h, is ")
         assert result.primary.ratio == pytest.approx(result.effects.restricted.ratio)
+        assert f"(after {spoken(result.effects.restricted.candidate)} over 54 incidents" in result.sentence
     assert_all_finite(result)
 
 
@@ -184,6 +194,106 @@ def test_a_family_pays_for_its_size(arm, plan):
         assert member.holm_p > 0.05
         assert "Holm over 3 primary comparisons" in member.steps[10].finding
         assert (single.verdict, member.reason) == (Verdict.IMPROVED, "family_could_explain")
+
+
+def test_a_member_that_may_not_be_compared_still_counts_in_its_family(arm, plan):
+    pair = arm(draw(1, 100)), arm(draw(10, 100, 2_620.0), label="after")
+    asked = [
+        Asked(plan(id="fine", family="primary", smallest_effect=0.05), *pair),
+        Asked(plan(id="empty", family="primary", smallest_effect=0.05), pair[0], arm([], label="after")),
+    ]
+    fine, empty = compare_together(asked, absent=1)
+    assert fine.holm_p == pytest.approx(3 * fine.primary.p_value)
+    assert "Holm over 3 primary comparisons" in fine.steps[10].finding
+    assert (empty.verdict, empty.holm_p) == (Verdict.NOT_COMPARABLE, None)
+
+
+def test_holm_is_not_blamed_where_there_is_no_family(arm, plan):
+    result = compare(plan(), arm(draw(1, 60)), arm(draw(2, 60, 1_800.0), label="after"))
+    outcome = judged(result.case, result.effects, result.primary, 1.0, 1)
+    assert outcome.verdict is Verdict.IMPROVED
+    assert judged(result.case, result.effects, result.primary, 1.0, 2).reason == "family_could_explain"
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [(0.05, "95%"), (0.1, "90%"), (0.05 / 30, "99.83%"), (1e-6, "99.9999%"), (0.000_034, "99.9966%")],
+)
+def test_no_interval_is_called_one_of_100_percent(arm, plan, level, said):
+    arms = arm(draw(1, 60)), arm(draw(2, 60, 1_800.0), label="after")
+    assert f", {said} interval " in compare(plan(alpha=level), *arms).sentence
+
+
+def test_one_outage_in_three_weeks_is_no_rarer_future(arm, plan):
+    background = np.datetime64("2026-01-01", "us") + np.arange(20) * np.timedelta64(25, "h")
+    outage = np.datetime64("2026-01-20T12:00", "us") + np.arange(30) * np.timedelta64(1, "s")
+    before = arm(draw(1, 50), started_at=np.concatenate([background, outage]), days=21.0)
+    after = arm(draw(2, 20), started_at=background + np.timedelta64(21, "D"), days=21.0, label="after")
+    result = compare(plan(estimand="frequency"), before, after)
+    assert result.primary.p_value < 0.001
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "bursts_could_explain")
+    assert_all_finite(result)
+
+
+def test_a_frequency_and_the_counts_beside_it_never_point_apart(arm, plan):
+    # Four full weeks each: those of the second have more incidents, its ragged rest has hardly any.
+    first = arm(draw(1, 56), days=28.0, **every(12, 56))
+    second = arm(draw(2, 60), days=34.0, label="after", **every(11, 60))
+    result = compare(plan(estimand="frequency"), first, second)
+    assert result.primary.ratio == pytest.approx(result.rate.ratio) == pytest.approx(60 / 34 * 28 / 56)
+
+
+def test_a_restricted_mean_is_doubted_in_its_own_measure(arm, plan):
+    wanted = plan(estimand="restricted_mean", tau_minutes=600)
+    first, second = arm(draw(1, 100), days=60.0), arm(draw(2, 100, 1_800.0), label="after", days=60.0)
+    clear = compare(wanted, first, second)
+    assert clear.verdict is Verdict.IMPROVED
+    # A few incidents that last to the horizon decide a mean of durations, and hardly their geometric mean.
+    one_bad_day = arm(
+        np.concatenate([draw(3, 60, 600.0, 0.3), np.full(12, 36_000.0)]),
+        started_at=np.concatenate([first.started_at[:60], np.repeat(first.started_at[60:61], 12)]),
+    )
+    after = arm(draw(4, 60, 700.0, 0.3), label="after")
+    assert compare(wanted, one_bad_day, after).reason == "bad_days_could_explain"
+    # Young open incidents may yet last to the horizon, or end now.
+    still_open = arm(draw(2, 100, 1_800.0), label="after", days=60.0, open_ages=np.full(15, 60.0))
+    assert compare(wanted, first, still_open).reason == "open_incidents_could_explain"
+    slow, fast = draw(5, 200, 9_000.0, 0.5), draw(6, 200, 600.0, 0.5)
+    first = arm(np.concatenate([slow[:140], fast[:60]]), severities=np.repeat(["P1", "P2"], (140, 60)))
+    second = arm(
+        np.concatenate([slow[140:], fast[60:]]), severities=np.repeat(["P1", "P2"], (60, 140)), label="after", days=60.0
+    )
+    assert compare(wanted, first, second).reason in ("tests_disagree", "severity_mix_could_explain")
+
+
+def test_a_restricted_mean_of_few_incidents_is_no_number(arm, plan):
+    result = compare(plan(estimand="restricted_mean"), arm(draw(1, 19)), arm(draw(2, 60, 600.0), label="after"))
+    assert (result.verdict, result.reason) == (Verdict.NOT_COMPARABLE, "skipped_by_tier")
+
+
+def test_a_mix_is_not_blamed_where_there_is_one_kind(arm, plan):
+    generator = np.random.default_rng(8)
+    codes = set()
+    for _ in range(15):
+        first = np.exp(generator.normal(0.0, 0.3, 150))
+        second = np.exp(generator.normal(-0.33, 1.6, 90))
+        codes.add(compare(plan(permutations=999), arm(3_600 * first), arm(3_600 * second, label="after")).reason)
+    assert not codes & {"severity_mix_could_explain", "service_mix_could_explain"}
+
+
+@pytest.mark.parametrize("estimand", ["geometric_mean_ratio", "restricted_mean", "frequency"])
+def test_nothing_is_claimed_of_arms_that_do_not_differ_more_often_than_announced(arm, plan, estimand):
+    generator, runs, claims = np.random.default_rng(9), 50, 0
+    wanted = plan(estimand=estimand, tau_minutes=600, permutations=999, slices=[])
+    for _ in range(runs):
+        arms = []
+        for label in ("before", "after"):
+            at = np.sort(np.repeat(generator.uniform(0, 56 * 24, 25), 1 + generator.poisson(0.6, 25)))
+            started_at = np.datetime64("2026-01-01", "us") + (at * 3_600e6).astype("timedelta64[us]")
+            durations = 3_600 * np.exp(generator.normal(0, 1.3, at.size))
+            arms.append(arm(durations, started_at=started_at, days=56.0, label=label))
+        claims += compare(wanted, *arms).verdict in (Verdict.IMPROVED, Verdict.WORSE)
+    assert claims / runs < 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_the_share_within_a_target_names_whose_target_it_is(arm, plan):
@@ -234,7 +344,8 @@ def test_incidents_left_out_by_plan_are_back_for_intention_to_treat(arm, plan):
             label="after",
             excluded=31,
             excluded_durations=excluded,
-            excluded_ages=excluded * 0 + 9e5,
+            excluded_ages=np.full(31, 9e5),
+            excluded_is_open=np.isnan(excluded),
         ),
     )
     result = compare(plan(), *arms)
@@ -242,12 +353,21 @@ def test_incidents_left_out_by_plan_are_back_for_intention_to_treat(arm, plan):
     assert not isinstance(result.effects.intention, NotPossible)
 
 
+def test_left_out_incidents_that_ended_without_a_time_are_not_open(arm, plan):
+    left_out = {"excluded": 40, "excluded_durations": np.full(40, np.nan), "excluded_ages": np.full(40, 9e6)}
+    first = arm(draw(1, 60), excluded_is_open=np.zeros(40, dtype=np.bool_), **left_out)
+    result = compare(plan(), first, arm(draw(2, 60, 3_500.0), label="after"))
+    assert result.effects.intention.ratio == pytest.approx(result.effects.ratio.ratio, rel=1e-6)
+
+
 def test_the_hash_of_the_data_sees_what_a_result_depends_on(arm):
     first, second = arm(draw(1, 30)), arm(draw(2, 30), label="after")
     assert data_sha256(first, second) == data_sha256(arm(draw(1, 30)), second)
     assert data_sha256(first, second) != data_sha256(second, first)
     assert data_sha256(first, second) != data_sha256(arm(draw(1, 30), severities="P1"), second)
-    assert data_sha256(first, second) != data_sha256(arm(draw(1, 30), open_ages=[5.0]), second)
+    still_open = data_sha256(arm(draw(1, 30), open_ages=[5.0]), second)
+    assert data_sha256(first, second) != still_open
+    assert data_sha256(arm(draw(1, 30), open_ages=[86_405.0]), second) == still_open  # a night later
 
 
 def test_reports_begin_with_the_sentence_and_escape_what_people_wrote(arm, plan):

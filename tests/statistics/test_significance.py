@@ -4,7 +4,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dagster_project.statistics.durations import Tier
-from dagster_project.statistics.marts import SIGNIFICANCE_SCHEMA, as_row
+from dagster_project.statistics.result_row import as_row
+from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
 from dagster_project.statistics.significance import Verdict, compare
 
 
@@ -71,7 +72,7 @@ def test_open_incidents_can_undo_an_improvement(arm, plan):
     ended = draw(2, 100, 1_800.0)
     still_open = compare(plan(), arm(draw(1, 100)), arm(ended, open_ages=np.full(20, 80_000.0), label="after"))
     assert (still_open.verdict, still_open.reason) == (Verdict.INCONCLUSIVE, "open_incidents_could_explain")
-    assert still_open.effects.ratio_with_open > still_open.effects.ratio.high
+    assert still_open.effects.with_open.ratio > still_open.effects.ratio.high
     half_open = compare(plan(), arm(draw(1, 100)), arm(ended, open_ages=np.full(60, 80_000.0), label="after"))
     assert half_open.reason == "too_many_open"
     assert "60 open" in half_open.sentence
