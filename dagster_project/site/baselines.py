@@ -40,7 +40,8 @@ where slice = 'month' and clock = $clock and n + n_open > 0 order by system, mon
 """
 NUMBERS = (
     Column("n", "Ended", "count"),
-    Column("n_open", "Still running", "count"),
+    Column("n_open", "Running", "count", hint="not ended yet"),
+    Column("n_unrecorded", "No time", "count", hint="ended, but this clock was not recorded"),
     Column("median_minutes", "Median", "minutes", hint="Kaplan-Meier, running ones counted"),
     Column("median_low_minutes", "from", "minutes"),
     Column("median_high_minutes", "to", "minutes"),
@@ -71,12 +72,15 @@ def clocks(workshop: Workshop) -> list[dict[str, Any]]:
         if not slices:
             continue
         months = workshop.rows(MONTHS, clock=clock, most=MOST_ROWS)
+        points = workshop.rows(CURVES_OF, clock=clock) if curves_csv else []
+        only = {one["minutes"] for one in points}
         parts.append(
             {
                 "title": title,
                 "short": short,
                 "id": f"clock-{slug(clock)}",
-                "figure": _survival(workshop, clock, title, curves_csv) if curves_csv else None,
+                "figure": _survival(points, clock, title, curves_csv) if curves_csv and len(only) > 1 else None,
+                "only_value": duration(only.pop() * 60) if len(only) == 1 else None,
                 "severity": slices.pop("severity", None),
                 "others": list(slices.values()),
                 "months": _months(months, csv),
@@ -109,8 +113,7 @@ def _months(rows: list[Row], csv: str) -> Table | None:
     return table("By month of the start", columns, rows, rows[0]["in_all"], csv, source=BASELINES) if rows else None
 
 
-def _survival(workshop: Workshop, clock: str, title: str, csv: str) -> charts.Figure | None:
-    points = workshop.rows(CURVES_OF, clock=clock)
+def _survival(points: list[Row], clock: str, title: str, csv: str) -> charts.Figure:
     groups = dict.fromkeys((one["system"], one["severity"]) for one in points)
     systems = {system for system, _ in groups}
     curves = []
@@ -118,8 +121,6 @@ def _survival(workshop: Workshop, clock: str, title: str, csv: str) -> charts.Fi
         mine = [one for one in points if (one["system"], one["severity"]) == (system, severity)]
         named = severity or "no severity"
         curves.append(charts.Curve(f"{system} {named}" if len(systems) > 1 else named, severity_colour(severity), mine))
-    if not curves:
-        return None
     said = "; ".join(f"{curve.name}: {_median(curve)}" for curve in curves)
     what = title.lower()
     return charts.survival(f"survival-{slug(clock)}", curves=curves, said=f"{title}: {said}.", what=what, csv=csv)

@@ -26,7 +26,7 @@ order by list_position($names, name)
 """
 # Severities are what such a comparison compares: no kind of the column `severity` is in both of its arms.
 BETWEEN_SEVERITIES = """
-select s.comparison_id, s.question, s.verdict, s.sentence, s.not_concluded
+select s.comparison_id, s.question, s.verdict, s.tier, s.sentence, s.not_concluded
 from marts.mart_significance as s
 where s.comparison_id in (
     select comparison_id from marts.mart_significance_mix

@@ -12,6 +12,7 @@ from dagster_project.site.workshop import Row, Workshop
 from dagster_project.wording import slug
 
 BASES = {"all_lines": "all benefit lines", "labour_only": "labour only: saved hours, nothing prevented"}
+BOTH = f"{BASES['all_lines']}, and the same as {BASES['labour_only']}"
 # Beyond it a bar is too thin to matter; the file has them all.
 MOST_DRIVERS = 15
 SUMMARIES = ("marts.mart_roi_summary", "roi_summary_id")
@@ -35,6 +36,13 @@ where estimate_id = $id and basis = $basis
 qualify bool_or(amount <> 0) over (partition by line_id)
 order by position, year
 """
+UNSHOWN = """
+select estimate_id, list_sort(list(distinct comparison_verdict)) as verdicts from marts.mart_roi_inputs
+where comparison_id is not null and comparison_verdict <> 'IMPROVED'
+group by estimate_id
+"""
+OVERVIEW = frozenset({"net_present_value", "roi", "payback_months", "unsupported_inputs"})
+SHORT = ({"all_lines": "all lines", "labour_only": "labour only"}, "all lines, and labour only the same")
 _RESULT = (
     Column("basis", "Counted", "wide"),
     Column("present_costs", "Costs", "money"),
@@ -116,8 +124,11 @@ def write(workshop: Workshop) -> None:
         by_estimate = {row["estimate_id"]: [] for row in summaries}  # type: dict[str, list[Row]]
         for row in summaries:
             by_estimate[row["estimate_id"]].append(row)
+        unshown = _unshown(workshop)
+        for row in summaries:
+            row["verdicts"] = unshown.get(row["estimate_id"], ())
         estimates = [_estimate(workshop, name, rows, files) for name, rows in by_estimate.items()]
-        overview = _overview(summaries, files) if len(by_estimate) > 1 else None
+        overview = _overview(list(by_estimate.values()), files) if len(by_estimate) > 1 else None
     workshop.page("roi.html", "roi.html.j2", current="roi", estimates=estimates, overview=overview)
 
 
@@ -129,18 +140,26 @@ def _anchor(estimate_id: str) -> str:
     return f"estimate-{slug(estimate_id)}"
 
 
-def _overview(summaries: Sequence[Row], files: dict[str, str]) -> Table:
-    columns = (
+def _unshown(workshop: Workshop) -> dict[str, tuple[str, ...]]:
+    """By estimate the verdicts of the comparisons that it takes an effect from and that did not show it."""
+    found = workshop.rows(UNSHOWN) if workshop.has(INPUTS[0]) else []
+    return {row["estimate_id"]: tuple(row["verdicts"]) for row in found}
+
+
+def _overview(estimates: Sequence[list[Row]], files: dict[str, str]) -> Table:
+    columns: tuple[Column, ...] = (
         Column("title", "Estimate", "wide", link="href"),
         Column("basis", "Counted"),
-        Column("currency", "In"),
-        *(
-            column
-            for column in _RESULT
-            if column.key in {"net_present_value", "roi", "payback_months", "unsupported_inputs"}
-        ),
+        *(column for column in _RESULT if column.key in OVERVIEW),
     )
-    rows = [{**row, "basis": row["basis"].replace("_", " ")} for row in summaries]
+    if any(row["verdicts"] for rows in estimates for row in rows):
+        columns = (*columns[:2], Column("unshown", "Its effect is", "verdict"), *columns[2:])
+    columns = (*columns, Column("currency", "In"))
+    rows = [
+        {**row, "unshown": ", ".join(row["verdicts"])}
+        for mine in estimates
+        for row in _based(mine, [column for column in columns if column in _RESULT], SHORT)
+    ]
     return table("Every estimate, whole and by labour alone", columns, rows, csv=files["roi-summary"], source=SUMMARIES)
 
 
@@ -168,7 +187,7 @@ def _estimate(workshop: Workshop, estimate_id: str, summaries: list[Row], files:
         ),
         "result": table(
             f"Present values in {currency} over {first['years']} years at {first['discount_rate']:.0%} a year", _RESULT,
-            [_based(row) for row in summaries], csv=files["roi-summary"], source=SUMMARIES,
+            _based(summaries, _RESULT), csv=files["roi-summary"], source=SUMMARIES,
         ),
         **_chances(workshop, estimate_id, first, drawn, files),
         **_ledger(workshop, estimate_id, files),
@@ -188,15 +207,23 @@ def _found(workshop: Workshop, source: tuple[str, str], estimate_id: str, order:
     return workshop.rows(query, id=estimate_id)
 
 
-def _based(row: Row) -> Row:
-    return {**row, "basis": BASES.get(row["basis"], row["basis"])}
+def _based(
+    rows: Sequence[Row], columns: Sequence[Column], names: tuple[dict[str, str], str] = (BASES, BOTH)
+) -> list[Row]:
+    """A row a basis, with its name; one for all where they do not differ in any of the columns."""
+    by_basis, both = names
+    numbers = [[row[column.key] for column in columns if column.key != "basis"] for row in rows]
+    if len(rows) > 1 and all(each == numbers[0] for each in numbers):
+        return [{**rows[0], "basis": both}]
+    return [{**row, "basis": by_basis.get(row["basis"], row["basis"])} for row in rows]
 
 
 def _facts(summaries: Sequence[Row], drawn: Sequence[Row]) -> list[Fact]:
     first, labour = summaries[0], next((row for row in summaries if row["basis"] == "labour_only"), None)
     money, share = "money", "share"
+    npv = fact(first, SUMMARIES, Column("net_present_value", "net present value", money), first["currency"])
     facts = [
-        fact(first, SUMMARIES, Column("net_present_value", "net present value", money), first["currency"]),
+        replace(npv, verdicts=first["verdicts"]),
         fact(first, SUMMARIES, Column("roi", "return (ROI)", share), "benefits less costs, over costs"),
         fact(first, SUMMARIES, Column("payback_months", "months to pay back", "months"), "from the first spend"),
     ]
@@ -204,9 +231,8 @@ def _facts(summaries: Sequence[Row], drawn: Sequence[Row]) -> list[Fact]:
         beside = f"{drawn[0]['draws']:,} draws" if drawn[0]["drawn_count"] else "nothing has a range to draw from"
         facts.append(fact(drawn[0], DRAWS, Column("probability_npv_negative", "chance of a loss", share), beside))
     if labour:
-        facts.append(
-            fact(labour, SUMMARIES, Column("net_present_value", "by labour alone", money), "nothing prevented")
-        )
+        beside = "the same" if labour["net_present_value"] == first["net_present_value"] else "nothing prevented"
+        facts.append(fact(labour, SUMMARIES, Column("net_present_value", "by labour alone", money), beside))
     return facts
 
 
@@ -242,7 +268,7 @@ def _chances(
     drawn_table = drivers_table = None
     if drawn:
         drawn_table = table(
-            f"Net present value and return over the draws, {first['currency']}", _DRAWN, map(_based, drawn),
+            f"Net present value and return over the draws, {first['currency']}", _DRAWN, _based(drawn, _DRAWN),
             csv=files["roi-draws"], source=DRAWS,
         )  # fmt: skip
     if drivers:

@@ -62,15 +62,16 @@ DURATIONS = frozenset({"geometric_mean_ratio", "restricted_mean"})
 ARM_COLOURS = {"baseline": "var(--series-7)", "candidate": "var(--series-1)"}
 
 _OVERVIEW = (
-    Column("verdict", "Verdict", "verdict"),
+    Column("verdict", "Verdict", "verdict", tier="tier"),
     Column("comparison_id", "Comparison", "code", link="href"),
-    Column("baseline_n", "n", "count", hint="baseline"),
-    Column("candidate_n", "n", "count", hint="candidate"),
-    Column("baseline_geometric_mean_minutes", "Baseline", "minutes", hint="geometric mean"),
-    Column("candidate_geometric_mean_minutes", "Candidate", "minutes", hint="geometric mean"),
     Column("primary_ratio", "Ratio", "factor"),
     Column("primary_ratio_low", "from", "factor"),
     Column("primary_ratio_high", "to", "factor"),
+    Column("tier", "Evidence", hint="full: 20 incidents and more in each arm; indicative: 5 to 19; dots: fewer"),
+    Column("baseline_n", "n baseline", "count"),
+    Column("candidate_n", "n candidate", "count"),
+    Column("baseline_geometric_mean_minutes", "Baseline", "minutes", hint="geometric mean"),
+    Column("candidate_geometric_mean_minutes", "Candidate", "minutes", hint="geometric mean"),
     Column("holm_p", "p", "p", hint="two-sided, adjusted by Holm within the family"),
     Column("rate_ratio", "Rate ratio", "factor", hint="incidents in 30 days, candidate over baseline"),
 )

@@ -20,7 +20,8 @@ class Column:
     """A column: where its value is in a row, its heading, and how the value is written.
 
     `link` names the entry of the row that holds the cell's address, `share` the one with a part of one for a bar,
-    `unit` the one that says what a value of the kind "measure" is in.
+    `unit` the one that says what a value of the kind "measure" is in, `tier` the one that says how much evidence a
+    verdict stands on.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Column:
     share: str | None = None
     hint: str | None = None
     unit: str | None = None
+    tier: str | None = None
 
     @property
     def is_number(self) -> bool:
@@ -59,6 +61,7 @@ class Cell:
     share: float | None = None
     ids: str | None = None
     key: str | None = None
+    tier: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands alone on a page, with its name, what must be known beside it, and where it is found."""
+    """A number that stands alone on a page, with its name, what must be known beside it, and where it is found.
+
+    `verdicts` are those that do not bear it out, and stand beside it.
+    """
 
     text: str
     name: str
@@ -87,6 +93,7 @@ class Fact:
     mart: str
     id: str
     key: str
+    verdicts: tuple[str, ...] = ()
 
 
 def table(
@@ -120,7 +127,8 @@ def cell(column: Column, row: Row) -> Cell:
     if value is None or (value in ("", []) and column.kind != "length"):
         return Cell(DASH, "text", href, share)
     text = measure(value, row[column.unit]) if column.unit else FORMATS.get(column.kind, _text)(value)
-    return Cell(text, LOOKS.get(column.kind, column.kind), href, None if share is None else float(share))
+    tier = row[column.tier] if column.tier else None
+    return Cell(text, LOOKS.get(column.kind, column.kind), href, None if share is None else float(share), tier=tier)
 
 
 def measure(value: float, unit: str) -> str:
@@ -132,6 +140,13 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return visible(", ".join(str(one) for one in value))
     return visible(str(value))
+
+
+def _months(value: float) -> str:
+    """Months to pay back: 0 is what never had to be paid in advance."""
+    if value == 0:
+        return "at once"
+    return "< 1" if value < 1 else f"{value:.1f}"
 
 
 def _p(value: Any) -> str:
@@ -151,7 +166,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "sentences": lambda value: visible(str(value), 1_000),
     "minute": lambda value: utc(value)[:16],
     "share": lambda value: percent(float(value)),
-    "months": lambda value: f"{value:.1f}",
+    "months": _months,
     "money": lambda value: f"{value:,.0f}".replace("-", MINUS),
     "factor": lambda value: f"{value:,.3g}",
     "support": lambda value: "supported" if value else "unsupported",

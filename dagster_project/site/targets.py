@@ -139,23 +139,38 @@ def indicators(workshop: Workshop) -> dict[str, Any] | None:
 
 def _control(workshop: Workshop) -> dict[str, Any]:
     if not workshop.has(ALERTS[0]):
-        return {"charts": [], "alerts": None}
+        return {"charts": [], "constant": [], "alerts": None}
     csv = workshop.csv("kpi-alerts", "select * from marts.mart_kpi_alerts order by kpi, system, period_on")
     targets = {(row["kpi_id"]): row["target"] for row in workshop.rows("select kpi_id, target from marts.mart_kpis")}
     charted = workshop.rows(CHARTED, names=list(NAMES))
     groups = list(dict.fromkeys((row["kpi"], row["system"]) for row in charted))[:MOST_CHARTS]
-    figures = [
-        _chart([row for row in charted if (row["kpi"], row["system"]) == group], targets, csv) for group in groups
-    ]
+    series = [[row for row in charted if (row["kpi"], row["system"]) == group] for group in groups]
+    figures = [_chart(rows, targets, csv) for rows in series if not _is_constant(rows)]
+    constant = [_constant(rows) for rows in series if _is_constant(rows)]
     alerts = [_named(row) for row in workshop.rows(LEFT_LIMITS, most=MOST_ROWS)]
     total = workshop.row(ALERT_COUNT)["n"]
     listed = table("Periods outside of their limits, on the bad side", _ALERTS, alerts, total, csv, source=ALERTS)
-    return {"charts": figures, "alerts": listed}
+    return {"charts": figures, "constant": constant, "alerts": listed}
+
+
+def _is_constant(rows: list[Row]) -> bool:
+    return len({row["value"] for row in rows if row["value"] is not None}) == 1
+
+
+def _constant(rows: list[Row]) -> str:
+    """What a chart of one value would show."""
+    known = [row for row in rows if row["value"] is not None]
+    value = measure(known[0]["value"], known[0]["unit"])
+    return f"{_title(rows[0])}: {value} in each of {counted(len(known), 'period')}, so that no chart is drawn."
+
+
+def _title(row: Row) -> str:
+    return f"{NAMES.get(row['kpi'], row['kpi'])}, {row['system']}"
 
 
 def _chart(rows: list[Row], targets: dict[str, float | None], csv: str) -> charts.Figure:
     first = rows[0]
-    title = f"{NAMES.get(first['kpi'], first['kpi'])}, {first['system']}"
+    title = _title(first)
     # Limits from too few periods judge nothing, and are not drawn either.
     is_judged = any(row["position"] for row in rows)
     drawn = [

@@ -375,3 +375,81 @@ def _figure(page: Path, name: str) -> dict[str, Any]:
     start = text.index('<script type="application/json">', text.index(f'<figure class="chart" id="{name}">'))
     figure: dict[str, Any] = json.loads(text[text.index(">", start) + 1 : text.index("</script>", start)])
     return figure
+
+
+def _built(connection: duckdb.DuckDBPyConnection, folder: Path, page: str) -> str:
+    site.build(connection, folder / "site", Stamp("g", None))
+    return (folder / f"site/{page}.html").read_text(encoding="utf-8")
+
+
+def test_a_verdict_on_few_incidents_looks_like_less(connection, tmp_path):
+    connection.execute("update marts.mart_significance set tier = 'full'")
+    assert 'data-tier="indicative"' not in _built(connection, tmp_path, "significance")
+    full = _figure(tmp_path / "site/significance.html", "ratios")["data"][0]["marker"]["symbol"]
+    connection.execute("update marts.mart_significance set tier = 'indicative' where comparison_id = 'tickets-halves'")
+    page = _built(connection, tmp_path, "significance")
+    few = _figure(tmp_path / "site/significance.html", "ratios")["data"][0]["marker"]["symbol"]
+    assert re.search(r'<span class="verdict"[^>]* data-tier="indicative">[^<]*, indicative</span>', page)
+    assert set(full) == {"square"}
+    assert few.count("square-open") == 1
+
+
+def test_an_effect_that_was_not_shown_is_marked_beside_the_headline(connection, tmp_path):
+    assert "effect not shown" not in _built(connection, tmp_path, "roi").split('id="estimate-fixed"')[0]
+    connection.execute(
+        "update marts.mart_roi_inputs set comparison_id = 'tickets-halves', comparison_verdict = 'INCONCLUSIVE'"
+        " where roi_input_id = 'shop/labour.hours_before'"
+    )
+    section = _built(connection, tmp_path, "roi").split('id="estimate-shop"')[1].split("<section")[0]
+    headline = section.split('data-key="net_present_value">')[1].split("</div>")[0]
+    assert 'data-verdict="inconclusive"' in headline
+    assert "effect not shown" in headline
+
+
+def test_two_bases_with_the_same_numbers_are_one_row(connection, tmp_path):
+    def rows_of(page: str) -> int:
+        section = page.split('id="estimate-shop"')[1].split("<h3>When money", maxsplit=1)[0]
+        return section.count('<tr data-id="shop/')
+
+    page = _built(connection, tmp_path, "roi")
+    assert rows_of(page) == 1
+    assert "all benefit lines, and the same as labour only" in page
+    connection.execute(
+        "update marts.mart_roi_summary set net_present_value = net_present_value - 10000"
+        " where roi_summary_id = 'shop/labour_only'"
+    )
+    assert rows_of(_built(connection, tmp_path, "roi")) == 2
+
+
+def test_a_clock_of_one_value_is_a_sentence(connection, tmp_path):
+    assert 'id="survival-resolve"' in _built(connection, tmp_path, "mttr")
+    connection.execute("update marts.mart_clock_curves set minutes = 2 where clock = 'resolve'")
+    page = _built(connection, tmp_path, "mttr")
+    assert 'id="survival-resolve"' not in page
+    assert "Every one that has ended took 2 min, so that there is no curve to draw." in page
+
+
+def test_an_indicator_of_one_value_is_a_sentence(connection, tmp_path):
+    connection.execute("update marts.mart_kpi_alerts set value = 0.5 where kpi = 'repeat_incidents'")
+    page = _built(connection, tmp_path, "mttr")
+    assert 'id="control-repeat_incidents-servicenow"' not in page
+    assert re.search(r"Repeat incidents, servicenow: 50 % in each of \d+ periods", page)
+
+
+def test_numbers_of_clocks_come_before_any_figure(built):
+    page = (built.folder / "mttr.html").read_text(encoding="utf-8")
+    places = [page.index(part) for part in ('id="clocks"', 'id="indicators"', "<figure", "A slower severity")]
+    assert places == sorted(places)
+
+
+def test_the_strokes_of_a_legend_differ(built):
+    figure = _figure(built.folder / "mttr.html", "time-to-resolve")
+    shown = [one for one in figure["data"] if one.get("showlegend", True)]
+    assert [one["name"] for one in shown] == ["median", "90th percentile"]
+    assert len({one["line"]["dash"] for one in shown}) == 2
+
+
+def test_cells_of_claims_name_their_column_on_a_telephone(built):
+    page = (built.folder / "claims.html").read_text(encoding="utf-8")
+    row = page.split("<tbody>")[1].split("</tr>")[0]
+    assert re.findall(r'data-label="([^"]+)"', row)[:3] == ["Verdict", "Claim", "Stated"]

@@ -59,6 +59,8 @@ def verdicts_by_source(name: str, *, rows: Sequence[Values], csv: str) -> Figure
             barmode="stack",
             bargap=0.35,
             margin={"l": 8, "r": 12, "t": 30, "b": 40},
+            # A number that does not fit into its piece is left to the pointer, and to the counts above.
+            uniformtext={"minsize": 10, "mode": "hide"},
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
             xaxis=axis(title={"text": "claims"}, tickformat=",d", nticks=8),
             yaxis=axis(type="category", automargin=True, autorange="reversed", showgrid=False, ticklen=0),

@@ -19,6 +19,11 @@ from dagster_project.site.charts.figure import (
 )
 from dagster_project.wording import counted, duration
 
+# Strokes across a row: half their height in rows, their width and dash; a legend shows the dash alone.
+MEDIAN = (0.42, 3.5, "solid")
+OTHER = (0.34, 3, "4px,3px")
+HALO = {"width": 5, "color": "var(--paper)"}
+
 
 def resolve_times(name: str, *, points: Sequence[Values], groups: Sequence[Values], csv: str, left_out: str) -> Figure:
     """Time to resolve of every incident on a log axis, a row a group, with median and 90th percentile."""
@@ -26,8 +31,8 @@ def resolve_times(name: str, *, points: Sequence[Values], groups: Sequence[Value
     rows = {(one["system"], one["severity"]): len(groups) - position for position, one in enumerate(groups)}
     data = [_strip(group, points, rows, kind) for group in groups]
     data += [
-        *_ticks(groups, rows, "median_minutes", "median", 26, 3),
-        *_ticks(groups, rows, "p90_minutes", "90th percentile", 14, 1.5),
+        *_marks(groups, rows, "median_minutes", "median", MEDIAN),
+        *_marks(groups, rows, "p90_minutes", "90th percentile", OTHER),
     ]
     names = [f"{label(one['system'])} {label(one['severity']) or 'no severity'}" for one in groups]
     narrow = [f"{label(one['system'])[:8]} {label(one['severity'])}" for one in groups]
@@ -50,8 +55,8 @@ def resolve_times(name: str, *, points: Sequence[Values], groups: Sequence[Value
     )
     summary = f"Time to resolve on a logarithmic axis. {medians}."
     caption = (
-        "Each dot is an incident; the long stroke is the median, the short one the 90th percentile of those resolved. "
-        f"Logarithmic axis; up and down within a row means nothing. {left_out}"
+        "Each dot is an incident; the solid stroke is the median, the dashed one the 90th percentile of those "
+        f"resolved. Logarithmic axis; up and down within a row means nothing. {left_out}"
     )
     height = f"{max(14, 6 + 4 * len(groups))}rem"
     return Figure(name, summary, caption, csv, spec, height)
@@ -78,24 +83,25 @@ def _strip(group: Values, points: Sequence[Values], rows: Mapping[Any, int], kin
     }
 
 
-def _ticks(
-    groups: Sequence[Values], rows: Mapping[Any, int], column: str, name: str, size: int, width: float
+def _marks(
+    groups: Sequence[Values], rows: Mapping[Any, int], column: str, name: str, stroke: tuple[float, float, str]
 ) -> list[dict[str, Any]]:
     """A stroke a group, with a pale one under it that keeps it apart from the points behind."""
-    shown = [one for one in groups if one[column]]
-    stroke = {
+    half, width, dash = stroke
+    shown = [(one, rows[one["system"], one["severity"]]) for one in groups if one[column]]
+    # Three points a stroke, for a browser finds only points under a pointer; nothing joins one stroke to the next.
+    drawn = {
         "type": "scatter",
-        "mode": "markers",
+        "mode": "lines",
         "name": name,
-        "x": [one[column] for one in shown],
-        "y": [rows[one["system"], one["severity"]] for one in shown],
+        "x": [x for one, _ in shown for x in (*[one[column]] * 3, None)],
+        "y": [y for _, row in shown for y in (row - half, row, row + half, None)],
     }
-    under = {"symbol": "line-ns", "size": size + 2, "line": {"width": width + 2, "color": "var(--paper)"}}
-    over = {"symbol": "line-ns", "size": size, "line": {"width": width, "color": "var(--ink)"}}
-    texts = [f"{name}: {duration(one[column] * 60)}" for one in shown]
+    texts = [text for one, _ in shown for text in [f"{name}: {duration(one[column] * 60)}"] * 4]
+    over = {"width": width, "color": "var(--ink)", "dash": dash}
     return [
-        {**stroke, "marker": under, "showlegend": False, "hoverinfo": "skip"},
-        {**stroke, "marker": over, "text": texts, "hovertemplate": "%{text}<extra></extra>"},
+        {**drawn, "line": HALO, "opacity": 0.85, "showlegend": False, "hoverinfo": "skip"},
+        {**drawn, "line": over, "text": texts, "hovertemplate": "%{text}<extra></extra>"},
     ]
 
 
@@ -108,10 +114,10 @@ def _strokes(groups: Sequence[Values], rows: Mapping[Any, int]) -> list[dict[str
             "x1": one[column],
             "y0": rows[one["system"], one["severity"]] - half,
             "y1": rows[one["system"], one["severity"]] + half,
-            "line": {"color": colour, "width": width + wider},
+            "line": line,
         }
-        for column, half, width in (("median_minutes", 0.3, 3), ("p90_minutes", 0.16, 1.5))
-        for wider, colour in ((2, "var(--paper)"), (0, "var(--ink)"))
+        for column, (half, width, dash) in (("median_minutes", MEDIAN), ("p90_minutes", OTHER))
+        for line in (HALO, {"width": width, "color": "var(--ink)", "dash": dash})
         for one in groups
         if one[column]
     ]
@@ -134,8 +140,8 @@ def two_arms(name: str, *, points: Sequence[Values], arms: Sequence[Values], clo
     marked = [{**one, "system": one["arm"], "severity": None} for one in arms]
     places = {(one["arm"], None): rows[one["arm"]] for one in arms}
     data += [
-        *_ticks(marked, places, "median_minutes", "median, open incidents counted", 30, 3),
-        *_ticks(marked, places, "geometric_mean_minutes", "geometric mean", 16, 1.5),
+        *_marks(marked, places, "median_minutes", "median, open incidents counted", MEDIAN),
+        *_marks(marked, places, "geometric_mean_minutes", "geometric mean", OTHER),
     ]
     spec = {
         "data": data,

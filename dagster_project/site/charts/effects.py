@@ -27,14 +27,18 @@ def ratios(name: str, *, rows: Sequence[Values], csv: str) -> Figure:
     spec = _ratio_figure(
         names=[label(one["comparison_id"]) for one in shown],
         intervals=[(one["primary_ratio"], one["primary_ratio_low"], one["primary_ratio_high"]) for one in shown],
-        texts=[label(one["verdict"].lower().replace("_", " ")) for one in shown],
+        texts=[label(f"{one['verdict'].lower().replace('_', ' ')}, {one['tier']} evidence") for one in shown],
         colours=[VERDICT_COLOURS.get(one["verdict"], "var(--ink-2)") for one in shown],
-        symbols=["square"] * len(shown),
+        symbols=["square" if one["tier"] == "full" else "square-open" for one in shown],
     )
-    summary = "; ".join(f"{one['comparison_id']}: ratio {one['primary_ratio']:.3g}, {one['verdict']}" for one in shown)
+    summary = "; ".join(
+        f"{one['comparison_id']}: ratio {one['primary_ratio']:.3g}, {one['verdict']}"
+        + ("" if one["tier"] == "full" else f" ({one['tier']})")
+        for one in shown
+    )
     caption = (
-        "The ratio that each verdict stands on, with its interval: left of 1 the candidate is shorter. Comparisons "
-        "that could not be made have no square."
+        "The ratio that each verdict stands on, with its interval: left of 1 the candidate is shorter. A hollow square "
+        "is indicative: an arm has fewer than 20 incidents. Comparisons that could not be made have no square."
     )
     return Figure(name, summary or "No comparison has a ratio.", caption, csv, spec, _height(shown))
 
