@@ -34,6 +34,9 @@ select * from marts.mart_mttr_baseline
 where slice = 'system' and n + n_open > 0
 order by system, list_position($clocks, clock) nulls last, clock
 """
+LONGEST = """
+select max(longest_minutes) as minutes from marts.mart_mttr_baseline where slice = 'system' and clock = $clock
+"""
 MONTHS = """
 select *, count(*) over () as in_all from marts.mart_mttr_baseline
 where slice = 'month' and clock = $clock and n + n_open > 0 order by system, month_on limit $most
@@ -73,14 +76,16 @@ def clocks(workshop: Workshop) -> list[dict[str, Any]]:
             continue
         months = workshop.rows(MONTHS, clock=clock, most=MOST_ROWS)
         points = workshop.rows(CURVES_OF, clock=clock) if curves_csv else []
-        only = {one["minutes"] for one in points}
+        is_one_value = len({one["minutes"] for one in points}) == 1
         parts.append(
             {
                 "title": title,
                 "short": short,
                 "id": f"clock-{slug(clock)}",
-                "figure": _survival(points, clock, title, curves_csv) if curves_csv and len(only) > 1 else None,
-                "only_value": duration(only.pop() * 60) if len(only) == 1 else None,
+                "figure": _survival(points, clock, title, curves_csv)
+                if curves_csv and points and not is_one_value
+                else None,
+                "only_value": _one_value(workshop, clock) if is_one_value else None,
                 "severity": slices.pop("severity", None),
                 "others": list(slices.values()),
                 "months": _months(months, csv),
@@ -111,6 +116,14 @@ def _slice(workshop: Workshop, name: str, clock: str, csv: str) -> Table | None:
 def _months(rows: list[Row], csv: str) -> Table | None:
     columns = (SYSTEM, Column("month_on", "Month", "time"), *NUMBERS)
     return table("By month of the start", columns, rows, rows[0]["in_all"], csv, source=BASELINES) if rows else None
+
+
+def _one_value(workshop: Workshop, clock: str) -> str | None:
+    """How long the ended ones took, where a curve would have one point; curves begin at a second, durations at 0."""
+    longest = workshop.row(LONGEST, clock=clock)["minutes"]
+    if longest is None:
+        return None
+    return f"{'at most ' if 0 < longest <= 1 / 60 else ''}{duration(longest * 60)}"
 
 
 def _survival(points: list[Row], clock: str, title: str, csv: str) -> charts.Figure:

@@ -423,10 +423,11 @@ def test_two_bases_with_the_same_numbers_are_one_row(connection, tmp_path):
 
 def test_a_clock_of_one_value_is_a_sentence(connection, tmp_path):
     assert 'id="survival-resolve"' in _built(connection, tmp_path, "mttr")
-    connection.execute("update marts.mart_clock_curves set minutes = 2 where clock = 'resolve'")
+    connection.execute("update marts.mart_clock_curves set minutes = 1 / 60 where clock = 'resolve'")
+    connection.execute("update marts.mart_mttr_baseline set longest_minutes = 0 where clock = 'resolve'")
     page = _built(connection, tmp_path, "mttr")
     assert 'id="survival-resolve"' not in page
-    assert "Every one that has ended took 2 min, so that there is no curve to draw." in page
+    assert "Every one that has ended took 0 s, so that there is no curve to draw." in page
 
 
 def test_an_indicator_of_one_value_is_a_sentence(connection, tmp_path):
