@@ -6,7 +6,7 @@ Nothing is tested or judged here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -55,6 +55,8 @@ class Arm:
         System of each incident, which with its id names a row of `fct_incidents`; empty when nobody asked.
     observed_from
         When the time of observation begins; None when nobody knows.
+    as_of
+        Up to when open incidents have been watched: the latest time that the data names.
     caveats
         Where the data does not reach as far as the plan.
     """
@@ -79,6 +81,7 @@ class Arm:
     excluded_is_open: Flags = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     systems: Labels = field(default_factory=lambda: np.empty(0, dtype=np.str_))
     observed_from: np.datetime64 | None = None
+    as_of: datetime | None = None
 
     def __post_init__(self) -> None:
         labels = (self.severities, self.services, self.teams, self.categories, self.sources)
@@ -206,7 +209,8 @@ def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: A
     }  # fmt: skip
     rows = connection.execute(query.sql(dialect="duckdb"), parameters).fetchnumpy()
     days = max((end - start).total_seconds(), 0.0) / 86_400
-    return _arm(rows, arm, clock, (start, days), tuple(_beyond_the_data(plan, arm, span)))
+    read = _arm(rows, arm, clock, (start, days), tuple(_beyond_the_data(plan, arm, span)))
+    return replace(read, as_of=span.as_of)
 
 
 def period(plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> tuple[datetime, datetime]:

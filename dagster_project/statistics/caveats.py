@@ -10,7 +10,7 @@ from dagster_project.statistics.arms import Arm
 from dagster_project.statistics.downtime import DowntimeEffect
 from dagster_project.statistics.durations import Tier
 from dagster_project.statistics.evidence import Effects
-from dagster_project.statistics.frequency import RateEffect, dispersion
+from dagster_project.statistics.frequency import RateEffect, dispersion, thin_days
 from dagster_project.statistics.history import History
 from dagster_project.statistics.mix import MixSplit, StandardisedRatio
 from dagster_project.statistics.not_possible import NotPossible
@@ -89,11 +89,14 @@ def _arm(plan: ComparisonPlan, arm: Arm) -> Iterator[str]:
     if arm.missing_count:
         yield f"{arm.label}: no {arm.clock.value} time for {counted(arm.missing_count, 'ended incident')}, left out."
     if arm.open_count:
-        yield f"{arm.label}: {counted(arm.open_count, 'incident')} open; means of the ended ones are too short."
+        until = "" if arm.as_of is None else f", counted up to {arm.as_of:%Y-%m-%d %H:%M} UTC"
+        yield f"{arm.label}: {counted(arm.open_count, 'incident')} open{until}; means of the ended ones are too short."
     if zeros := int((arm.durations == 0).sum()):
         step = plan.clock_resolution_seconds
         treated = "left out" if step is None else f"counted as {step / 2:g} s, half the clock's step"
         yield f"{arm.label}: length zero for {counted(zeros, 'incident')}, {treated}."
+    if thin := thin_days(arm.started_at, arm.observed_from, arm.days):
+        yield f"{arm.label}: {thin}; else its frequency and its downtime in 30 days are too low."
     spread = dispersion(arm.started_at)
     if spread is not None and spread > BURSTS_WORTH_SAYING:
         yield (

@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Times = npt.NDArray[np.datetime64]
 
+CROWDED_SHARE, CROWDED_FROM = 0.95, 20
+"""Share of incidents that fill less than half of the days, and the least of them for which that is no chance."""
 LEAST_WEEKS = 4
 """Full weeks from which a variance between weeks says anything."""
 
@@ -116,6 +118,26 @@ def weekly_counts(started_at: Times, starts_at: np.datetime64 | None = None, day
     full = math.floor(float(weeks.max()) if days is None else days / 7)
     places = np.floor(weeks).astype(np.int64)
     return np.bincount(places[(places >= 0) & (places < full)], minlength=full).astype(np.int64)
+
+
+def thin_days(started_at: Times, starts_at: np.datetime64 | None, days: float) -> str | None:
+    """Where most incidents lie when they fill less than half of the days of observation; None when they do.
+
+    A file often ends in a few late tickets, and days that were hardly recorded make incidents look rare. Of 20 that are
+    spread evenly 95 % lie in one half by chance once in 25,000 times.
+    """
+    if started_at.size < CROWDED_FROM or starts_at is None or days <= 0:
+        return None
+    offsets = (started_at - starts_at) / np.timedelta64(1, "D")
+    last = float(np.quantile(offsets, CROWDED_SHARE))
+    if last < days / 2:
+        return f"{CROWDED_SHARE:.0%} of its incidents lie in the first {last:,.0f} of {days:,.0f} days: give `ends_at`"
+    first = days - float(np.quantile(offsets, 1 - CROWDED_SHARE))
+    if first < days / 2:
+        return (
+            f"{CROWDED_SHARE:.0%} of its incidents lie in the last {first:,.0f} of {days:,.0f} days: give `starts_at`"
+        )
+    return None
 
 
 def dispersion_test(baseline: Counts, candidate: Counts) -> DispersionTest | NotPossible:

@@ -5,6 +5,7 @@ Nothing is written here: the caller puts the tables where they belong. Their col
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,9 +170,7 @@ def plan_rows(state_file: Path, plans: Iterable[ComparisonPlan]) -> pa.Table:
             "plan_id": f"{each.comparison_id}/{each.plan_sha256[:12]}",
             **asdict(each),
             "is_current": current[each.comparison_id].sha256 == each.plan_sha256,
-            "planned_looks": ComparisonPlan.model_validate_json(each.plan).looks
-            if current[each.comparison_id].sha256 != each.plan_sha256
-            else current[each.comparison_id].looks,
+            "planned_looks": json.loads(each.plan)["looks"],
         }
         for each in plan_registry.plans(state_file)
         if each.comparison_id in current

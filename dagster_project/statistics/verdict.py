@@ -15,7 +15,7 @@ from dagster_project.statistics.accelerated import AcceleratedFit
 from dagster_project.statistics.durations import ENOUGH, DurationSummary
 from dagster_project.statistics.effects import RatioEffect
 from dagster_project.statistics.evidence import Effects, Primary
-from dagster_project.statistics.frequency import QuasiPoissonEffect, RateEffect
+from dagster_project.statistics.frequency import QuasiPoissonEffect, RateEffect, thin_days
 from dagster_project.statistics.hazards import HazardRatio
 from dagster_project.statistics.interruption import InterruptedSeries, PlaceboTest, RegressionToMean
 from dagster_project.statistics.mix import StandardisedRatio
@@ -67,6 +67,7 @@ WHY_NOT = {
     "extreme_before_the_cut_over": "the period before the cut-over was extreme, after which things get ordinary again",
     "no_step_at_the_cut_over": "at the cut-over itself the series steps the other way",
     "curves_cross": "the survival curves cross, and mean durations go the other way",
+    "thin_days_could_explain": "most incidents of an arm fill less than half of its days: the rest may be unrecorded",
     "bursts_could_explain": "with fewer than 4 full weeks or 20 incidents in an arm, bursts could explain it",
     "smaller_than_worth_having": "that is less than the plan calls worth having",
 }
@@ -103,8 +104,10 @@ def _nothing_shown(case: Case, effects: Effects, primary: Primary) -> Outcome:
     return Outcome(Verdict.INCONCLUSIVE, "no_clear_difference")
 
 
-def _doubts_of_frequency(_case: Case, effects: Effects, _is_shorter: bool) -> Iterator[tuple[str, bool]]:
+def _doubts_of_frequency(case: Case, effects: Effects, _is_shorter: bool) -> Iterator[tuple[str, bool]]:
     """Independent incidents cannot be told from an outage that opens many tickets where weekly counts are unknown."""
+    arms = (case.baseline.arm, case.candidate.arm)
+    yield "thin_days_could_explain", any(thin_days(arm.started_at, arm.observed_from, arm.days) for arm in arms)
     yield "bursts_could_explain", not isinstance(effects.overdispersed, QuasiPoissonEffect)
 
 

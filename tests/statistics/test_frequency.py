@@ -10,6 +10,7 @@ from dagster_project.statistics.frequency import (
     dispersion_test,
     quasi_poisson_ratio,
     rate_ratio,
+    thin_days,
     weekly_counts,
 )
 from dagster_project.statistics.not_possible import NotPossible
@@ -84,6 +85,27 @@ def test_the_quasi_poisson_ratio_is_that_of_the_frequencies_with_poissons_error_
     assert math.log(0.5 / effect.low) == pytest.approx(2.228139 * error, rel=1e-6)
     narrower = quasi_poisson_ratio((100, 50), (60, 60), DispersionTest(ratio=0.2, p_value=1.0, degrees=10))
     assert math.log(narrower.high / 0.5) == pytest.approx(2.228139 * error / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (np.linspace(0, 99, 60), None),
+        (
+            np.append(np.linspace(0, 30, 60), 99.0),
+            "95% of its incidents lie in the first 29 of 100 days: give `ends_at`",
+        ),
+        (
+            np.append(0.0, np.linspace(70, 99, 60)),
+            "95% of its incidents lie in the last 29 of 100 days: give `starts_at`",
+        ),
+        (np.append(np.linspace(0, 30, 18), 99.0), None),
+    ],
+)
+def test_days_that_hardly_hold_an_incident_are_told(days, said):
+    started_at = MONDAY + (days * 86_400).astype("timedelta64[s]")
+    assert thin_days(started_at, MONDAY, 100.0) == said
+    assert thin_days(started_at, None, 100.0) is None
 
 
 @pytest.mark.parametrize("weeks", [4, 8, 26])

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.statistics.arms import data_span, read_arm
-from dagster_project.statistics.marts import Registry, judge, significance
+from dagster_project.statistics.marts import Registry, judge, plan_rows, significance
 from dagster_project.statistics.plan import load_plans
 from dagster_project.statistics.schemas import SIGNIFICANCE_SCHEMA
 from dagster_project.warehouse import plan_registry
@@ -155,6 +155,34 @@ def test_refused_arms_are_no_look(incidents, plan, tmp_path):
         (found,) = judge(incidents, [plan(where={"severity": ["P1"]}, **HALVES)], registry).comparisons
         assert (found.effects is None, found.history.look_number) == (count == 6, 1)
     assert len(plan_registry.looks(registry.state_file, "test-plan")) == 1
+
+
+def test_the_night_after_a_plan_was_changed(incidents, plan, tmp_path):
+    registry = Registry(tmp_path / "state.sqlite")
+    fill(incidents)
+    early, late = (plan(looks=looks, question=f"In {looks}?", **HALVES) for looks in (1, 3))
+    for version in (early, late):
+        judge(incidents, [version], registry)
+        rows = plan_rows(registry.state_file, [version]).to_pylist()
+    found = {row["plan_sha256"]: (row["planned_looks"], row["is_current"]) for row in rows}
+    assert found == {early.sha256: (1, False), late.sha256: (3, True)}
+
+
+def test_a_plan_mended_after_it_was_refused_is_not_branded(incidents, plan, tmp_path):
+    registry = Registry(tmp_path / "state.sqlite")
+    fill(incidents)
+    judge(incidents, [plan(where={"severity": ["P7"]}), plan(id="few", starts_at="2026-01-29T00:00:00Z")], registry)
+    wanted = [plan(where={"severity": ["P1"]}, **HALVES), plan(id="few", **HALVES)]
+    assert [each.history.is_changed_after_results for each in judge(incidents, wanted, registry).comparisons] == [
+        False,
+        False,
+    ]
+
+
+def test_open_incidents_say_up_to_when_they_count(incidents, plan):
+    fill(incidents)
+    (row,) = significance(incidents, [plan(**HALVES)]).to_pylist()
+    assert any("3 incidents open, counted up to 2026-01-30 12:00 UTC" in text for text in row["caveats"])
 
 
 def test_a_family_counts_members_without_data(incidents, plan):

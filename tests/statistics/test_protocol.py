@@ -7,13 +7,14 @@ import pytest
 
 from dagster_project.statistics import report
 from dagster_project.statistics.durations import Tier
+from dagster_project.statistics.evidence import Primary
 from dagster_project.statistics.history import History, data_sha256
 from dagster_project.statistics.marts import Judged, tables
 from dagster_project.statistics.mix import MixSplit
 from dagster_project.statistics.not_possible import NotPossible
 from dagster_project.statistics.protocol import NAMES, Status
 from dagster_project.statistics.significance import Asked, Verdict, compare, compare_together
-from dagster_project.statistics.verdict import judged, spoken
+from dagster_project.statistics.verdict import Outcome, judged, spoken
 
 CUT = {
     "cut_over_at": "2026-03-20T00:00:00Z",
@@ -233,6 +234,27 @@ def test_one_outage_in_three_weeks_is_no_rarer_future(arm, plan):
     assert result.primary.p_value < 0.001
     assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "bursts_could_explain")
     assert_all_finite(result)
+
+
+def test_a_few_late_tickets_make_no_arm_rarer(arm, plan):
+    late = np.append(np.arange(60) * np.timedelta64(12, "h"), np.timedelta64(59 * 24, "h"))
+    thin = arm(
+        draw(1, 61),
+        started_at=np.datetime64("2026-03-01", "us") + late,
+        observed_from=np.datetime64("2026-03-01", "us"),
+        days=60.0,
+        label="after",
+    )
+    result = compare(plan(estimand="frequency"), arm(draw(2, 180), days=60.0), thin)
+    assert any(
+        text.startswith(
+            "after: 95% of its incidents lie in the first 28 of 60 days: give `ends_at`; else its frequency"
+        )
+        for text in result.caveats
+    )
+    assert result.verdict in (Verdict.INCONCLUSIVE, Verdict.UNDERPOWERED)
+    found = judged(result.case, result.effects, Primary(0.3, 0.2, 0.4, 1e-3, "x"), 1e-3, 1)
+    assert found == Outcome(Verdict.INCONCLUSIVE, "thin_days_could_explain")
 
 
 def test_a_frequency_and_the_counts_beside_it_never_point_apart(arm, plan):
