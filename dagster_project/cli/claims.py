@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.cli.sections import Format, FormatOption, OutOption, Section, as_markdown, deliver, require_place
+from dagster_project.cli.sections import (
+    ForceOption,
+    Format,
+    FormatOption,
+    OutOption,
+    Section,
+    as_markdown,
+    deliver,
+    require_place,
+)
 from dagster_project.replay import formats
 from dagster_project.statistics import claims as room
 from dagster_project.statistics.claims.audit import claims_audit
@@ -37,9 +46,10 @@ def check(
     deck: Annotated[Path, typer.Argument(help="File of claims.", show_default=False)],
     format_: FormatOption = Format.TEXT,
     out: OutOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Check the numeric claims of a deck; exit code 1 when one is not OK."""
-    require_place(out)
+    require_place(out, force=force)
     rows = claims_audit({deck.stem: load_deck(deck)}).to_pylist()
     if format_ is Format.JSON:
         deliver(formats.rows_as_json(rows), out)

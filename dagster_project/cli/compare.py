@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from dagster_project.cli.options import GenerationOption, ProjectOption
-from dagster_project.cli.sections import OutOption, deliver, require_place
+from dagster_project.cli.sections import ForceOption, OutOption, deliver, require_place
 from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.settings import Project, find_project
 from dagster_project.statistics import marts, report
@@ -62,6 +62,7 @@ def compare(
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TEXT,
     out: OutOption = None,
+    force: ForceOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show how many incidents each arm has, no durations; store nothing.")
     ] = False,
@@ -72,7 +73,7 @@ def compare(
     project = find_project(project_dir)
     plans = load_plans(plan)
     wanted = _wanted(plan, plans, comparison_id)
-    require_place(out)
+    require_place(out, force=force)
     published = generations.find(project.generations_dir, generation)
     with generations.open_generation(published) as connection:
         _prepare(connection, published, as_of)

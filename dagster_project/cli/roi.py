@@ -10,7 +10,15 @@ import typer
 
 from dagster_project.cli.options import ProjectOption
 from dagster_project.cli.roi_report import sections
-from dagster_project.cli.sections import Format, FormatOption, OutOption, as_markdown, deliver, require_place
+from dagster_project.cli.sections import (
+    ForceOption,
+    Format,
+    FormatOption,
+    OutOption,
+    as_markdown,
+    deliver,
+    require_place,
+)
 from dagster_project.replay import formats
 from dagster_project.settings import find_project
 from dagster_project.statistics import roi as estimates
@@ -50,6 +58,7 @@ def roi(
     ] = None,
     format_: FormatOption = Format.TEXT,
     out: OutOption = None,
+    force: ForceOption = False,
     draws: Annotated[
         int | None, typer.Option("--draws", min=100, max=1_000_000, help="Instead of the file's.", show_default=False)
     ] = None,
@@ -63,7 +72,7 @@ def roi(
     CSV has the lines, a row a line and year; JSON has all tables as the warehouse has them.
     """
     file = find_project(project_dir).roi_file if config is None else config
-    require_place(out)
+    require_place(out, force=force)
     given = {name: value for name, value in (("draws", draws), ("seed", seed)) if value is not None}
     plans = [plan.model_copy(update=given) for plan in _chosen(file, estimate)]
     effects = _effects(plans, project_dir)
@@ -73,8 +82,7 @@ def roi(
     elif format_ is Format.CSV:
         deliver(formats.rows_as_csv(tables["lines"]), out)
     else:
-        ids = sorted(plan.id for plan in plans)
-        answer = [section for each in ids for section in sections(each, tables)]
+        answer = [section for plan in plans for section in sections(plan.id, tables)]
         deliver(as_markdown(answer) if format_ is Format.MARKDOWN else answer, out)
 
 

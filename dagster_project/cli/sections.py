@@ -38,6 +38,9 @@ OutOption = Annotated[
 ]
 
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Let the answer take the place of a file that is there.")]
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading with sentences, a drawing of equal letters, and a table; rows of `marked` are shown in red,
@@ -53,8 +56,8 @@ class Section:
     numbers: frozenset[int] = frozenset()
 
 
-def require_place(out: Path | None) -> None:
-    """Refuse a file that cannot be written; to be asked before anything is computed.
+def require_place(out: Path | None, *, force: bool) -> None:
+    """Refuse a file that cannot be written, or is there and was not given up; to be asked before anything is computed.
 
     Raises
     ------
@@ -64,10 +67,17 @@ def require_place(out: Path | None) -> None:
     if out is None:
         return
     folder = out.absolute().parent
-    if out.is_dir() or not folder.is_dir():
-        raise typer.BadParameter(f"{out} is a folder, or lies in one that does not exist", param_hint="--out")
-    if not os.access(out if out.exists() else folder, os.W_OK):
-        raise typer.BadParameter(f"{out} may not be written", param_hint="--out")
+    problem = None
+    if out.is_dir():
+        problem = "is a folder: name a file in it"
+    elif not folder.is_dir():
+        problem = "lies in a folder that does not exist"
+    elif not os.access(out if out.exists() else folder, os.W_OK):
+        problem = "may not be written"
+    elif not force and out.is_file() and out.stat().st_size:
+        problem = "is there already: name another file, or give --force"
+    if problem is not None:
+        raise typer.BadParameter(f"{out} {problem}", param_hint="--out")
 
 
 def deliver(content: Sequence[Section] | str, out: Path | None) -> None:

@@ -53,7 +53,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(t
     monkeypatch.setattr("dagster_project.cli.claims.claims_audit", lambda *_: pytest.fail("was computed"))
     done = run("check", DECK, "--out", tmp_path / place)
     assert done.exit_code == 2
-    assert "is a folder, or lies in one that does not exist" in " ".join(done.output.replace("│", " ").split())
+    expected = "lies in a folder that does not exist" if "/" in place else "is a folder"
+    assert expected in " ".join(done.output.replace("│", " ").split())
 
 
 def test_what_is_wrong_is_said(tmp_path):
