@@ -16,7 +16,7 @@ from dagster_project.cli.sections import ForceOption, OutOption, deliver, requir
 from dagster_project.cli.terminal import listing, stderr, stdout
 from dagster_project.settings import Project, find_project
 from dagster_project.statistics import marts, report
-from dagster_project.statistics.arms import data_span, read_arm
+from dagster_project.statistics.arms import data_span, known_values, read_arm
 from dagster_project.statistics.as_of import stand_at
 from dagster_project.statistics.marts import Judged
 from dagster_project.statistics.plan import ComparisonPlan, ComparisonPlans, load_plans
@@ -77,6 +77,7 @@ def compare(
     published = generations.find(project.generations_dir, generation)
     with generations.open_generation(published) as connection:
         _prepare(connection, published, as_of)
+        _warn_of_unknown_values(connection, wanted)
         if dry_run:
             _show_sizes(connection, wanted)
         else:
@@ -108,6 +109,20 @@ def _prepare(connection: duckdb.DuckDBPyConnection, published: Generation, as_of
     connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
     if as_of is not None:
         stand_at(connection, as_of.replace(tzinfo=None))
+
+
+def _warn_of_unknown_values(connection: duckdb.DuckDBPyConnection, plans: tuple[ComparisonPlan, ...]) -> None:
+    """Tell of filters that no incident meets: most often a value is spelled in another way."""
+    for plan in plans:
+        for where in (plan.where, plan.baseline.where, plan.candidate.where):
+            for field, values in where.given().items():
+                known = known_values(connection, field)
+                if not set(known).intersection(values):
+                    hint = did_you_mean(values[0], known)
+                    said = f"{plan.id}: no incident has {field} {', '.join(values)}"
+                    stderr.print(
+                        revealed(f"{said}; {hint}" if hint else said), style="yellow", markup=False, soft_wrap=True
+                    )
 
 
 def _show_sizes(connection: duckdb.DuckDBPyConnection, plans: tuple[ComparisonPlan, ...]) -> None:

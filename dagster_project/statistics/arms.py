@@ -170,6 +170,15 @@ def data_span(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan) -> Da
     return None if first is None else DataSpan(first, last, end)
 
 
+def known_values(connection: duckdb.DuckDBPyConnection, field: str) -> list[str]:
+    """The values that incidents have in the column behind a field of a plan's filter, sorted."""
+    value = exp.column(FILTER_COLUMNS[field])
+    query = (
+        exp.select(value).distinct().from_("marts.fct_incidents").where(value.is_(exp.null()).not_()).order_by(value)
+    )
+    return [each for (each,) in connection.execute(query.sql(dialect="duckdb")).fetchall()]
+
+
 def read_arm(connection: duckdb.DuckDBPyConnection, plan: ComparisonPlan, arm: ArmPlan, span: DataSpan) -> Arm:
     """The incidents of `arm` within the plan's period, without its exclusions.
 

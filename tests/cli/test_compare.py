@@ -64,6 +64,14 @@ def refused(hindcast, *arguments):
     return " ".join(f"{done.output} {done.exception}".split())
 
 
+def test_a_value_that_no_incident_has_is_told_with_those_that_there_are(desk):
+    desk.plan.write_text(PLAN.replace("{system: [desk]}", "{system: [desk], severity: ['3 - Moderate']}"))
+    done = desk("compare", "--plan", str(desk.plan), "--dry-run")
+    assert "no incident has severity 3 - Moderate; known here: P1, P2" in done
+    desk.plan.write_text(PLAN)
+    assert "no incident has" not in desk("compare", "--plan", str(desk.plan), "--dry-run")
+
+
 def test_the_sentence_comes_first_and_the_plan_was_stored_before(desk):
     said = desk("compare", "--plan", str(desk.plan))
     lines = desk.stdout.decode().splitlines()
