@@ -104,7 +104,8 @@ class Settled:
 def opening(settled: Settled) -> tuple[StepResult, StepResult, StepResult]:
     """Steps 0 to 2: the plan, the gates, what the arms are."""
     plan, history, case = settled.case.plan, settled.history, settled.case
-    stored = "not stored" if history.registered_at is None else f"stored {history.registered_at:%Y-%m-%d %H:%M} UTC"
+    # When, mart_significance_plans says: a night that is run again gives the same steps at another time.
+    stored = "not stored" if history.registered_at is None else "stored before any result"
     changed = "; changed after results of an earlier version existed" if history.is_changed_after_results else ""
     planned = (
         f"Plan {plan.sha256[:12]}, {stored}{changed}: {plan.estimand.value.replace('_', ' ')} on the "

@@ -357,7 +357,7 @@ class Nights(RuleBasedStateMachine):
 
 
 # HINDCAST_TEST_WORLDS=1000 is for a change of what is touched.
-WORLDS = int(os.environ.get("HINDCAST_TEST_WORLDS", "10"))
+WORLDS = int(os.environ.get("HINDCAST_TEST_WORLDS", "5"))
 CHECKS = {"deadline": None, "suppress_health_check": list(HealthCheck), "stateful_step_count": 12}
 
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.statistics.multiplicity import benjamini_hochberg, holm
@@ -35,6 +35,7 @@ def test_nothing_asked_is_nothing_adjusted():
     assert holm({}) == benjamini_hochberg({}) == ()
 
 
+@settings(max_examples=25, deadline=None)
 @given(P_VALUES)
 def test_adjusting_never_makes_a_p_value_smaller_and_keeps_names(p_values):
     for tests in (holm(p_values), benjamini_hochberg(p_values)):

@@ -137,7 +137,7 @@ ANY_DURATION = st.sampled_from([np.nan, -1.0, 0.0, 1e-9, 1.0, 60.0, 60.0, 61.0, 
 ANY_ARM = st.tuples(st.lists(ANY_DURATION, max_size=14), st.lists(st.sampled_from([0.0, 1.0, 1e6]), max_size=4))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY_ARM, ANY_ARM, st.sampled_from([None, 60.0]), st.booleans())
 def test_whatever_the_arms_there_is_a_verdict_and_no_nan(arm, plan, first, second, step, has_cut):
     wanted = plan(
