@@ -15,18 +15,21 @@ from tests.end_to_end.conftest import HINDCAST, hindcast
 DETERMINISTIC_SCHEMAS = ("staging", "intermediate", "violations", "marts")
 # When a plan of a comparison was stored differs between two states of one project, and must.
 TELLS_WHEN = "marts.mart_significance_plans"
+EVIDENCE = "marts.mart_evidence"
 KILLS = int(os.environ.get("HINDCAST_TEST_KILLS", "1"))
 
 
 def marts(project):
-    """A hash of each deterministic table. Ledger columns (when something was loaded) are not among them."""
+    """A hash of each deterministic table, and the evidence of them: not of ledgers, which say when something happened."""
     with connect(project.warehouse_file, read_only=True) as connection:
         tables = connection.execute(
             "select schema_name || '.' || table_name from duckdb_tables()"
             " where list_contains(?, schema_name) order by 1",
             [list(DETERMINISTIC_SCHEMAS)],
         ).fetchall()
-        return generations.table_hashes(connection, [name for (name,) in tables if name != TELLS_WHEN])
+        same = [name for (name,) in tables if name not in {TELLS_WHEN, EVIDENCE}]
+        others = connection.execute(f"select * from {EVIDENCE} where name <> ? order by seq", [TELLS_WHEN]).fetchall()
+        return {**generations.table_hashes(connection, same), EVIDENCE: others}
 
 
 def copied(project, target):
