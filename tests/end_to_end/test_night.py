@@ -20,7 +20,7 @@ KILLS = int(os.environ.get("HINDCAST_TEST_KILLS", "1"))
 
 
 def marts(project):
-    """A hash of each deterministic table, and the evidence of them; ledgers, which say when something happened, apart."""
+    """A hash of each deterministic table, and the evidence of them. Ledgers, which say when, are apart."""
     with connect(project.warehouse_file, read_only=True) as connection:
         tables = connection.execute(
             "select schema_name || '.' || table_name from duckdb_tables()"
