@@ -12,6 +12,10 @@ from dagster_project.settings import Project
 from dagster_project.warehouse import lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LONG = pytest.mark.skipif(
+    "HINDCAST_TEST_LONG" not in os.environ,
+    reason="a night more, of what tests/dbt holds in small; set HINDCAST_TEST_LONG=1",
+)
 HINDCAST = str(Path(sys.executable).with_name("hindcast"))
 
 

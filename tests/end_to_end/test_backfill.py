@@ -3,10 +3,11 @@
 import shutil
 
 from dagster_project.settings import Project
-from tests.end_to_end.conftest import hindcast
+from tests.end_to_end.conftest import LONG, hindcast
 from tests.end_to_end.test_night import marts
 
 
+@LONG
 def test_a_backfill_over_a_finished_night_changes_nothing(sample_project, tmp_path):
     project = Project(tmp_path / "copy")
     shutil.copytree(sample_project.root, project.root, symlinks=True)

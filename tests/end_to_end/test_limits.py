@@ -6,6 +6,7 @@ import pytest
 
 from dagster_project.nightly import run
 from dagster_project.transformation import limits, prepare, time_limit
+from tests.end_to_end.conftest import LONG
 from tests.end_to_end.test_bad_input import METRIC, RULE, new_project, query, request, span
 
 ENDLESS = "goes-on-for-ever"
@@ -44,6 +45,7 @@ def runs_of_dbt(project):
     return [{one["unique_id"].rsplit(".", 1)[1]: one["status"] for one in each} for each in results]
 
 
+@LONG
 def test_the_rule_is_taken_out_and_only_what_hangs_on_its_group_runs_again(project):
     night = run.run_night(project, lambda step: None)
     assert [(step.step, step.message) for step in night.failed_steps] == [(f"rule {ENDLESS}", "it never ends")]
