@@ -61,7 +61,7 @@ def refused(hindcast, *arguments):
     done = CliRunner().invoke(app, ["compare", *arguments, "--project", str(hindcast.project.root)])
     assert done.exit_code != 0
     assert "Traceback" not in done.output
-    return " ".join(f"{done.output} {done.exception}".split())
+    return " ".join(f"{done.output} {done.exception}".replace("│", " ").split())
 
 
 def test_a_value_that_no_incident_has_is_told_with_those_that_there_are(desk):
