@@ -68,7 +68,8 @@ _TABLES: Final = """
         acknowledged_at timestamp, acknowledged_at_source varchar, mitigated_at timestamp, mitigated_at_source varchar,
         resolved_at timestamp, resolved_at_source varchar, closed_at timestamp, closed_at_source varchar,
         reopened_at timestamp, reopened_at_source varchar, reopened_count bigint, escalation_count bigint,
-        satisfaction double, pagerduty_id varchar, load_id bigint, line bigint, record bigint, is_open boolean, clock_problem varchar
+        satisfaction double, pagerduty_id varchar, load_id bigint, line bigint, record bigint, is_open boolean,
+        clock_problem varchar
     );
     create table intermediate.int_trace_shape (
         trace_id uuid, span_id ubigint, kind varchar, started_on date, service_name varchar, span_name varchar,
